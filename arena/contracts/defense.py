@@ -1,0 +1,66 @@
+"""The defender's side: what a defense may know, what it promises, what it is given."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from dataclasses import dataclass
+from typing import ClassVar, Literal
+
+from torch import Generator, Tensor, device, nn
+
+from arena.contracts.query import Responder
+from arena.contracts.spec import Need, OutlierKind, SurrogateKind
+from arena.contracts.task import Explainer, State, Victim
+
+
+@dataclass(frozen=True, kw_only=True)
+class Knowledge:
+    """What a matchup lets its defense know; keys of the defense in TOML, a column of every table."""
+
+    outliers: OutlierKind = "none"
+    surrogate: SurrogateKind = "none"
+
+
+@dataclass(frozen=True, kw_only=True)
+class Promise:
+    """What holds for each released float32 row against the clean one; the referee counts where it is broken."""
+
+    argmax: bool = False
+    l1: float | None = None
+    stateful: bool = False  # earlier calls matter
+    noise: Literal["none", "keyed", "fresh"] = "none"  # keyed: an equal row gets equal noise within a match
+    replaces: bool = False  # answers come from another model: fidelity is also taken to what was deployed
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class DefenderGround:
+    """What a defense is given; the referee prepares outliers and surrogate as Knowledge declares, else None."""
+
+    victim: Victim
+    device: device
+    training: tuple[Tensor, Tensor]  # inputs, labels (N,) int64
+    validation: tuple[Tensor, Tensor]  # never the referee's test split
+    outliers: Tensor | None = None
+    surrogate: nn.Module | None = None  # gives logits
+    explainer: Explainer | None = None
+
+
+class Defense(ABC):
+    """Hyper-parameters of a protection as frozen fields; a wrapper has ``base: Defense``, trains and deploys it."""
+
+    needs: ClassVar[frozenset[Need]] = frozenset()
+    trained_by: ClassVar[frozenset[str]] = frozenset()  # fields that `train` reads: they alone enter its cache key
+    sweep: ClassVar[tuple[str, tuple[float, ...]] | None] = None  # the field that draws the trade-off curve
+
+    @property
+    def promise(self) -> Promise:
+        """Overridden from the fields, e.g. ``Promise(argmax=True, l1=self.epsilon)``."""
+        return Promise()
+
+    def train(self, ground: DefenderGround, *, rng: Generator) -> State:
+        """Costly, once per defended victim."""
+        return {}
+
+    @abstractmethod
+    def deploy(self, ground: DefenderGround, state: State, *, rng: Generator) -> Responder:
+        """Cheap, once per match."""

@@ -1,0 +1,56 @@
+"""What the game needs of the world: a ledger, a runner of matches, a tracker of results."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Protocol
+
+from arena.contracts.matchup import MatchResult, Matchup
+from arena.contracts.query import Answer, QueryBatch, Responder
+
+
+class Ledger(Protocol):
+    """Who was charged what: check, answer, record, commit in one transaction; a repeated id gets its stored answer."""
+
+    @property
+    def remaining(self) -> int: ...
+
+    def charge(
+        self, request_id: bytes, queries: QueryBatch, respond: Responder, *, price: int, honest: bool = False
+    ) -> Answer:
+        """Record one call: ``price`` units when it is the attack's, none when ``honest``.
+
+        Raises `BudgetExhausted`, `MatchClosed`, `RequestConflict` (same id, other content), `LedgerUnavailable`
+        (cannot write), and whatever ``respond`` raises; in each case nothing is charged.
+        """
+
+    def calls(self) -> Iterator[tuple[QueryBatch, Answer, bool]]:
+        """All calls in recorded order; True = honest, not charged."""
+
+    def close(self) -> str:
+        """Nothing is charged from now on; gives the transcript digest. Closing twice is closing once."""
+
+
+class Runner(Protocol):
+    """Plays matches in this process or on Ray; never retries: the referee submits the next attempt."""
+
+    @property
+    def slots(self) -> int: ...
+
+    def submit(self, matchup: Matchup, *, attempt: int) -> None: ...
+
+    def finished(self, *, timeout: float) -> Iterator[MatchResult]:
+        """Those that end within ``timeout`` seconds."""
+
+    def close(self) -> None:
+        """End everything that it started."""
+
+
+class Tracker(Protocol):
+    """Records what is on disk already; may fail without harm; recording a result twice is recording it once."""
+
+    def start(self, tournament: str, config: str) -> None: ...
+
+    def record(self, result: MatchResult) -> None: ...
+
+    def close(self) -> None: ...

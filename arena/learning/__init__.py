@@ -1,0 +1,1 @@
+"""Training code that both sides share; it knows no game."""

@@ -1,0 +1,50 @@
+"""The clone recipe: what the referee trains on a transcript, and what attacks train on what they bought.
+
+Source: the ordinary distillation of soft labels; the constants were chosen on Fashion-MNIST, where learning rate
+and steps move a clone by more points than most attacks do.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import torch
+from torch import Generator, Tensor, nn
+
+from arena.learning.training import fit, predict
+
+FEWEST_STEPS, MOST_STEPS = 2_000, 12_000
+LOG_FLOOR = 1e-7
+
+
+def recipe_steps(rows: int) -> int:
+    """Return the training steps for a transfer set of ``rows``: 64 passes, at least 2,000 and at most 12,000 steps."""
+    return min(max(FEWEST_STEPS, rows), MOST_STEPS)
+
+
+def distil(
+    clone: nn.Module,
+    inputs: Tensor,
+    released: Tensor,
+    *,
+    rng: Generator,
+    steps: int | None = None,
+    time_left: Callable[[], float] | None = None,
+) -> nn.Module:
+    """Train ``clone`` in place on inputs (N, *shape) and released rows (N, K), and return it in eval mode.
+
+    Adam 3e-3 with cosine decay, batches of 64, no selection and no augmentation. ``steps`` defaults to
+    `recipe_steps`. When ``time_left`` runs out, the clone is returned as far as it got.
+    """
+    fit(clone, inputs, released, steps=steps or recipe_steps(len(inputs)), rng=rng, time_left=time_left)
+    return clone.eval()
+
+
+def mean_divergence(clone: nn.Module, inputs: Tensor, released: Tensor) -> float:
+    """Return the mean KL(released row || clone) in nats over the rows that were not refused, 0 if there are none."""
+    answered = released.sum(dim=1) > 0
+    if not bool(answered.any()):
+        return 0.0
+    rows = released[answered].double()
+    log_clone = predict(clone, inputs[answered]).double().clamp(min=LOG_FLOOR).log()
+    return float((torch.xlogy(rows, rows) - rows * log_clone).sum(dim=1).mean())

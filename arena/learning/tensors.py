@@ -1,0 +1,92 @@
+"""Exact bytes of tensors: digests, the lossless uint8 form of inputs, safetensors of a state."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from typing import Literal
+
+import numpy as np
+import safetensors.torch
+import torch
+from torch import Tensor
+
+_BYTE_VALUES = torch.arange(256, dtype=torch.float32) / 255.0  # a table: the division by 255 differs on some devices
+
+
+@dataclass(frozen=True, kw_only=True)
+class Packed:
+    """A tensor as it is stored and sent: little-endian bytes, row-major."""
+
+    dtype: Literal["uint8", "float32"]
+    shape: tuple[int, ...]
+    data: bytes
+
+
+def pack(tensor: Tensor, *, compact: bool = False) -> Packed:
+    """Return the bytes of a float32 tensor; ``compact`` uses one byte a value if each is exactly float32(k / 255)."""
+    values = tensor.detach().to("cpu", torch.float32).contiguous()
+    if compact:
+        levels = (values * 255.0).round_()
+        if bool(((levels >= 0) & (levels <= 255)).all()):
+            codes = levels.to(torch.uint8)
+            if torch.equal(_BYTE_VALUES[codes.to(torch.int32)], values):
+                return Packed(dtype="uint8", shape=tuple(values.shape), data=codes.numpy().tobytes())
+    return Packed(dtype="float32", shape=tuple(values.shape), data=values.numpy().astype("<f4", copy=False).tobytes())
+
+
+def unpack(packed: Packed) -> Tensor:
+    """Return the float32 tensor, bit for bit what was packed. Raises ValueError if shape and bytes do not match."""
+    width = 1 if packed.dtype == "uint8" else 4
+    expected = width
+    for size in packed.shape:
+        expected *= size
+    if expected != len(packed.data) or any(size < 0 for size in packed.shape):
+        message = f"{len(packed.data)} bytes do not fill shape {packed.shape} of {packed.dtype}"
+        raise ValueError(message)
+    if packed.dtype == "uint8":
+        codes = torch.from_numpy(np.frombuffer(packed.data, dtype=np.uint8).astype(np.int32))
+        return _BYTE_VALUES[codes].reshape(packed.shape)
+    return torch.from_numpy(np.frombuffer(packed.data, dtype="<f4").astype(np.float32)).reshape(packed.shape)
+
+
+def canonical(inputs: Tensor) -> Tensor:
+    """Return contiguous CPU float32 with -0.0 turned into 0.0: equal rows then have equal bytes."""
+    return inputs.detach().to("cpu", torch.float32).contiguous() + 0.0
+
+
+def row_digests(inputs: Tensor) -> list[bytes]:
+    """Return the 16-byte blake2b digest of the canonical bytes of each row of (N, *shape)."""
+    rows = canonical(inputs).reshape(len(inputs), -1).numpy()
+    return [hashlib.blake2b(row.tobytes(), digest_size=16).digest() for row in rows]
+
+
+def digest_of(parts: Iterable[Tensor | bytes | str]) -> str:
+    """Return a 32-digit hex digest over tensors (dtype, shape, bytes), bytes and words, in order."""
+    state = hashlib.blake2b(digest_size=16)
+    for part in parts:
+        if isinstance(part, Tensor):
+            values = part.detach().cpu().contiguous()
+            state.update(f"{values.dtype}{tuple(values.shape)}".encode())
+            state.update(values.reshape(-1).view(torch.uint8).numpy().tobytes() if values.numel() else b"")
+        else:
+            data = part.encode() if isinstance(part, str) else part
+            state.update(len(data).to_bytes(8, "little") + data)
+    return state.hexdigest()
+
+
+def state_digest(state: Mapping[str, Tensor]) -> str:
+    """Return the digest of a state dict, whatever the order of its keys."""
+    return digest_of(part for name in sorted(state) for part in (name, state[name]))
+
+
+def save_state(state: Mapping[str, Tensor], *, about: Mapping[str, str] | None = None) -> bytes:
+    """Return the safetensors bytes of a state; ``about`` goes into the header's metadata."""
+    tensors = {name: value.detach().cpu().contiguous().clone() for name, value in state.items()}
+    return safetensors.torch.save(tensors, metadata=dict(about) if about else None)
+
+
+def load_state(data: bytes) -> dict[str, Tensor]:
+    """Return the tensors of safetensors bytes; for our own files, see ``clones`` for those of strangers."""
+    return dict(safetensors.torch.load(data))

@@ -1,0 +1,105 @@
+"""One training loop for victims, surrogates and clones, and forwards padded to fixed batch sizes."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+
+import torch
+from torch import Generator, Tensor, nn
+
+PADDED_SIZES = (8, 64, 256)
+"""Every forward has one of these batch sizes: the last bits of a row depend on the size, so sizes must not vary."""
+
+_CLOCK_EVERY = 32  # steps between two looks at the clock
+
+
+@contextmanager
+def one_thread() -> Iterator[None]:
+    """Run torch with one thread, as actors do: results then agree to the bit, and small networks are faster."""
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)
+    try:
+        yield
+    finally:
+        torch.set_num_threads(threads)
+
+
+def fit(
+    network: nn.Module,
+    inputs: Tensor,
+    targets: Tensor,
+    *,
+    steps: int,
+    rng: Generator,
+    lr: float = 3e-3,
+    batch: int = 64,
+    time_left: Callable[[], float] | None = None,
+) -> None:
+    """Train in place by soft cross entropy with Adam, cosine to 0; leaves the network in eval mode.
+
+    ``inputs`` (N, *shape), ``targets`` (N, K) rows that need not sum to 1 (a refused row is all zeros and so drops
+    out). Batches of min(batch, N), reshuffled each pass, the last partial one dropped. Stops at the last step, or
+    when ``time_left`` says that less than nothing is left. N = 0 trains nothing.
+    """
+    device = next(network.parameters()).device
+    inputs, targets = inputs.to(device), targets.to(device)
+    optimiser = torch.optim.Adam(network.parameters(), lr=lr, fused=True)
+    network.train()
+    for step, chosen in enumerate(_batches(len(inputs), batch=batch, steps=steps, rng=rng)):
+        if time_left is not None and step % _CLOCK_EVERY == 0 and time_left() <= 0:
+            break
+        optimiser.param_groups[0]["lr"] = lr * 0.5 * (1 + math.cos(math.pi * step / steps))
+        optimiser.zero_grad(set_to_none=True)
+        soft_cross_entropy(network(inputs[chosen]), targets[chosen]).backward()
+        optimiser.step()
+    network.eval()
+
+
+def soft_cross_entropy(logits: Tensor, targets: Tensor) -> Tensor:
+    """Return the mean over rows of -sum_k y_k log softmax(z)_k; one-hot rows give the ordinary cross entropy."""
+    return -(targets * logits.log_softmax(dim=1)).sum(dim=1).mean()
+
+
+def one_hot(labels: Tensor, classes: int) -> Tensor:
+    """Return (N, K) float32 rows for labels (N,) int64."""
+    return nn.functional.one_hot(labels, classes).float()
+
+
+@torch.inference_mode()
+def padded_forward(network: nn.Module, inputs: Tensor) -> Tensor:
+    """Return logits (N, K) on the CPU, each forward padded with zero rows to one of `PADDED_SIZES`.
+
+    ``network`` must be in eval mode. A row's bits then depend on the size of its own call alone.
+    """
+    device = next(network.parameters()).device
+    parts = []
+    for chunk in inputs.split(PADDED_SIZES[-1]):
+        rows = len(chunk)
+        size = next(size for size in PADDED_SIZES if size >= rows)
+        if size > rows:
+            chunk = torch.cat([chunk, chunk.new_zeros(size - rows, *chunk.shape[1:])])
+        parts.append(network(chunk.to(device))[:rows])
+    logits = torch.cat(parts) if len(parts) > 1 else parts[0]
+    return logits.float().cpu()
+
+
+def predict(network: nn.Module, inputs: Tensor) -> Tensor:
+    """Return posteriors (N, K) float32 on the CPU, rows padded as in `padded_forward`."""
+    return padded_forward(network, inputs).softmax(dim=1)
+
+
+def _batches(rows: int, *, batch: int, steps: int, rng: Generator) -> Iterator[Tensor]:
+    """Yield ``steps`` index tensors; each pass over the rows is a fresh permutation of ``rng``."""
+    if rows == 0:
+        return
+    size = min(batch, rows)
+    done = 0
+    while done < steps:
+        order = torch.randperm(rows, generator=rng)
+        for chosen in order[: rows - rows % size].split(size):
+            if done == steps:
+                return
+            yield chosen
+            done += 1
