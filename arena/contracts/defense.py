@@ -29,7 +29,6 @@ class Promise:
     l1: float | None = None
     stateful: bool = False  # earlier calls matter
     noise: Literal["none", "keyed", "fresh"] = "none"  # keyed: an equal row gets equal noise within a match
-    replaces: bool = False  # answers come from another model: fidelity is also taken to what was deployed
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)

@@ -1,0 +1,1 @@
+"""Matches on Ray: the only folder that imports ray."""

@@ -1,0 +1,60 @@
+"""Whether a cluster can place what a tournament asks for, before anything starts."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from arena.contracts import BadParameter
+from arena.referee.tournament import Resources, Share
+
+
+def slots_for(resources: Resources, nodes: Sequence[dict[str, float]]) -> int:
+    """Return how many attack slots run at once on nodes of these resources.
+
+    Raises `BadParameter` if the hosts and slots asked for cannot be placed, or not a single slot can.
+    """
+    free = [dict(node) for node in nodes]
+    for number in range(resources.oracles):
+        if not _place(resources.oracle, free):
+            raise BadParameter(_refusal("oracle host", number + 1, resources.oracle, nodes))
+    if resources.slots is not None:
+        for number in range(resources.slots):
+            if not _place(resources.attack, free):
+                raise BadParameter(_refusal("attack slot", number + 1, resources.attack, nodes))
+        return resources.slots
+    most = max(1, int(sum(node.get("CPU", 0) for node in nodes)))
+    placed = 0
+    while placed < most and _place(resources.attack, free):
+        placed += 1
+    if placed == 0:
+        raise BadParameter(_refusal("attack slot", 1, resources.attack, nodes))
+    return placed
+
+
+def demand(share: Share) -> dict[str, float]:
+    """Return a share in Ray's names."""
+    named = {"CPU": share.cpus, "GPU": share.gpus, **dict(share.custom)}
+    return {name: amount for name, amount in named.items() if amount > 0}
+
+
+def _place(share: Share, free: list[dict[str, float]]) -> bool:
+    wanted = demand(share)
+    for node in free:
+        if all(node.get(name, 0.0) + 1e-9 >= amount for name, amount in wanted.items()):
+            for name, amount in wanted.items():
+                node[name] -= amount
+            return True
+    return False
+
+
+def _refusal(what: str, number: int, share: Share, nodes: Sequence[dict[str, float]]) -> str:
+    asked = ", ".join(f"{amount:g} {name}" for name, amount in demand(share).items()) or "nothing"
+    shown = {"CPU", "GPU", *dict(share.custom)}
+    there = "; ".join(
+        ", ".join(f"{amount:g} {name}" for name, amount in sorted(node.items()) if name in shown) or "nothing"
+        for node in nodes
+    )
+    return (
+        f"[resources] {what} {number} asks for {asked}, and no node has that left; the cluster has {len(nodes)} "
+        f"node(s) with {there}. Lower the shares, or leave [resources] out"
+    )

@@ -1,0 +1,111 @@
+"""Clones as safetensors of a named architecture: the header is checked before any data is read, nothing unpickles."""
+
+from __future__ import annotations
+
+import json
+import struct
+from collections.abc import Callable
+
+import torch
+from torch import Generator, Tensor, nn
+
+from arena.contracts import AttackFault, Task
+from arena.learning.architectures import Classifier, build
+from arena.learning.tensors import load_state, save_state, state_digest
+from arena.learning.training import padded_forward
+
+LARGEST_FILE = 256 * 2**20
+LARGEST_HEADER = 2**20
+_DTYPES = {torch.float32: "F32", torch.int64: "I64"}
+
+
+def pack_clone(clone: nn.Module) -> bytes:
+    """Return the safetensors bytes of a clone, its architecture in the header's metadata.
+
+    Raises `AttackFault` for a network that `build` did not make: it has no name under which it could be rebuilt.
+    """
+    if not isinstance(clone, Classifier):
+        message = f"a clone of class {type(clone).__name__} has no named architecture; make it with learning.build"
+        raise AttackFault(message)
+    return save_state(clone.state_dict(), about={"architecture": clone.architecture})
+
+
+def unpack_clone(data: bytes, task: Task) -> Classifier:
+    """Return the clone of `pack_clone`, in eval mode.
+
+    Raises `AttackFault` if the bytes are not those of a named architecture for ``task``: names, shapes and dtypes
+    must equal its state dict, sizes are bounded, and every number must be finite.
+    """
+    header = _header(data)
+    about = header.pop("__metadata__", {})
+    architecture = about.get("architecture", "") if isinstance(about, dict) else ""
+    try:
+        network = build(architecture, task, rng=Generator().manual_seed(0))
+    except Exception as error:
+        message = f"the clone names an architecture {architecture!r} that cannot be built: {error}"
+        raise AttackFault(message) from error
+    wanted = {name: (_DTYPES[value.dtype], list(value.shape)) for name, value in network.state_dict().items()}
+    given = {
+        name: (entry.get("dtype"), entry.get("shape")) if isinstance(entry, dict) else None
+        for name, entry in header.items()
+    }
+    if given != wanted:
+        odd = sorted(set(given) ^ set(wanted)) or ["shapes or dtypes differ"]
+        message = f"the clone's tensors are not those of {architecture}: {', '.join(odd[:4])}"
+        raise AttackFault(message)
+    state = load_state(data)
+    if not all(bool(torch.isfinite(value).all()) for value in state.values()):
+        message = "the clone has weights that are not finite"
+        raise AttackFault(message)
+    network.load_state_dict(state)
+    return network.eval()
+
+
+def checked_clone(clone: object, task: Task) -> nn.Module:
+    """Return what an attack handed back if it gives finite logits (N, K), else raise `AttackFault`."""
+    if not isinstance(clone, nn.Module):
+        message = f"extract returned {type(clone).__name__}, and a torch module that gives logits is wanted"
+        raise AttackFault(message)
+    clone.eval()
+    probe = torch.rand(3, *task.shape, generator=Generator().manual_seed(0))
+    logits = padded_forward(clone, probe)
+    if logits.shape != (3, task.classes) or not bool(torch.isfinite(logits).all()):
+        message = (
+            f"the clone gives {tuple(logits.shape)} for 3 inputs, and finite logits (3, {task.classes}) are wanted"
+        )
+        raise AttackFault(message)
+    return clone
+
+
+def clone_digest(clone: nn.Module) -> str:
+    """Return the digest of a clone's weights."""
+    return state_digest(clone.state_dict())
+
+
+def posteriors_of(clone: nn.Module) -> Callable[[Tensor], Tensor]:
+    """Return a function from inputs (N, *shape) to posteriors (N, K), forwards padded."""
+
+    def answer(inputs: Tensor) -> Tensor:
+        return padded_forward(clone, inputs).softmax(dim=1)
+
+    return answer
+
+
+def _header(data: bytes) -> dict[str, object]:
+    """Return the JSON header of safetensors bytes, bounded before it is parsed."""
+    if len(data) < 8 or len(data) > LARGEST_FILE:
+        message = f"a clone is a safetensors file of 8 bytes to {LARGEST_FILE} bytes, not {len(data)}"
+        raise AttackFault(message)
+    (length,) = struct.unpack("<Q", data[:8])
+    if length > min(LARGEST_HEADER, len(data) - 8):
+        message = f"the clone's header claims {length} bytes; at most {LARGEST_HEADER} are read"
+        raise AttackFault(message)
+    try:
+        header = json.loads(data[8 : 8 + length])
+    except ValueError as error:
+        message = f"the clone's header is not JSON: {error}"
+        raise AttackFault(message) from error
+    if not isinstance(header, dict):
+        message = "the clone's header is not a table of tensors"
+        raise AttackFault(message)
+    return header

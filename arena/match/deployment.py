@@ -1,0 +1,54 @@
+"""A defended victim opens for one match: fresh responder, fresh ledger, the script of honest traffic."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from arena.contracts import Defense, DefenseFault, Matchup, Responder, matchup_id
+from arena.learning.randomness import generator
+from arena.match.ledger import MemoryLedger, SqliteLedger
+from arena.match.preparation import Prepared, honest_traffic
+from arena.match.session import Session
+from arena.match.site import Site
+
+
+def open_session(
+    matchup: Matchup, defense: Defense, prepared: Prepared, site: Site, *, attempt: int, in_memory: bool = False
+) -> Session:
+    """Deploy ``defense`` for one match and return its open oracle. Raises `DefenseFault` if it cannot be deployed."""
+    traffic = honest_traffic(matchup, site)
+    path = ledger_path(site, matchup, attempt)
+    if in_memory:
+        ledger: MemoryLedger | SqliteLedger = MemoryLedger(budget=matchup.budget, attempt=attempt)
+    else:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        for left_over in path.parent.glob(f"{path.name}*"):  # of a run that was ended in the middle of this match
+            left_over.unlink()
+        ledger = SqliteLedger.open(path, budget=matchup.budget, attempt=attempt)
+    return Session(
+        task=prepared.ground.victim.task,
+        responder=deploy(matchup, defense, prepared),
+        ledger=ledger,
+        budget=matchup.budget,
+        accounts=matchup.accounts,
+        account_numbers=traffic.account_numbers,
+        explanation=matchup.explanation.name if matchup.explanation else None,
+        explanation_price=matchup.explanation_price,
+        explainer=prepared.ground.explainer,
+        decimals=matchup.decimals,
+        honest=traffic,
+    )
+
+
+def deploy(matchup: Matchup, defense: Defense, prepared: Prepared) -> Responder:
+    """Return a fresh responder that draws from the match's own generator of the defense."""
+    try:
+        return defense.deploy(prepared.ground, prepared.state, rng=generator(matchup.seed, "defense"))
+    except Exception as error:
+        message = f"{matchup.defense.name} could not be deployed: {type(error).__name__}: {error}"
+        raise DefenseFault(message) from error
+
+
+def ledger_path(site: Site, matchup: Matchup, attempt: int) -> Path:
+    """Return the file of a match's ledger: one per match and attempt."""
+    return site.work / f"{matchup_id(matchup)}-{attempt}.sqlite"

@@ -1,0 +1,219 @@
+"""Scoring by the referee alone: clones on rows that no player has seen, the defense on its honest traffic."""
+
+from __future__ import annotations
+
+import functools
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor, nn
+
+from arena.contracts import Defense, MatchResult, Matchup, Spec, Verdict
+from arena.learning.architectures import build
+from arena.learning.distillation import distil, mean_divergence
+from arena.learning.randomness import generator
+from arena.learning.training import one_hot, one_thread
+from arena.match.attacking import AttackReport
+from arena.match.clones import posteriors_of
+from arena.match.honest import HonestTraffic
+from arena.match.preparation import honest_traffic
+from arena.match.site import Site
+from arena.match.transcript import Transcript
+from arena.match.victims import NetworkVictim, load_splits, load_victim
+from arena.metrics.fidelity import agreement, cohen_kappa, labels_of, largest_share, total_variation
+from arena.metrics.utility import broken_promises, utility
+
+UNIFORM_ROWS = 10_000
+DEGENERATE_SHARE = 0.9  # of uniform inputs that the victim gives to one class: R_unif then says little
+UNDERTRAINED_SOFT, UNDERTRAINED_HARD = 0.03, 0.1  # nats of mean divergence on the transfer set, undefended
+UNDEFENDED = "none"
+
+Counts = dict[str, tuple[int, int]]
+Measures = dict[str, float]
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class Reference:
+    """What every clone of a victim is compared with; made once per victim and process."""
+
+    victim: NetworkVictim
+    inputs: Tensor  # test rows
+    labels: Tensor
+    posteriors: Tensor  # the undefended victim's, on the test rows
+    uniform: Tensor  # 10,000 rows of U[0, 1]^d, the same for all matches of a shape
+    uniform_posteriors: Tensor
+
+
+@functools.lru_cache(maxsize=8)
+def load_reference(victim: Spec, seed: int, site: Site) -> Reference:
+    """Return the test rows and uniform inputs of a victim with its undefended posteriors."""
+    network = load_victim(victim, seed, site)
+    inputs, labels = load_splits(victim, site.data).test
+    shape = network.task.shape
+    uniform = torch.rand(UNIFORM_ROWS, *shape, generator=generator(0, "uniform", str(shape)))
+    with one_thread():
+        return Reference(
+            victim=network,
+            inputs=inputs,
+            labels=labels,
+            posteriors=network(inputs),
+            uniform=uniform,
+            uniform_posteriors=network(uniform),
+        )
+
+
+def result_of(
+    matchup: Matchup,
+    *,
+    attempt: int,
+    site: Site,
+    defense: Defense,
+    report: AttackReport,
+    transcript: Transcript | None = None,
+    defense_fault: str = "",
+    flags: tuple[str, ...] = (),
+    measures: Mapping[str, float] | None = None,
+    isolation: str = "in-process",
+) -> MatchResult:
+    """Score what a match left and return its result.
+
+    Without a transcript nothing was played, and only the verdict is told. Tracks A and A-hard are trained on the
+    answers that were given; if there are none, the floor stands. A faulty defense's honest rows that were never
+    answered count as wrong.
+    """
+    verdict = report.verdict
+    if defense_fault and verdict.outcome != "infrastructure":
+        verdict = Verdict(outcome="crashed", fault="defense", stage="play", reason=defense_fault, output=verdict.output)
+    if transcript is None or verdict.outcome == "infrastructure":
+        return MatchResult(
+            matchup=matchup, attempt=attempt, verdict=verdict, isolation=isolation, flags=flags, measures=measures or {}
+        )
+    with one_thread():
+        score = _Score(matchup, site, transcript, report.clone)
+        score.clones()
+        score.honest_utility(defense, faulty=verdict.fault == "defense")
+    return MatchResult(
+        matchup=matchup,
+        attempt=attempt,
+        verdict=verdict,
+        isolation=isolation,
+        transcript_digest=transcript.digest,
+        clone_digest=report.clone_digest,
+        spent=transcript.counts.spent,
+        rows=transcript.counts.rows,
+        distinct_rows=transcript.counts.distinct_rows,
+        calls=transcript.counts.calls,
+        counts=score.counts,
+        measures={
+            **(measures or {}),
+            **score.measures,
+            "attack/wall_seconds": report.wall_seconds,
+            "attack/cpu_seconds": report.cpu_seconds,
+            "attack/unspent": float(matchup.budget - transcript.counts.spent),
+        },
+        flags=(*flags, *score.flags, *(("timed",) if report.timed else ())),
+    )
+
+
+class _Score:
+    """Fills counts, measures and flags of one match."""
+
+    def __init__(self, matchup: Matchup, site: Site, transcript: Transcript, clone: nn.Module | None) -> None:
+        self._matchup, self._site, self._transcript, self._clone = matchup, site, transcript, clone
+        self._reference = load_reference(matchup.victim, matchup.victim_seed, site)
+        self.counts: Counts = {}
+        self.measures: Measures = {}
+        self.flags: list[str] = []
+
+    def clones(self) -> None:
+        """Score the victim, the floor, the attack's clone, and the referee's clones of tracks A and A-hard."""
+        reference, transcript = self._reference, self._transcript
+        self.counts["victim/accuracy"] = agreement(labels_of(reference.posteriors), reference.labels)
+        share = largest_share(labels_of(reference.uniform_posteriors))
+        self.measures["victim/unif_largest_share"] = share
+        if share > DEGENERATE_SHARE:
+            self.flags.append("uniform inputs degenerate")
+        self._judge("floor", self._fresh().eval())
+        if self._clone is not None:
+            self._judge("b", self._clone)
+        inputs, released = transcript.attack_inputs, transcript.attack_posteriors
+        if not len(inputs) or not bool((released.sum(dim=1) > 0).any()):
+            return
+        soft = self._distilled(inputs, released)
+        self._judge("a", soft)
+        hard_rows = hardened(released)
+        hard = soft if torch.equal(hard_rows, released) else self._distilled(inputs, hard_rows)
+        self._judge("a-hard", hard)
+        self._check_training(soft, inputs, released)
+        for point in self._matchup.curve:
+            if point < len(inputs):
+                self._judge(f"curve/{point}/a", self._distilled(inputs[:point], released[:point]))
+        self.counts[f"curve/{len(inputs)}/a/accuracy"] = self.counts["a/accuracy"]
+        self.counts[f"curve/{len(inputs)}/a/fidelity"] = self.counts["a/fidelity"]
+
+    def honest_utility(self, defense: Defense, *, faulty: bool) -> None:
+        """Count what honest users got, and where the defense broke what it promised."""
+        transcript, victim = self._transcript, self._reference.victim
+        traffic: HonestTraffic = honest_traffic(self._matchup, self._site)
+        if transcript.honest_calls:
+            rows, refused = transcript.honest_posteriors, transcript.honest_refused
+            clean = victim(transcript.honest_inputs)
+            labels = traffic.labels([call.queries for call in transcript.honest_calls])
+            got = utility(released=rows, refused=refused, clean=clean, labels=labels)
+            self.counts |= {f"utility/{name}": count for name, count in got.counts.items()}
+            self.measures |= {f"utility/{name}": value for name, value in got.measures.items()}
+        if faulty:
+            self._count_unanswered(traffic.planned_rows - len(transcript.honest_inputs))
+        inputs = torch.cat([transcript.attack_inputs.flatten(1), transcript.honest_inputs.flatten(1)])
+        if len(inputs):
+            broken = broken_promises(
+                defense.promise,
+                clean=victim(inputs.reshape(-1, *victim.task.shape)),
+                released=torch.cat([transcript.attack_posteriors, transcript.honest_posteriors]),
+                refused=torch.cat([transcript.attack_refused, transcript.honest_refused]),
+                decimals=self._matchup.decimals,
+            )
+            self.counts |= {f"promise/{name}": count for name, count in broken.items()}
+
+    def _count_unanswered(self, rows: int) -> None:
+        for name in ("kept", "accuracy", "clean_accuracy"):
+            hits, total = self.counts.get(f"utility/{name}", (0, 0))
+            self.counts[f"utility/{name}"] = (hits, total + max(rows, 0))
+
+    def _judge(self, track: str, clone: nn.Module) -> None:
+        """Score one clone: accuracy, fidelity and both distances on test rows and uniform inputs."""
+        reference, answer = self._reference, posteriors_of(clone)
+        test = answer(reference.inputs)
+        self.counts[f"{track}/accuracy"] = agreement(labels_of(test), reference.labels)
+        self.counts[f"{track}/fidelity"] = agreement(labels_of(test), labels_of(reference.posteriors))
+        if track.startswith("curve/"):
+            return
+        uniform = answer(reference.uniform)
+        theirs, ours = labels_of(reference.uniform_posteriors), labels_of(uniform)
+        self.counts[f"{track}/fidelity_unif"] = agreement(ours, theirs)
+        self.measures[f"{track}/unif_kappa"] = cohen_kappa(ours, theirs, classes=reference.victim.task.classes)
+        self.measures[f"{track}/tv_test"] = float(total_variation(test, reference.posteriors).mean())
+        self.measures[f"{track}/tv_unif"] = float(total_variation(uniform, reference.uniform_posteriors).mean())
+
+    def _fresh(self) -> nn.Module:
+        """Return the referee's clone before training: the same for every match of a seed."""
+        rng = generator(self._matchup.seed, "referee", "initialisation")
+        return build(self._matchup.recipe.arch, self._reference.victim.task, rng=rng).to(self._site.device)
+
+    def _distilled(self, inputs: Tensor, rows: Tensor) -> nn.Module:
+        rng = generator(self._matchup.seed, "referee", "training")
+        return distil(self._fresh(), inputs, rows, rng=rng, steps=self._matchup.recipe.steps)
+
+    def _check_training(self, clone: nn.Module, inputs: Tensor, released: Tensor) -> None:
+        divergence = mean_divergence(clone, inputs, released)
+        self.measures["a/divergence"] = divergence
+        limit = UNDERTRAINED_HARD if torch.equal(hardened(released), released) else UNDERTRAINED_SOFT
+        if self._matchup.defense.name == UNDEFENDED and divergence > limit:
+            self.flags.append("undertrained")
+
+
+def hardened(released: Tensor) -> Tensor:
+    """Return one-hot rows of the argmax (ties: lowest index); a refused row stays zero."""
+    answered = (released.sum(dim=1) > 0).unsqueeze(1)
+    return one_hot(labels_of(released), released.shape[1]) * answered

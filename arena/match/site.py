@@ -1,0 +1,44 @@
+"""Where a match is played: folders, device, and how long each stage may take."""
+
+from __future__ import annotations
+
+import os
+from dataclasses import dataclass, field
+from pathlib import Path
+
+DATA_VARIABLE = "ARENA_DATA"
+CACHE_VARIABLE = "ARENA_CACHE"
+
+
+@dataclass(frozen=True, kw_only=True)
+class Limits:
+    """Seconds that each stage of a match may take; a stage that takes longer is ended."""
+
+    prepare: float = 3600.0  # training the victim, the defense, the surrogate
+    deploy: float = 120.0  # opening the oracle
+    play: float = 1800.0
+    close: float = 120.0
+    score: float = 1800.0
+
+
+@dataclass(frozen=True, kw_only=True)
+class Site:
+    """What a process needs to play a match; none of it may change what comes of the match."""
+
+    work: Path  # ledgers of this run
+    data: Path | None = None  # torchvision's layout; None: only what ships with packages
+    cache: Path = field(default_factory=lambda: default_cache())  # trained victims and defenses
+    device: str = "cpu"
+    limits: Limits = Limits()
+
+
+def default_cache() -> Path:
+    """Return the folder that ``ARENA_CACHE`` names, else the user's cache folder."""
+    named = os.environ.get(CACHE_VARIABLE)
+    return Path(named) if named else Path(os.environ.get("XDG_CACHE_HOME", "~/.cache")).expanduser() / "arena"
+
+
+def default_data() -> Path | None:
+    """Return the folder that ``ARENA_DATA`` names, if it is set."""
+    named = os.environ.get(DATA_VARIABLE)
+    return Path(named) if named else None

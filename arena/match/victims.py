@@ -1,0 +1,178 @@
+"""Victims: trained once per hash of everything that determines them, or loaded from a file of weights."""
+
+from __future__ import annotations
+
+import dataclasses
+import difflib
+import functools
+from dataclasses import dataclass
+from pathlib import Path
+
+import torch
+from torch import Tensor, nn
+
+from arena.contracts import BadParameter, DataMissing, Spec, Task
+from arena.data.datasets import load
+from arena.data.splits import Splits, split
+from arena.learning.architectures import Classifier, build
+from arena.learning.randomness import generator
+from arena.learning.tensors import digest_of, load_state, save_state
+from arena.learning.training import fit, one_hot, one_thread, predict
+from arena.match.cache import Cache
+from arena.match.site import Site
+
+PASSES = 5  # over the training rows, within the bounds below
+FEWEST_STEPS, MOST_STEPS = 1_000, 20_000
+
+
+@dataclass(frozen=True, kw_only=True)
+class VictimTerms:
+    """Parameters of a victim beside its data set: network, training, size of splits."""
+
+    arch: str = "auto"  # medium-cnn for images up to 64x64, else resnet18; linear for tables
+    steps: int | None = None  # of 64 rows; None: five passes, at least 1,000 steps
+    lr: float = 3e-3
+    weights: str = ""  # a safetensors file of ``arch``'s state dict: nothing is trained
+    mean: tuple[float, ...] = ()  # subtracted per channel before the network, for weights that want it
+    std: tuple[float, ...] = ()
+    training: int | None = None  # rows of each split; None: the data set's default
+    validation: int | None = None
+    honest: int | None = None
+    pool: int | None = None
+    test: int | None = None
+    side: int | None = None  # images are resized to this square side
+    grey: bool = False
+
+
+class NetworkVictim:
+    """A trained network behind the `Victim` protocol; posteriors come back on the CPU."""
+
+    def __init__(self, module: nn.Module, task: Task) -> None:
+        self.module: nn.Module | None = module
+        self.task = task
+        self._network = module
+
+    def __call__(self, inputs: Tensor) -> Tensor:
+        return predict(self._network, inputs)
+
+
+class Normalised(nn.Module):
+    """Brings inputs in [0, 1] to the statistics that downloaded weights were trained with."""
+
+    def __init__(self, network: nn.Module, mean: tuple[float, ...], std: tuple[float, ...]) -> None:
+        super().__init__()
+        self.network = network
+        self.register_buffer("mean", torch.tensor(mean).reshape(-1, 1, 1))
+        self.register_buffer("std", torch.tensor(std).reshape(-1, 1, 1))
+
+    def forward(self, inputs: Tensor) -> Tensor:
+        logits: Tensor = self.network((inputs - self.mean) / self.std)
+        return logits
+
+
+def victim_terms(spec: Spec) -> VictimTerms:
+    """Return the parameters of a victim's spec. Raises `BadParameter` with the nearest known name."""
+    hints = {field.name: field for field in dataclasses.fields(VictimTerms)}
+    for key, _ in spec.params:
+        if key not in hints:
+            close = difflib.get_close_matches(key, hints, n=1)
+            hint = f" (did you mean {close[0]!r}?)" if close else ""
+            message = f"victim {spec.name} has no parameter {key!r}{hint}; it has {', '.join(hints)}"
+            raise BadParameter(message)
+    terms = VictimTerms(**dict(spec.params))  # type: ignore[arg-type]  # values are checked where they are used
+    if terms.steps is not None and (not isinstance(terms.steps, int) or terms.steps < 1):
+        message = f"victim {spec.name}: steps must be a whole number above 0, not {terms.steps!r}"
+        raise BadParameter(message)
+    if len(terms.mean) != len(terms.std):
+        message = f"victim {spec.name}: mean and std go together, one number a channel"
+        raise BadParameter(message)
+    return terms
+
+
+@functools.lru_cache(maxsize=4)
+def load_splits(spec: Spec, data: Path | None) -> Splits:
+    """Return the splits of a victim's data set. Raises `UnknownName`, `BadParameter`, `DataMissing`."""
+    terms = victim_terms(spec)
+    return split(
+        load(spec.name, folder=data, side=terms.side, grey=terms.grey),
+        training=terms.training,
+        validation=terms.validation,
+        honest=terms.honest,
+        pool=terms.pool,
+        test=terms.test,
+    )
+
+
+@functools.lru_cache(maxsize=8)
+def load_victim(spec: Spec, seed: int, site: Site) -> NetworkVictim:
+    """Return the victim, trained now if no cache holds it."""
+    splits = load_splits(spec, site.data)
+    task = splits.task
+    terms = victim_terms(spec)
+    network = build(victim_architecture(terms, task), task, rng=generator(seed, "victim", "initialisation"))
+    if terms.weights:
+        _load_weights(network, Path(terms.weights))
+    else:
+        stored = Cache(folder=site.cache).once(
+            victim_key(spec, seed, site), lambda: _train(network, splits, terms, task, seed=seed, device=site.device)
+        )
+        network.load_state_dict(load_state(stored))
+    module = Normalised(network, terms.mean, terms.std) if terms.mean else network
+    for parameter in module.parameters():
+        parameter.requires_grad_(False)
+    return NetworkVictim(module.eval().to(site.device), task)
+
+
+@functools.lru_cache(maxsize=64)
+def victim_key(spec: Spec, seed: int, site: Site) -> str:
+    """Return the name of a victim in caches: a hash of data, network, training, seed, torch and our training code."""
+    splits = load_splits(spec, site.data)
+    terms = victim_terms(spec)
+    code = [path.read_bytes() for path in sorted((Path(__file__).parents[1] / "learning").glob("*.py"))]
+    weights = [Path(terms.weights).read_bytes()] if terms.weights and Path(terms.weights).is_file() else []
+    training = (terms.arch, terms.steps, terms.lr, terms.mean, terms.std)
+    parts = [repr(training), str(seed), torch.__version__, *code, *weights]
+    return "victim-" + digest_of([*splits.training, *parts])
+
+
+def victim_architecture(terms: VictimTerms, task: Task) -> str:
+    """Return the victim's network: ``auto`` is linear for tables, medium-cnn up to 64x64, else ResNet-18."""
+    if terms.arch != "auto":
+        return terms.arch
+    if len(task.shape) == 1:
+        return "linear"
+    return "medium-cnn" if max(task.shape[1:]) <= 64 else "resnet18"
+
+
+def _train(network: Classifier, splits: Splits, terms: VictimTerms, task: Task, *, seed: int, device: str) -> bytes:
+    inputs, labels = splits.training
+    steps = terms.steps or min(max(FEWEST_STEPS, PASSES * len(inputs) // 64), MOST_STEPS)
+    with one_thread():
+        fit(
+            network.to(device),
+            inputs,
+            one_hot(labels, task.classes),
+            steps=steps,
+            lr=terms.lr,
+            rng=generator(seed, "victim", "training"),
+        )
+    return save_state(network.state_dict())
+
+
+def _load_weights(network: Classifier, path: Path) -> None:
+    """Fill a network from a safetensors file whose names are those of the architecture, with or without ``body.``."""
+    try:
+        state = load_state(path.read_bytes())
+    except FileNotFoundError as error:
+        message = f"there is no file of weights {path}"
+        raise DataMissing(message) from error
+    except Exception as error:
+        message = f"{path} is not a safetensors file: {error}"
+        raise BadParameter(message) from error
+    wanted = network.state_dict()
+    renamed = {name if name in wanted else f"body.{name}": value for name, value in state.items()}
+    if {name: value.shape for name, value in renamed.items()} != {name: value.shape for name, value in wanted.items()}:
+        odd = sorted(set(renamed) ^ set(wanted)) or [n for n in wanted if renamed[n].shape != wanted[n].shape]
+        message = f"{path} does not hold the weights of {network.architecture}: {', '.join(odd[:4])}"
+        raise BadParameter(message)
+    network.load_state_dict(renamed)

@@ -1,0 +1,40 @@
+"""The runner of this process: one match after another, on the calling thread."""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Iterator
+
+from arena.contracts import MatchResult, Matchup
+from arena.match.play import Transport, in_process, play
+from arena.match.site import Site
+from arena.registry import build_attack, build_defense
+
+
+class LocalRunner:
+    """Plays without network or cluster. A stage's time limit is looked at between calls: nothing can be killed here."""
+
+    slots = 1
+
+    def __init__(self, site: Site, *, transport: Transport = in_process) -> None:
+        self._site, self._transport = site, transport
+        self._queue: deque[tuple[Matchup, int]] = deque()
+
+    def submit(self, matchup: Matchup, *, attempt: int) -> None:
+        self._queue.append((matchup, attempt))
+
+    def finished(self, *, timeout: float) -> Iterator[MatchResult]:
+        """Play the next match, however long it takes, and yield its result."""
+        if self._queue:
+            matchup, attempt = self._queue.popleft()
+            yield play(
+                matchup,
+                attack=build_attack(matchup.attack),
+                defense=build_defense(matchup.defense),
+                site=self._site,
+                attempt=attempt,
+                transport=self._transport,
+            )
+
+    def close(self) -> None:
+        self._queue.clear()

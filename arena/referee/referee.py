@@ -1,0 +1,140 @@
+"""The referee: plays matchups through a runner, settles faults by the rules, records what came of it.
+
+It is handed everything that it needs of the world: a `Runner`, a `Tracker`, a `Journal`.
+"""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass, replace
+
+from arena.contracts import ArenaError, Knowledge, MatchResult, Matchup, Runner, Spec, Tracker, matchup_id
+from arena.referee.journal import Journal
+
+MOST_REPLAYS = 2  # of a match that ended through the infrastructure's fault
+UNDEFENDED = Spec(name="none")
+WAIT_SECONDS = 0.5  # between two reports of progress
+
+
+@dataclass(frozen=True, kw_only=True)
+class Progress:
+    """Where a run stands."""
+
+    done: int
+    running: int
+    left: int
+    last: MatchResult | None = None
+
+
+@dataclass(frozen=True, kw_only=True)
+class Summary:
+    """What a run did: every result in the order of its matchups, and how many were not played anew."""
+
+    results: tuple[MatchResult, ...]
+    reused: int
+    tracking_failed: str = ""  # why results did not reach the tracker; they are on disk
+
+
+class Referee:
+    """Plays what is missing of a list of matchups."""
+
+    def __init__(
+        self,
+        *,
+        runner: Runner,
+        tracker: Tracker,
+        journal: Journal,
+        key_of: Callable[[Matchup], str],
+        known: Mapping[str, MatchResult] | None = None,
+        report: Callable[[Progress], None] = lambda progress: None,
+    ) -> None:
+        """``known`` holds results of earlier runs by key; ``report`` is called after each result and while waiting."""
+        self._runner, self._tracker, self._journal = runner, tracker, journal
+        self._key_of, self._known, self._report = key_of, dict(known or {}), report
+        self._finished = {matchup_id(result.matchup): result for result in journal.results if is_final(result)}
+        self._waiting_for_undefended: dict[str, list[MatchResult]] = {}
+        self._tracking_failed = ""
+
+    def run(self, matchups: Sequence[Matchup]) -> Summary:
+        """Play every matchup that has no result yet and return all results in order."""
+        wanted = {matchup_id(matchup): matchup for matchup in matchups}
+        reused = self._reuse(wanted.values())
+        queue = deque((matchup, 1) for name, matchup in wanted.items() if name not in self._finished)
+        playing: set[str] = set()
+        self._tell(wanted, playing, None)
+        while queue or playing:
+            while queue and len(playing) < self._runner.slots:
+                matchup, attempt = queue.popleft()
+                playing.add(matchup_id(matchup))
+                self._runner.submit(matchup, attempt=attempt)
+            for result in self._runner.finished(timeout=WAIT_SECONDS):
+                playing.discard(matchup_id(result.matchup))
+                queue.extendleft(self._settle(result, playing, queue))
+                self._tell(wanted, playing, result)
+            self._tell(wanted, playing, None)
+        return Summary(
+            results=tuple(self._finished[name] for name in wanted),
+            reused=reused,
+            tracking_failed=self._tracking_failed,
+        )
+
+    def _reuse(self, matchups: Iterable[Matchup]) -> int:
+        """Take over results of earlier runs whose key is the same; return how many."""
+        taken = 0
+        for matchup in matchups:
+            if matchup_id(matchup) not in self._finished:
+                known = self._known.get(self._key_of(matchup))
+                if known is not None and is_final(known) and known.verdict.outcome != "infrastructure":
+                    self._record(known)
+                    taken += 1
+        return taken
+
+    def _settle(
+        self, result: MatchResult, playing: set[str], queue: Iterable[tuple[Matchup, int]]
+    ) -> list[tuple[Matchup, int]]:
+        """Record a result, or return what must be played before it can be recorded."""
+        if result.verdict.outcome == "infrastructure" and result.attempt <= MOST_REPLAYS:
+            return [(result.matchup, result.attempt + 1)]
+        if result.verdict.fault == "defense" and result.matchup.defense != UNDEFENDED:
+            stand_in = undefended(result.matchup)
+            name = matchup_id(stand_in)
+            if name not in self._finished:
+                self._waiting_for_undefended.setdefault(name, []).append(result)
+                under_way = name in playing or any(matchup_id(matchup) == name for matchup, _ in queue)
+                return [] if under_way else [(stand_in, 1)]
+            result = scored_as(result, self._finished[name])
+        self._record(replace(result, key=self._key_of(result.matchup)))
+        for faulty in self._waiting_for_undefended.pop(matchup_id(result.matchup), []):
+            self._record(replace(scored_as(faulty, result), key=self._key_of(faulty.matchup)))
+        return []
+
+    def _record(self, result: MatchResult) -> None:
+        """Disk first, then the tracker, whose failure harms nothing."""
+        self._journal.append(result)
+        self._finished[matchup_id(result.matchup)] = result
+        try:
+            self._tracker.record(result)
+        except ArenaError as error:
+            self._tracking_failed = str(error)
+
+    def _tell(self, wanted: Mapping[str, Matchup], playing: set[str], last: MatchResult | None) -> None:
+        done = sum(name in self._finished for name in wanted)
+        self._report(Progress(done=done, running=len(playing), left=len(wanted) - done - len(playing), last=last))
+
+
+def is_final(result: MatchResult) -> bool:
+    """Whether nothing more needs to be played for this result."""
+    return result.verdict.outcome != "infrastructure" or result.attempt > MOST_REPLAYS
+
+
+def undefended(matchup: Matchup) -> Matchup:
+    """Return the same matchup against the victim without a defense."""
+    return replace(matchup, defense=UNDEFENDED, knowledge=Knowledge())
+
+
+def scored_as(faulty: MatchResult, stand_in: MatchResult) -> MatchResult:
+    """Return a faulty defense's result with the clone scores of the undefended match; its own utility stays."""
+    kept = {key: value for key, value in faulty.counts.items() if key.startswith(("utility/", "promise/"))}
+    scores = {key: value for key, value in stand_in.counts.items() if not key.startswith(("utility/", "promise/"))}
+    return replace(faulty, counts={**scores, **kept}, flags=(*faulty.flags, "scored as none"))

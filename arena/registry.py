@@ -1,0 +1,266 @@
+"""A name, a folder or an installed package becomes a player; everything is imported on use.
+
+One word in a configuration, three places, in this order: a folder with an ``agent.toml``, a built-in name (the
+tables below), an entry point ``arena.attacks`` or ``arena.defenses`` of an installed package.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import difflib
+import hashlib
+import importlib
+import importlib.metadata
+import importlib.util
+import inspect
+import sys
+import tomllib
+import types
+import typing
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Literal
+
+from arena.contracts import Attack, BadParameter, Defense, Parameter, Spec, UnknownName
+
+Role = Literal["attack", "defense"]
+Player = Attack | Defense
+MANIFEST = "agent.toml"
+
+
+@dataclass(frozen=True, kw_only=True)
+class Registered:
+    """Where a built-in lives, and the fields that its name presets."""
+
+    where: str  # "module:Class"
+    preset: Mapping[str, Parameter] = dataclasses.field(default_factory=dict)
+
+
+def _at(where: str, **preset: Parameter) -> Registered:
+    return Registered(where=where, preset=preset)
+
+
+ATTACKS: Mapping[str, Registered] = {
+    "argmax": _at("arena.attacks.argmax:Argmax"),
+    "equation-solving": _at("arena.attacks.equation_solving:EquationSolving"),
+    "jbda": _at("arena.attacks.jacobian:JacobianAugmentation", mode="jbda"),
+    "jbda-tr": _at("arena.attacks.jacobian:JacobianAugmentation", mode="targeted-random"),
+    "knockoff": _at("arena.attacks.knockoff:KnockoffNets"),
+    "uniform-noise": _at("arena.attacks.uniform_noise:UniformNoise"),
+}
+DEFENSES: Mapping[str, Registered] = {
+    "gaussian-noise": _at("arena.defenses.gaussian_noise:GaussianNoise"),
+    "label-only": _at("arena.defenses.label_only:LabelOnly"),
+    "mad": _at("arena.defenses.prediction_poisoning:PredictionPoisoning", argmax=False),
+    "mad-argmax": _at("arena.defenses.prediction_poisoning:PredictionPoisoning", argmax=True),
+    "none": _at("arena.defenses.none:NoDefense"),
+    "reverse-sigmoid": _at("arena.defenses.reverse_sigmoid:ReverseSigmoid"),
+    "rounding": _at("arena.defenses.rounding:Rounding"),
+    "top-k": _at("arena.defenses.top_k:TopK"),
+}
+
+
+def build_attack(spec: Spec) -> Attack:
+    """Return the attack of a spec. Raises `UnknownName`, `BadParameter`."""
+    return typing.cast(Attack, _build("attack", spec))
+
+
+def build_defense(spec: Spec) -> Defense:
+    """Return the defense of a spec. Raises `UnknownName`, `BadParameter`."""
+    return typing.cast(Defense, _build("defense", spec))
+
+
+def complete(role: Role, spec: Spec) -> Spec:
+    """Return the spec as it is stored: parameters checked, an entry's folder made absolute and its digest filled in."""
+    nested: Mapping[str, Parameter] = {
+        key: complete(role, value) if isinstance(value, Spec) else value for key, value in spec.params
+    }
+    folder = entry_folder(spec.name)
+    filled = Spec(
+        name=str(folder) if folder else spec.name,
+        params=tuple(sorted(nested.items())),
+        digest=folder_digest(folder) if folder else "",
+    )
+    _build(role, filled)
+    return filled
+
+
+def names(role: Role) -> list[str]:
+    """Return every name that can be built without a path: built-ins and installed entry points."""
+    installed = [point.name for point in importlib.metadata.entry_points(group=_group(role))]
+    return sorted({*_table(role), *installed})
+
+
+def player_class(role: Role, name: str) -> tuple[type[Player], Mapping[str, Parameter]]:
+    """Return the class that a name stands for and the fields that the name presets. Raises `UnknownName`."""
+    folder = entry_folder(name)
+    if folder is not None:
+        return _load_entry(role, folder), {}
+    registered = _table(role).get(name)
+    if registered is not None:
+        return _import(registered.where), registered.preset
+    for point in importlib.metadata.entry_points(group=_group(role)):
+        if point.name == name:
+            return typing.cast(type[Player], point.load()), {}
+    message = f"no {role} is called {name!r}{_nearest(name, names(role))}; `arena list` shows them all, and a folder "
+    message += f"with an {MANIFEST} is named by its path"
+    raise UnknownName(message)
+
+
+def entry_folder(name: str) -> Path | None:
+    """Return the folder of an entry if ``name`` is a path to one, else None."""
+    path = Path(name).expanduser()
+    if (path / MANIFEST).is_file():
+        return path.resolve()
+    if "/" in name or path.is_dir():
+        message = f"no entry in {name!r}: there is no {path / MANIFEST}; `arena new` writes a folder that works"
+        raise UnknownName(message)
+    return None
+
+
+def manifest(folder: Path) -> Mapping[str, str]:
+    """Return name, role and entry of an ``agent.toml``. Raises `BadParameter` if it is not as it should be."""
+    path = folder / MANIFEST
+    try:
+        table = tomllib.loads(path.read_text())
+    except tomllib.TOMLDecodeError as error:
+        message = f"{path}: {error}"
+        raise BadParameter(message) from error
+    if (
+        set(table) != {"name", "role", "entry"}
+        or table["role"] not in ("attack", "defense")
+        or ":" not in table["entry"]
+    ):
+        message = f'{path}: it must have exactly name, role = "attack" or "defense", and entry = "module:Class"'
+        raise BadParameter(message)
+    return typing.cast(Mapping[str, str], table)
+
+
+def folder_digest(folder: Path) -> str:
+    """Return a 16-digit hash over the paths and bytes of an entry's files, compiled files left out."""
+    state = hashlib.blake2b(digest_size=8)
+    for path in sorted(folder.rglob("*")):
+        if path.is_file() and "__pycache__" not in path.parts:
+            state.update(str(path.relative_to(folder)).encode() + b"\0" + path.read_bytes() + b"\0")
+    return state.hexdigest()
+
+
+def code_digest(role: Role, spec: Spec) -> str:
+    """Return a hash over the source of a player, of its base, and of the training code that both sides share."""
+    folder = entry_folder(spec.name)
+    state = hashlib.blake2b(digest_size=8)
+    if folder is not None:
+        state.update(folder_digest(folder).encode())
+    else:
+        state.update(Path(inspect.getfile(player_class(role, spec.name)[0])).read_bytes())
+    for path in sorted((Path(__file__).parent / "learning").glob("*.py")):
+        state.update(path.read_bytes())
+    for _, value in spec.params:
+        if isinstance(value, Spec):
+            state.update(code_digest(role, value).encode())
+    return state.hexdigest()
+
+
+def _build(role: Role, spec: Spec) -> Player:
+    kind, preset = player_class(role, spec.name)
+    fields = {field.name: field for field in dataclasses.fields(kind)} if dataclasses.is_dataclass(kind) else {}
+    hints = typing.get_type_hints(kind)
+    values: dict[str, object] = dict(preset)
+    for key, value in spec.params:
+        if key not in fields:
+            message = (
+                f"{spec.name} has no parameter {key!r}{_nearest(key, fields)}; it has {', '.join(fields) or 'none'}"
+            )
+            raise BadParameter(message)
+        if key in preset and value != preset[key]:
+            message = f"{spec.name} stands for {key} = {preset[key]!r}; leave {key} out, or take another name"
+            raise BadParameter(message)
+        values[key] = _build(role, value) if isinstance(value, Spec) else _checked(spec.name, key, value, hints[key])
+    missing = [
+        name
+        for name, field in fields.items()
+        if name not in values and field.default is dataclasses.MISSING and field.default_factory is dataclasses.MISSING
+    ]
+    if missing:
+        example = f"{missing[0]} = {{ name = ... }}" if missing[0] == "base" else f"{missing[0]} = ..."
+        message = f"{spec.name} needs {', '.join(missing)}: write {{ name = {spec.name!r}, {example} }}"
+        raise BadParameter(message)
+    try:
+        return kind(**values)
+    except (TypeError, ValueError) as error:
+        message = f"{spec.name}: {error}"
+        raise BadParameter(message) from error
+
+
+def _checked(player: str, key: str, value: Parameter, hint: object) -> object:
+    """Return ``value`` if it is of the field's type (an int may stand for a float), else raise `BadParameter`."""
+    if _fits(value, hint):
+        return float(value) if hint is float and isinstance(value, int) else value
+    message = f"{player}: {key} = {value!r} is not {_words(hint)}"
+    raise BadParameter(message)
+
+
+def _fits(value: object, hint: object) -> bool:
+    origin, arguments = typing.get_origin(hint), typing.get_args(hint)
+    if origin is Literal:
+        return value in arguments
+    if origin in (typing.Union, types.UnionType):
+        return any(_fits(value, argument) for argument in arguments)
+    if origin is tuple:
+        if not isinstance(value, tuple):
+            return False
+        kinds = [arguments[0]] * len(value) if arguments[-1] is Ellipsis else list(arguments)
+        return len(kinds) == len(value) and all(_fits(item, kind) for item, kind in zip(value, kinds, strict=True))
+    if hint is None or hint is type(None):
+        return value is None
+    if hint is float:
+        return isinstance(value, int | float) and not isinstance(value, bool)
+    if hint is int:
+        return isinstance(value, int) and not isinstance(value, bool)
+    return isinstance(value, hint) if isinstance(hint, type) else True
+
+
+def _words(hint: object) -> str:
+    if typing.get_origin(hint) is Literal:
+        return "one of " + ", ".join(map(repr, typing.get_args(hint)))
+    return f"a value of type {getattr(hint, '__name__', hint)}"
+
+
+def _load_entry(role: Role, folder: Path) -> type[Player]:
+    """Import an entry as a private package, off sys.path: two entries may both have a ``sampling.py``."""
+    about = manifest(folder)
+    if about["role"] != role:
+        message = f"{folder} is an entry for the role {about['role']!r}, and a {role} is wanted here"
+        raise BadParameter(message)
+    module_name, class_name = about["entry"].split(":", 1)
+    package = f"_arena_entry_{folder_digest(folder)}"
+    if package not in sys.modules:
+        root = types.ModuleType(package)
+        root.__path__ = [str(folder)]
+        sys.modules[package] = root
+    module = importlib.import_module(f"{package}.{module_name}")
+    kind = getattr(module, class_name, None)
+    wanted = Attack if role == "attack" else Defense
+    if not (isinstance(kind, type) and issubclass(kind, wanted)):
+        message = f"{folder}: {about['entry']} is not a class derived from arena.contracts.{wanted.__name__}"
+        raise BadParameter(message)
+    return kind
+
+
+def _import(where: str) -> type[Player]:
+    module, _, name = where.partition(":")
+    return typing.cast(type[Player], getattr(importlib.import_module(module), name))
+
+
+def _table(role: Role) -> Mapping[str, Registered]:
+    return ATTACKS if role == "attack" else DEFENSES
+
+
+def _group(role: Role) -> str:
+    return "arena.attacks" if role == "attack" else "arena.defenses"
+
+
+def _nearest(word: str, known: Iterable[str]) -> str:
+    close = difflib.get_close_matches(word, list(known), n=1)
+    return f" (did you mean {close[0]!r}?)" if close else ""
