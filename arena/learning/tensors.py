@@ -58,7 +58,7 @@ def canonical(inputs: Tensor) -> Tensor:
 
 def row_digests(inputs: Tensor) -> list[bytes]:
     """Return the 16-byte blake2b digest of the canonical bytes of each row of (N, *shape)."""
-    rows = canonical(inputs).reshape(len(inputs), -1).numpy()
+    rows = canonical(inputs).flatten(1).numpy()
     return [hashlib.blake2b(row.tobytes(), digest_size=16).digest() for row in rows]
 
 

@@ -1,0 +1,186 @@
+"""Pools that attackers ask from and outliers that defenders train on, each a kind and a source.
+
+Kinds: ``same`` (the data set's own held-out part), ``near``, ``far``, ``universe`` (equal shares of the three) and
+``none``. Sources of near and far: ``glyphs``, ``textures``, ``noise``, ``columns`` (tables), or any data set by name.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from functools import lru_cache
+from pathlib import Path
+from typing import assert_never
+
+import torch
+from torch import Generator, Tensor
+
+from arena.contracts import BadParameter, OutlierKind, PoolKind
+from arena.data.datasets import Dataset, data_folder, load
+from arena.data.glyphs import Part, glyphs
+from arena.data.images import reshaped, to_levels, to_unit
+from arena.data.splits import Splits
+from arena.data.textures import noise, textures
+from arena.learning.randomness import generator
+from arena.learning.tensors import row_digests
+
+GENERATED_ROWS = 4_000
+"""Rows of a generated pool when nothing else is asked; rows of a generated set of outliers too."""
+
+GENERATORS = ("glyphs", "textures", "noise", "columns")
+_FAR_DATASETS = {"fashion-mnist": "mnist", "mnist": "fashion-mnist"}
+_ROUNDS = 20  # how often rows that had to be left out are drawn again
+_FIXED_SEED = 0
+
+
+def default_source(dataset: str, kind: PoolKind, *, table: bool = False) -> str:
+    """Return the source of a kind of pool when none is named; ``same``, ``universe`` and ``none`` have only one."""
+    if kind == "near":
+        return "columns" if table else "glyphs"
+    if kind == "far":
+        return "noise" if table else _FAR_DATASETS.get(dataset, "textures")
+    return ""
+
+
+def pool(
+    kind: PoolKind,
+    source: str = "",
+    *,
+    splits: Splits,
+    seed: int,
+    rows: int | None = None,
+    folder: Path | None = None,
+    part: Part = "pool",
+) -> Tensor:
+    """Return distinct unlabelled rows (M, *shape) float32 in [0, 1], in an order that the seed determines.
+
+    ``rows`` None: all there are, or 4,000 generated ones. No row has the content of a test, training, validation or
+    honest row. ``source`` "" is `default_source`; ``part`` "outliers" draws from sources that share nothing with
+    those of "pool". Raises `BadParameter` for a source that does not fit, or for more rows than there are.
+    """
+    if source and kind not in ("near", "far"):
+        message = f"a pool of kind {kind} has no source to choose, and {source!r} was given"
+        raise BadParameter(message)
+    source = source or default_source(splits.name, kind, table=len(splits.task.shape) == 1)
+    rng = generator(seed, part, kind, source)
+    match kind:
+        case "none":
+            return torch.empty(0, *splits.task.shape)
+        case "same":
+            found = _clean(splits.pool, splits)
+        case "near" | "far":
+            found = _drawn(source, splits, rows=rows, folder=folder, part=part, rng=rng)
+        case "universe":
+            found = _universe(splits, rows=rows, folder=folder, part=part, seed=seed)
+        case _:
+            assert_never(kind)
+    if rows is not None and rows > len(found):
+        message = f"a {kind} pool of {splits.name} from {source or 'itself'} has {len(found):,} rows, not {rows:,}"
+        raise BadParameter(message)
+    return found[torch.randperm(len(found), generator=rng)[:rows]]
+
+
+def outliers(
+    kind: OutlierKind,
+    *,
+    splits: Splits,
+    seed: int,
+    pool_rows: Tensor,
+    source: str = "",
+    rows: int | None = None,
+    folder: Path | None = None,
+) -> Tensor | None:
+    """Return what a defense may train on beside its data, None for ``none``; near and far meet no row of the pool.
+
+    ``pool_rows`` (M, *shape) is the attack's pool, and for kind ``pool`` the answer.
+    """
+    if kind == "none":
+        return None
+    if kind == "pool":
+        return pool_rows[:rows]
+    found = pool(kind, source, splits=splits, seed=seed, folder=folder, part="outliers")
+    attacked = frozenset(row_digests(pool_rows))
+    return _without(found, attacked)[:rows]
+
+
+def _universe(splits: Splits, *, rows: int | None, folder: Path | None, part: Part, seed: int) -> Tensor:
+    """Return equal shares of same, near and far; as many as the smallest of them allows when ``rows`` is None."""
+    kinds: tuple[PoolKind, ...] = ("same", "near", "far")
+    shares = [None if rows is None else (rows + 2 - number) // 3 for number in range(3)]
+    parts = [
+        pool(kind, splits=splits, seed=seed, rows=share, folder=folder, part=part)
+        for kind, share in zip(kinds, shares, strict=True)
+    ]
+    smallest = min(len(part_rows) for part_rows in parts)
+    return _clean(torch.cat([part_rows[:smallest] if rows is None else part_rows for part_rows in parts]), splits)
+
+
+def _drawn(source: str, splits: Splits, *, rows: int | None, folder: Path | None, part: Part, rng: Generator) -> Tensor:
+    if source not in GENERATORS:
+        return _of_dataset(source, splits, folder=folder, part=part)
+    draw = _generator(source, splits, part=part, rng=rng)
+    wanted = rows or GENERATED_ROWS
+    found = _clean(draw(wanted), splits)
+    for _ in range(_ROUNDS):  # small images and tables repeat rows now and then
+        if len(found) >= wanted:
+            break
+        found = _clean(torch.cat([found, draw(wanted)]), splits)
+    return found[:wanted]
+
+
+def _generator(source: str, splits: Splits, *, part: Part, rng: Generator) -> Callable[[int], Tensor]:
+    """Return rows -> images or table rows. Columns come from the player's own data: the pool's, or training's."""
+    shape = splits.task.shape
+    if source == "columns":
+        own = splits.pool if part == "pool" else splits.training[0]
+        return lambda rows: mixed_columns(own, rows, rng=rng)
+    if source == "noise":
+        return lambda rows: noise(rows, shape, rng=rng)
+    if len(shape) != 3:
+        message = f"{source} are images, and {splits.name} is a table: take columns or noise"
+        raise BadParameter(message)
+    make = glyphs if source == "glyphs" else textures
+    return lambda rows: make(rows, shape, part=part, rng=rng)
+
+
+def mixed_columns(own: Tensor, rows: int, *, rng: Generator) -> Tensor:
+    """Return (rows, *shape) whose every value comes from a random row of ``own``: its columns without their relations."""
+    flat = own.flatten(1)
+    picked = torch.randint(len(flat), (rows, flat.shape[1]), generator=rng)
+    return flat.gather(0, picked).reshape(rows, *own.shape[1:])
+
+
+def _of_dataset(source: str, splits: Splits, *, folder: Path | None, part: Part) -> Tensor:
+    """Return one half of another data set in the victim's shape; pool and outliers get different halves."""
+    if source == splits.name:
+        message = f"{source} is the victim's own data set: that pool is of kind same"
+        raise BadParameter(message)
+    other = _loaded(source, data_folder(folder))
+    shape = splits.task.shape
+    if len(other.shape) != 3 or len(shape) != 3:
+        message = f"{source} {other.shape} cannot stand in for {splits.name} {shape}: only images become other images"
+        raise BadParameter(message)
+    order = torch.randperm(len(other.labels), generator=generator(_FIXED_SEED, "halves", source))
+    half = order.chunk(2)[0 if part == "pool" else 1]
+    levels = other.stored[half] if other.stored.dtype == torch.uint8 else to_levels(other.stored[half])
+    rows = to_unit(torch.cat([reshaped(chunk, shape) for chunk in levels.split(GENERATED_ROWS)]))
+    return _clean(rows, splits)
+
+
+@lru_cache(maxsize=2)
+def _loaded(name: str, folder: Path) -> Dataset:
+    return load(name, folder=folder)
+
+
+def _clean(rows: Tensor, splits: Splits) -> Tensor:
+    return _without(rows, splits.kept_from_attackers)
+
+
+def _without(rows: Tensor, forbidden: frozenset[bytes]) -> Tensor:
+    """Return the rows whose content is not forbidden, each content once, in their order."""
+    seen = set(forbidden)
+    kept = []
+    for row, digest in enumerate(row_digests(rows)):
+        if digest not in seen:
+            seen.add(digest)
+            kept.append(row)
+    return rows[kept]

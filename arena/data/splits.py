@@ -1,0 +1,145 @@
+"""One division of a data set for everybody: training, validation, honest traffic, the same-distribution pool, test.
+
+It depends on the data set alone, never on a match seed: victims are cached, and figures compared, across seeds.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from functools import cached_property
+from typing import TypeAlias
+
+import torch
+from torch import Tensor
+
+from arena.contracts import BadParameter, Task
+from arena.data.datasets import Dataset
+from arena.learning.randomness import generator
+from arena.learning.tensors import row_digests
+
+Labelled: TypeAlias = tuple[Tensor, Tensor]
+"""Inputs (N, *shape) float32 in [0, 1] and labels (N,) int64."""
+
+_HASHED_AT_ONCE = 4096  # rows: hashing turns levels into float32, four times their size
+_FIXED_SEED = 0
+
+_DIGITS = {"test": 400, "validation": 100, "honest": 200, "pool": 400, "training": 697}
+"""The sizes for digits, and the shares of every data set that has no test set of its own."""
+
+_HALF = {"validation": 1 / 30, "honest": 1 / 15}
+"""Shares of the victim's half of an official training set: 1,000 and 2,000 of 30,000; 27,000 are left to train on."""
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class Splits:
+    """Disjoint rows of one data set; no row of one split has the content of a row of another."""
+
+    name: str
+    class_names: tuple[str, ...]
+    training: Labelled
+    validation: Labelled
+    honest: Labelled
+    pool: Tensor  # unlabelled: an attacker gets no labels
+    test: Labelled
+
+    @property
+    def task(self) -> Task:
+        """What a player may know: the data set and its classes stay unnamed."""
+        return Task(shape=tuple(self.pool.shape[1:]), classes=len(self.class_names))
+
+    @cached_property
+    def kept_from_attackers(self) -> frozenset[bytes]:
+        """Digests of the rows that no pool may contain: test, training, validation and honest."""
+        parts = (self.test, self.training, self.validation, self.honest)
+        return frozenset(digest for inputs, _ in parts for digest in row_digests(inputs))
+
+
+def split(
+    dataset: Dataset,
+    *,
+    training: int | None = None,
+    validation: int | None = None,
+    honest: int | None = None,
+    pool: int | None = None,
+    test: int | None = None,
+) -> Splits:
+    """Return the splits; of rows with equal content one is kept. Raises `BadParameter` for more rows than there are.
+
+    Without an official test set the shares are those of digits. With one, test is the official test, half of the
+    other rows is the pool, and the victim's half gives 1/30 to validation and 1/15 to honest traffic. Tables are
+    scaled to [0, 1] by the training split's ranges and clipped.
+    """
+    rng = generator(_FIXED_SEED, "splits", dataset.name)
+    unique = _first_of_each(dataset)
+    border = len(dataset.labels) - dataset.official_test
+    ours, official = unique[unique < border], unique[unique >= border]
+    ours, official = (
+        ours[torch.randperm(len(ours), generator=rng)],
+        official[torch.randperm(len(official), generator=rng)],
+    )
+
+    asked = {"test": test, "validation": validation, "honest": honest, "pool": pool, "training": training}
+    sizes = _default_sizes(len(ours), len(official)) | {part: rows for part, rows in asked.items() if rows is not None}
+    chosen: dict[str, Tensor] = {}
+    if dataset.official_test:
+        chosen |= _cut(official, {"test": sizes.pop("test")}, dataset.name)
+    chosen |= _cut(ours, sizes, dataset.name)  # training last: another number of training rows moves no other split
+
+    inputs = {part: dataset.rows(rows) for part, rows in chosen.items()}
+    if len(dataset.shape) == 1:
+        inputs = _scaled(inputs, by=inputs["training"])
+    labelled = {part: (rows, dataset.labels[chosen[part]]) for part, rows in inputs.items()}
+    return Splits(
+        name=dataset.name,
+        class_names=dataset.class_names,
+        training=labelled["training"],
+        validation=labelled["validation"],
+        honest=labelled["honest"],
+        pool=inputs["pool"],
+        test=labelled["test"],
+    )
+
+
+def _first_of_each(dataset: Dataset) -> Tensor:
+    """Return indices of rows with distinct content; the official test keeps its row, training loses the copy."""
+    rows = len(dataset.labels)
+    from_the_end = torch.arange(rows).roll(dataset.official_test)
+    seen: dict[bytes, int] = {}
+    for chosen in from_the_end.split(_HASHED_AT_ONCE):
+        for digest, row in zip(row_digests(dataset.stored[chosen]), chosen.tolist(), strict=True):
+            seen.setdefault(digest, row)
+    return torch.tensor(sorted(seen.values()), dtype=torch.int64)
+
+
+def _default_sizes(ours: int, official: int) -> dict[str, int]:
+    """Return rows per split; training takes what the others leave."""
+    if official:
+        half = ours // 2
+        sizes = {
+            "test": official,
+            **{part: max(1, int(half * share)) for part, share in _HALF.items()},
+            "pool": ours - half,
+        }
+        return sizes | {"training": ours - sum(sizes.values()) + official}
+    whole = sum(_DIGITS.values())
+    sizes = {part: max(1, ours * share // whole) for part, share in _DIGITS.items() if part != "training"}
+    return sizes | {"training": ours - sum(sizes.values())}
+
+
+def _cut(rows: Tensor, sizes: dict[str, int], name: str) -> dict[str, Tensor]:
+    for part, size in sizes.items():
+        if size < 1:
+            message = f"{name}: {part} = {size}, and every split needs at least one row"
+            raise BadParameter(message)
+    if sum(sizes.values()) > len(rows):
+        asked = " + ".join(f"{part} {size:,}" for part, size in sizes.items())
+        message = f"{name}: {asked} = {sum(sizes.values()):,} rows were asked for, and there are {len(rows):,}"
+        raise BadParameter(message)
+    return dict(zip(sizes, rows[: sum(sizes.values())].split(list(sizes.values())), strict=True))
+
+
+def _scaled(inputs: dict[str, Tensor], *, by: Tensor) -> dict[str, Tensor]:
+    """Return table columns mapped to [0, 1] by the ranges of ``by`` and clipped; a constant column becomes 0."""
+    low, high = by.amin(dim=0), by.amax(dim=0)
+    span = torch.where(high > low, high - low, 1.0)
+    return {part: ((rows - low) / span).clamp(0, 1) for part, rows in inputs.items()}
