@@ -1,0 +1,1 @@
+"""One match in one process: the open oracle, its ledger, and the transcript that is left of it."""
