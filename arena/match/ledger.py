@@ -162,7 +162,7 @@ class MemoryLedger:
                 _check_same(request, known.request)
                 return known.answer
             units = 0 if honest else price
-            _check_budget(units, spent=self._spent, budget=self._budget)
+            check_budget(units, remaining=self.remaining, budget=self._budget)
             call = Call.of(request, respond(queries), price=units)
             self._calls[honest, request_id] = call
             self._spent += units
@@ -236,7 +236,7 @@ class SqliteLedger:
                 if known is not None:
                     _check_same(request, known.request)
                     return known.answer
-                _check_budget(units, spent=self._spent, budget=self._budget)
+                check_budget(units, remaining=self.remaining, budget=self._budget)
                 call = Call.of(request, respond(queries), price=units)
                 link = call.link_after(self._link)
                 with _sqlite_errors():
@@ -332,11 +332,11 @@ def _check_same(request: Request, known: Request) -> None:
         raise RequestConflict(f"request id {request.id.hex()} was used with other content: each call needs a fresh one")
 
 
-def _check_budget(units: int, *, spent: int, budget: int) -> None:
-    assert units >= 0, "a price is never negative"
-    if units > budget - spent:
-        left = budget - spent
-        raise BudgetExhausted(f"the call costs {units}, {left} of {budget} are left", remaining=left)
+def check_budget(price: int, *, remaining: int, budget: int) -> None:
+    """Raise `BudgetExhausted` if a call costs more than what remains."""
+    assert price >= 0, "a price is never negative"
+    if price > remaining:
+        raise BudgetExhausted(f"the call costs {price}, {remaining} of {budget} are left", remaining=remaining)
 
 
 @contextmanager
