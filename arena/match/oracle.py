@@ -1,0 +1,92 @@
+"""The oracle that an attack holds, in this process, and the splitter that it shares with the remote one."""
+
+from __future__ import annotations
+
+import secrets
+from collections.abc import Callable
+
+import torch
+from torch import Tensor
+
+from arena.contracts import Answer, DeadlinePassed, QueryBatch, Task
+from arena.match.ledger import check_budget
+from arena.match.session import REQUEST_ID_BYTES, Session, Terms
+
+
+def ask_in_calls(
+    terms: Terms,
+    inputs: Tensor,
+    *,
+    explain: bool,
+    account: int,
+    remaining: int,
+    time_left: Callable[[], float] | None,
+    send: Callable[[bytes, QueryBatch], Answer],
+) -> Answer:
+    """Send ``inputs`` in calls of at most ``terms.max_rows`` rows, each under a fresh request id; join the answers.
+
+    Everything that can be known beforehand is checked before the first call goes out, so that a query is refused
+    whole: raises `InvalidQuery`, `BudgetExhausted` and, when ``time_left`` gives no more than 0, `DeadlinePassed`.
+    """
+    whole = QueryBatch(inputs=inputs, account=account, explain=explain)
+    terms.check(whole)
+    check_budget(terms.price(len(inputs), explain=explain), remaining=remaining, budget=terms.budget)
+    answers = []
+    for rows in inputs.detach().split(terms.max_rows):
+        if time_left is not None and time_left() <= 0:
+            raise DeadlinePassed("the attack's time is over: nothing more is asked")
+        call = QueryBatch(inputs=rows, account=account, explain=explain)
+        answers.append(send(secrets.token_bytes(REQUEST_ID_BYTES), call))
+    return answers[0] if len(answers) == 1 else _joined(answers)
+
+
+class LocalOracle:
+    """A session as an attack sees it. No security boundary: for tests and code that is trusted.
+
+    ``time_left`` gives the seconds that the attack has left.
+    """
+
+    def __init__(self, session: Session, *, time_left: Callable[[], float] | None = None) -> None:
+        self._session = session
+        self._time_left = time_left
+
+    @property
+    def task(self) -> Task:
+        return self._session.terms.task
+
+    @property
+    def accounts(self) -> int:
+        return self._session.terms.accounts
+
+    @property
+    def explanation(self) -> str | None:
+        return self._session.terms.explanation
+
+    @property
+    def explanation_price(self) -> int:
+        return self._session.terms.explanation_price
+
+    @property
+    def remaining(self) -> int:
+        return self._session.remaining
+
+    def query(self, inputs: Tensor, *, explain: bool = False, account: int = 0) -> Answer:
+        """See `arena.contracts.Oracle`."""
+        return ask_in_calls(
+            self._session.terms,
+            inputs,
+            explain=explain,
+            account=account,
+            remaining=self.remaining,
+            time_left=self._time_left,
+            send=self._session.query,
+        )
+
+
+def _joined(answers: list[Answer]) -> Answer:
+    explained = [answer.explanations for answer in answers if answer.explanations is not None]
+    return Answer(
+        posteriors=torch.cat([answer.posteriors for answer in answers]),
+        refused=torch.cat([answer.refused for answer in answers]),
+        explanations=torch.cat(explained) if explained else None,
+    )

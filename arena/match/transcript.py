@@ -1,0 +1,215 @@
+"""What was asked and answered in a match: recorded calls, the hash chain over them, the transcript digest."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from arena.contracts import Answer, LedgerCorrupt, QueryBatch
+from arena.learning.tensors import Packed, canonical, digest_of, pack, row_digests, unpack
+
+
+@dataclass(frozen=True, kw_only=True)
+class Request:
+    """A call as it came, packed once; ``content`` is the digest by which a repeated request is known to be the same."""
+
+    id: bytes  # 16 bytes, the client's; the attack's ids and those of honest traffic are two name spaces
+    account: int  # the number that the defense sees
+    explain: bool
+    honest: bool
+    inputs: Packed  # (N, *shape)
+    content: str
+
+    @classmethod
+    def of(cls, request_id: bytes, queries: QueryBatch, *, honest: bool) -> Request:
+        inputs = pack(queries.inputs, compact=True)
+        return cls(
+            id=request_id,
+            account=queries.account,
+            explain=queries.explain,
+            honest=honest,
+            inputs=inputs,
+            content=content_digest(inputs, account=queries.account, explain=queries.explain),
+        )
+
+    @property
+    def queries(self) -> QueryBatch:
+        return QueryBatch(inputs=unpack(self.inputs), account=self.account, explain=self.explain)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Call:
+    """A recorded call: the request, its price, and the bytes that were released."""
+
+    request: Request
+    price: int  # units of the budget, 0 when honest
+    posteriors: Packed  # (N, K) float32
+    refused: bytes  # N bytes, 0 or 1
+    explanations: Packed | None = None
+
+    @classmethod
+    def of(cls, request: Request, answer: Answer, *, price: int) -> Call:
+        return cls(
+            request=request,
+            price=price,
+            posteriors=pack(answer.posteriors),
+            refused=answer.refused.to("cpu", torch.uint8).numpy().tobytes(),
+            explanations=None if answer.explanations is None else pack(answer.explanations),
+        )
+
+    @property
+    def honest(self) -> bool:
+        return self.request.honest
+
+    @property
+    def rows(self) -> int:
+        return len(self.refused)
+
+    @property
+    def queries(self) -> QueryBatch:
+        return self.request.queries
+
+    @property
+    def answer(self) -> Answer:
+        return Answer(
+            posteriors=unpack(self.posteriors),
+            refused=torch.frombuffer(bytearray(self.refused), dtype=torch.bool),
+            explanations=None if self.explanations is None else unpack(self.explanations),
+        )
+
+    def link_after(self, previous: str) -> str:
+        """Return the link of the hash chain that this call adds to ``previous``."""
+        answer = digest_of([*_parts(self.posteriors), self.refused, *_parts(self.explanations)])
+        terms = f"{self.request.account} {self.price} {self.honest:d}"
+        return digest_of([previous, self.request.id, terms, self.request.content, answer])
+
+
+def content_digest(inputs: Packed, *, account: int, explain: bool) -> str:
+    """Return the digest of what a call asks."""
+    return digest_of([f"{account} {explain:d}", *_parts(inputs)])
+
+
+def first_link(*, budget: int, attempt: int) -> str:
+    """Return the link before the first call, which binds the chain to the terms of the ledger."""
+    return digest_of([f"arena ledger 1: budget {budget}, attempt {attempt}"])
+
+
+@dataclass(frozen=True, kw_only=True)
+class Counts:
+    """What the attack asked and paid; honest traffic is not in it."""
+
+    spent: int = 0  # units of the budget
+    rows: int = 0
+    distinct_rows: int = 0
+    calls: int = 0
+
+
+@dataclass(frozen=True, kw_only=True)
+class Transcript:
+    """All calls of a match in recorded order; tensors are concatenated in that order, refused rows included."""
+
+    calls: tuple[Call, ...]
+    digest: str
+    counts: Counts
+    link: str  # the last link of the ledger's hash chain
+
+    @property
+    def attack_calls(self) -> tuple[Call, ...]:
+        return tuple(call for call in self.calls if not call.honest)
+
+    @property
+    def honest_calls(self) -> tuple[Call, ...]:
+        return tuple(call for call in self.calls if call.honest)
+
+    @property
+    def attack_inputs(self) -> Tensor:
+        """(N, *shape) float32; of shape (0,) if nothing was asked."""
+        return _joined(unpack(call.request.inputs) for call in self.attack_calls)
+
+    @property
+    def attack_posteriors(self) -> Tensor:
+        """(N, K) float32, zeros where refused; of shape (0,) if nothing was asked."""
+        return _joined(unpack(call.posteriors) for call in self.attack_calls)
+
+    @property
+    def attack_refused(self) -> Tensor:
+        """(N,) bool."""
+        return _joined((call.answer.refused for call in self.attack_calls), dtype=torch.bool)
+
+    @property
+    def honest_inputs(self) -> Tensor:
+        """(M, *shape) float32; of shape (0,) if there was no honest traffic."""
+        return _joined(unpack(call.request.inputs) for call in self.honest_calls)
+
+    @property
+    def honest_posteriors(self) -> Tensor:
+        """(M, K) float32, zeros where refused; of shape (0,) if there was no honest traffic."""
+        return _joined(unpack(call.posteriors) for call in self.honest_calls)
+
+    @property
+    def honest_refused(self) -> Tensor:
+        """(M,) bool."""
+        return _joined((call.answer.refused for call in self.honest_calls), dtype=torch.bool)
+
+
+def transcript_of(calls: Iterable[Call], *, budget: int, attempt: int) -> Transcript:
+    """Return the transcript of a ledger's calls, every digest computed from their bytes."""
+    recorded = tuple(calls)
+    link = first_link(budget=budget, attempt=attempt)
+    for call in recorded:
+        link = call.link_after(link)
+    return Transcript(calls=recorded, digest=transcript_digest(recorded), counts=counts_of(recorded), link=link)
+
+
+def transcript_digest(calls: Iterable[Call]) -> str:
+    """Return the digest over account, explain flag, inputs, released rows, refusals and explanations, in order.
+
+    Tensors enter as canonical float32, however they were sent; request ids, prices and times stay out, so that equal
+    games have equal digests over every transport.
+    """
+    return digest_of(part for call in calls for part in _told(call))
+
+
+def counts_of(calls: Iterable[Call]) -> Counts:
+    """Return what the attack asked; rows are equal if their canonical float32 bytes are."""
+    attack = [call for call in calls if not call.honest]
+    distinct = {digest for call in attack for digest in row_digests(unpack(call.request.inputs))}
+    return Counts(
+        spent=sum(call.price for call in attack),
+        rows=sum(call.rows for call in attack),
+        distinct_rows=len(distinct),
+        calls=len(attack),
+    )
+
+
+def check_record(call: Call) -> None:
+    """Raise `LedgerCorrupt` if a record's tensors cannot be read, do not fit one another, or are not its content."""
+    request = call.request
+    try:
+        inputs, posteriors = unpack(request.inputs), unpack(call.posteriors)
+    except ValueError as error:
+        raise LedgerCorrupt(f"a recorded tensor cannot be read: {error}") from error
+    if not len(inputs) == len(posteriors) == call.rows:
+        raise LedgerCorrupt(f"{len(inputs)} inputs, {len(posteriors)} answers and {call.rows} refusals in one record")
+    if request.content != content_digest(request.inputs, account=request.account, explain=request.explain):
+        raise LedgerCorrupt("recorded inputs are not those that were asked: the ledger was damaged or edited")
+
+
+def _parts(packed: Packed | None) -> tuple[str | bytes, ...]:
+    return ("none",) if packed is None else (f"{packed.dtype} {packed.shape}", packed.data)
+
+
+def _told(call: Call) -> Iterator[Tensor | bytes | str]:
+    yield f"{call.request.account} {call.request.explain:d}"
+    yield canonical(unpack(call.request.inputs))
+    yield canonical(unpack(call.posteriors))
+    yield call.refused
+    yield "none" if call.explanations is None else canonical(unpack(call.explanations))
+
+
+def _joined(parts: Iterable[Tensor], *, dtype: torch.dtype = torch.float32) -> Tensor:
+    present = list(parts)
+    return torch.cat(present) if present else torch.empty(0, dtype=dtype)
