@@ -73,10 +73,12 @@ def build_defense(spec: Spec) -> Defense:
 
 def complete(role: Role, spec: Spec) -> Spec:
     """Return the spec as it is stored: parameters checked, an entry's folder made absolute and its digest filled in."""
-    nested: Mapping[str, Parameter] = {
-        key: complete(role, value) if isinstance(value, Spec) else value for key, value in spec.params
-    }
     folder = entry_folder(spec.name)
+    bases = _base_fields(player_class(role, spec.name)[0])
+    nested: dict[str, Parameter] = {}
+    for key, value in spec.params:
+        base = Spec(name=value) if key in bases and isinstance(value, str) else value
+        nested[key] = complete(role, base) if isinstance(base, Spec) else base
     filled = Spec(
         name=str(folder) if folder else spec.name,
         params=tuple(sorted(nested.items())),
@@ -164,7 +166,7 @@ def code_digest(role: Role, spec: Spec) -> str:
 
 def _build(role: Role, spec: Spec) -> Player:
     kind, preset = player_class(role, spec.name)
-    fields = {field.name: field for field in dataclasses.fields(kind)} if dataclasses.is_dataclass(kind) else {}
+    fields = {field.name: field for field in player_fields(kind)}
     hints = typing.get_type_hints(kind)
     values: dict[str, object] = dict(preset)
     for key, value in spec.params:
@@ -191,6 +193,17 @@ def _build(role: Role, spec: Spec) -> Player:
     except (TypeError, ValueError) as error:
         message = f"{spec.name}: {error}"
         raise BadParameter(message) from error
+
+
+def player_fields(kind: type[Player]) -> tuple[dataclasses.Field[object], ...]:
+    """Return the hyper-parameters of a player's class."""
+    return dataclasses.fields(kind) if dataclasses.is_dataclass(kind) else ()
+
+
+def _base_fields(kind: type[Player]) -> frozenset[str]:
+    """Return the fields that hold another player."""
+    hints = typing.get_type_hints(kind)
+    return frozenset(field.name for field in player_fields(kind) if hints[field.name] in (Attack, Defense))
 
 
 def _checked(player: str, key: str, value: Parameter, hint: object) -> object:

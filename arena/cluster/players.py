@@ -15,17 +15,17 @@ from pathlib import Path
 
 import ray
 
-from arena.contracts import ArenaFault, DefenseFault, Matchup, MatchResult, Verdict
+from arena.contracts import ArenaFault, DefenseFault, MatchResult, Matchup, Verdict
 from arena.learning.training import one_thread
 from arena.match.attacking import AttackReport, Clock, attack_stage
 from arena.match.cache import Cache
 from arena.match.deployment import ledger_path, open_session
+from arena.match.ledger import read_transcript
 from arena.match.play import stolen_clone
 from arena.match.preparation import Prepared, load_pool, prepare
 from arena.match.scoring import result_of
 from arena.match.session import Session
 from arena.match.site import Site
-from arena.match.transcript import read_transcript
 from arena.match.victims import load_victim, victim_key
 from arena.registry import build_attack, build_defense
 from arena.rpc.client import RemoteOracle

@@ -17,7 +17,7 @@ from ray.exceptions import GetTimeoutError, RayActorError, RayTaskError, TaskCan
 from arena.cluster.players import Artefacts, AttackSlot, Closed, Opened, OracleHost, PreparedReport
 from arena.cluster.resources import demand, slots_for
 from arena.cluster.session import WORKER_ENVIRONMENT, join, leave
-from arena.contracts import ArenaError, Fault, Matchup, MatchResult, Outcome, Spec, UsageError, Verdict
+from arena.contracts import ArenaError, Fault, MatchResult, Matchup, Outcome, Spec, UsageError, Verdict
 from arena.match.attacking import AttackReport
 from arena.match.deployment import ledger_path
 from arena.match.site import Site
@@ -249,7 +249,9 @@ class RayRunner:
             reason = "the attack's process died"
             match.slot = self._new_slot()
             match.report = AttackReport(
-                verdict=Verdict(outcome="crashed", fault="attack", stage="play", reason=reason, output=str(error)[:2000])
+                verdict=Verdict(
+                    outcome="crashed", fault="attack", stage="play", reason=reason, output=str(error)[:2000]
+                )
             )
             self._enter(match, "close", match.host.actor.close.remote(match.opened.token))
             return []

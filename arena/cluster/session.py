@@ -57,7 +57,7 @@ def join(address: str | None) -> None:
         num_cpus=os.cpu_count(),
         include_dashboard=False,
         object_store_memory=256 * 2**20,
-        _temp_dir=tempfile.mkdtemp(prefix="ray-", dir="/tmp"),  # noqa: S108 - sockets need a short path
+        _temp_dir=tempfile.mkdtemp(prefix="ray-", dir="/tmp"),
         **quiet,
     )
 
@@ -74,5 +74,7 @@ def _join_cluster(address: str, quiet: dict[str, Any]) -> None:
     try:
         ray.init(address=address, **quiet, **extra)
     except Exception as error:
-        message = f"no Ray cluster answers at {address}: {error}; start one with `ray start --head`, or leave --address out"
+        message = (
+            f"no Ray cluster answers at {address}: {error}; start one with `ray start --head`, or leave --address out"
+        )
         raise ServiceUnreachable(message) from error

@@ -32,7 +32,7 @@ class LightCall:
 
 
 class HonestTraffic:
-    """The script of one match; `due` and `rest` hand out its calls in order, once each."""
+    """The script of one match; `after` and `rest` hand out its calls in order, once each."""
 
     def __init__(self, *, inputs: Tensor, labels: Tensor, budget: int, accounts: int, seed: int) -> None:
         """``inputs`` (R, *shape) and ``labels`` (R,) are the honest split; ``accounts`` counts the attack's own."""
@@ -42,7 +42,8 @@ class HonestTraffic:
         self._budget = budget
         self._light = _light_calls(int(budget * LIGHT_SHARE), budget, rng)
         self._asked = [0] * (LIGHT_ACCOUNTS + 1)  # rows so far; the heavy account is the last
-        self._played = 0
+        self._played = 0  # light calls
+        self._attacked = 0  # rows
         self._numbers = torch.randperm(2**20, generator=generator(seed, "accounts"))[: accounts + LIGHT_ACCOUNTS + 1]
         self._accounts = accounts
 
@@ -62,10 +63,11 @@ class HonestTraffic:
         """Whether the honest split has too few rows for the heavy account to mirror a whole budget."""
         return max([self._budget, *self._rows_per_light()]) > self._capacity
 
-    def due(self, rows_asked: int, last_call_rows: int) -> list[QueryBatch]:
-        """Return the calls that follow an attack call: the heavy account's mirror of it, then the light ones due."""
-        calls = self._take(LIGHT_ACCOUNTS, last_call_rows)
-        while self._played < len(self._light) and self._light[self._played].after <= rows_asked:
+    def after(self, rows: int) -> list[QueryBatch]:
+        """Return what follows an attack call of ``rows`` rows: the heavy account's mirror of it, then light calls."""
+        self._attacked += rows
+        calls = self._take(LIGHT_ACCOUNTS, rows)
+        while self._played < len(self._light) and self._light[self._played].after <= self._attacked:
             calls += self._next_light()
         return calls
 

@@ -29,7 +29,7 @@ Transport: TypeAlias = Callable[[Session, Tensor, Clock], AbstractContextManager
 @contextlib.contextmanager
 def in_process(session: Session, pool: Tensor, clock: Clock) -> Iterator[Oracle]:
     """The oracle without a wire; no security boundary: for tests and trusted code."""
-    yield LocalOracle(session, deadline=clock)
+    yield LocalOracle(session, time_left=clock)
 
 
 def play(
@@ -90,7 +90,7 @@ def stolen_clone(matchup: Matchup, attack: Attack, site: Site) -> nn.Module:
     pool = load_pool(matchup.victim, matchup.pool, matchup.pool_source, site)
     session = open_session(matchup, NoDefense(), prepared, site, attempt=0, in_memory=True)
     clock = Clock(site.limits.play)
-    oracle = LocalOracle(session, deadline=clock)
+    oracle = LocalOracle(session, time_left=clock)
     report = attack_stage(attack, oracle, matchup=matchup, pool=pool, device=site.device, clock=clock)
     if report.clone is None:
         message = f"the shadow match for the attacker's surrogate brought no clone: {report.verdict.reason}"

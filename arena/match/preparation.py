@@ -43,6 +43,7 @@ from arena.metrics.knowledge import two_sample_accuracy
 INDISTINGUISHABLE = 0.6  # accuracy of a classifier between outliers and pool under which the defense knows the pool
 AUDITED_ROWS = 400  # of each side
 OUTLIER_ROWS = 1_000
+POOL_SEED = 0  # one pool for all matches of a victim: seeds differ in what an attack takes of it
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -106,7 +107,7 @@ def honest_traffic(matchup: Matchup, site: Site) -> HonestTraffic:
 @functools.lru_cache(maxsize=8)
 def load_pool(victim: Spec, kind: PoolKind, source: str, site: Site) -> Tensor:
     """Return the rows that an attack may query, (M, *shape); M = 0 for ``none``."""
-    return pools.pool(kind, source, splits=load_splits(victim, site.data), folder=site.data)
+    return pools.pool(kind, source, splits=load_splits(victim, site.data), seed=POOL_SEED, folder=site.data)
 
 
 def prepare(
@@ -151,8 +152,11 @@ def _prepare(matchup: Matchup, defense: Defense, site: Site, shadow: _Shadow) ->
     measures: tuple[tuple[str, float], ...] = ()
     if knowledge.outliers != "none":
         pool = load_pool(matchup.victim, matchup.pool, matchup.pool_source, site)
-        outliers = pools.outliers(knowledge.outliers, splits=splits, pool=pool, rows=OUTLIER_ROWS, folder=site.data)
-        flags, measures = audit(victim, outliers, pool, knowledge, matchup)
+        outliers = pools.outliers(
+            knowledge.outliers, splits=splits, seed=POOL_SEED, pool_rows=pool, rows=OUTLIER_ROWS, folder=site.data
+        )
+        assert outliers is not None, "only outliers of kind none are none"
+        flags, measures = audit(victim, outliers, pool, knowledge)
     surrogate = None
     if knowledge.surrogate != "none":
         surrogate, key = _surrogate(matchup, victim, site, shadow.play)
@@ -180,7 +184,7 @@ def explainer_of(matchup: Matchup, victim: NetworkVictim) -> Explainer | None:
 
 
 def audit(
-    victim: NetworkVictim, outliers: Tensor, pool: Tensor, knowledge: Knowledge, matchup: Matchup
+    victim: NetworkVictim, outliers: Tensor, pool: Tensor, knowledge: Knowledge
 ) -> tuple[tuple[str, ...], tuple[tuple[str, float], ...]]:
     """Return the ``leak`` flag and its measures: does this defense know the attack's queries?
 

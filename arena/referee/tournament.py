@@ -76,7 +76,7 @@ class Tournament:
     explanation: Spec | None = None
     explanation_price: int = 1
     decimals: int | None = None
-    recipe: Recipe = Recipe()
+    recipe: Recipe = field(default_factory=Recipe)
     curve: tuple[int, ...] = ()
     limits: Mapping[str, float] = field(default_factory=dict)  # seconds per stage
     resources: Resources = Resources()

@@ -1,0 +1,69 @@
+"""The ``arena`` command: subcommands, and errors as one sentence with an exit code."""
+
+from __future__ import annotations
+
+import os
+import sys
+
+import typer
+
+from arena import __version__
+from arena.cli import check, doctor, list_, new, play, report, resume, run, serve, show
+from arena.cli.console import errors
+from arena.contracts import ArenaError, UsageError
+
+USAGE_EXIT, FAILURE_EXIT, INTERRUPTED_EXIT = 2, 1, 130
+
+app = typer.Typer(
+    name="arena",
+    help="A game with a referee for model stealing: attacks query defended victims, the referee meters and scores.",
+    no_args_is_help=True,
+    pretty_exceptions_enable=False,
+    context_settings={"help_option_names": ["-h", "--help"]},
+)
+
+
+@app.callback(invoke_without_command=True)
+def root(version: bool = typer.Option(False, "--version", help="Print the version and stop.")) -> None:
+    """See the subcommands; each has an example in its --help."""
+    if version:
+        print(__version__)
+        raise typer.Exit
+
+
+app.command("list")(list_.command)
+app.command("play")(play.command)
+app.command("run")(run.command)
+app.command("resume")(resume.command)
+app.command("show")(show.command)
+app.command("report")(report.command)
+app.command("check")(check.command)
+app.command("new")(new.command)
+app.command("serve")(serve.command)
+app.command("doctor")(doctor.command)
+
+
+def main() -> None:
+    """Run the command line; a user's mistake is one message on stderr and exit code 2, never a traceback."""
+    for name, value in {"RAY_USAGE_STATS_ENABLED": "0", "MLFLOW_DISABLE_TELEMETRY": "true", "DO_NOT_TRACK": "true"}.items():
+        os.environ.setdefault(name, value)
+    try:
+        app()
+    except UsageError as error:
+        errors.print(f"[bold red]error:[/] {_escaped(error)}")
+        sys.exit(USAGE_EXIT)
+    except ArenaError as error:
+        errors.print(f"[bold red]{type(error).__name__}:[/] {_escaped(error)}")
+        sys.exit(FAILURE_EXIT)
+    except KeyboardInterrupt:
+        errors.print("interrupted")
+        sys.exit(INTERRUPTED_EXIT)
+    except BrokenPipeError:
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        sys.exit(FAILURE_EXIT)
+
+
+def _escaped(error: Exception) -> str:
+    from rich.markup import escape
+
+    return escape(str(error))

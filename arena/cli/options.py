@@ -1,0 +1,86 @@
+"""What several subcommands read: specs on the command line, the data folder, sites."""
+
+from __future__ import annotations
+
+import json
+import re
+import tempfile
+import tomllib
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from arena.contracts import BadParameter, Spec, UnknownName
+from arena.match.site import Limits, Site, default_cache, default_data
+
+DataOption = Annotated[
+    Path | None, typer.Option("--data", help="Folder of data sets in torchvision's layout [default: $ARENA_DATA].")
+]
+JsonOption = Annotated[bool, typer.Option("--json", help="Print JSON for programs.")]
+PLAYER_HELP = "a name with parameters in brackets, such as 'mad(epsilon=0.5)' or 'argmax(base=jbda)'"
+
+
+def player(text: str) -> Spec:
+    """Return the spec of ``name`` or ``name(key=value, ...)``; values are TOML, or a player's name.
+
+    Raises `BadParameter` for what cannot be read.
+    """
+    spec, rest = _player(text.strip())
+    if rest:
+        message = f"cannot read {rest!r} in {text!r}; write {PLAYER_HELP}"
+        raise BadParameter(message)
+    return spec
+
+
+def _player(text: str) -> tuple[Spec, str]:
+    match = re.match(r"[^(),=\s]+", text)
+    if match is None:
+        message = f"a player is expected at {text!r}; write {PLAYER_HELP}"
+        raise BadParameter(message)
+    name, rest = match.group(), text[match.end() :].lstrip()
+    params: dict[str, Any] = {}
+    if rest.startswith("("):
+        rest = rest[1:].lstrip()
+        while not rest.startswith(")"):
+            found = re.match(r"(\w+)\s*=\s*", rest)
+            if found is None:
+                message = f"key=value is expected at {rest!r}; write {PLAYER_HELP}"
+                raise BadParameter(message)
+            params[found.group(1)], rest = _value(rest[found.end() :])
+            rest = rest.lstrip().removeprefix(",").lstrip()
+        rest = rest[1:]
+    return Spec(name=name, params=tuple(sorted(params.items()))), rest.strip()
+
+
+def _value(text: str) -> tuple[Any, str]:
+    found = re.match(r'"[^"]*"|\'[^\']*\'|\[[^\]]*\]|[^,()\s]+', text)
+    if found is None:
+        message = f"a value is expected at {text!r}"
+        raise BadParameter(message)
+    if text[found.end() :].lstrip().startswith("("):
+        return _player(text)
+    try:
+        value = tomllib.loads(f"value = {found.group()}")["value"]
+    except tomllib.TOMLDecodeError:
+        value = found.group()  # a bare word: the name of a player or of a choice
+    return tuple(value) if isinstance(value, list) else value, text[found.end() :]
+
+
+def site(data: Path | None, *, work: Path | None = None, limits: dict[str, float] | None = None) -> Site:
+    """Return the site of this machine. Raises `UnknownName` for a data folder that is not there."""
+    folder = data or default_data()
+    if folder is not None and not folder.is_dir():
+        message = f"there is no data folder {folder}; name one with --data or ARENA_DATA, or leave both out for digits"
+        raise UnknownName(message)
+    return Site(
+        work=work or Path(tempfile.mkdtemp(prefix="arena-")),
+        data=folder.resolve() if folder else None,
+        cache=default_cache(),
+        limits=Limits(**(limits or {})),
+    )
+
+
+def print_json(value: Any) -> None:
+    """Print a value as one JSON document on stdout."""
+    typer.echo(json.dumps(value, indent=2))

@@ -1,0 +1,1 @@
+"""Scores: integers are counted here and divided once, by the reader."""

@@ -1,0 +1,40 @@
+"""How alike two classifiers answer: agreement, total variation, and guards against degenerate inputs."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+
+
+def labels_of(posteriors: Tensor) -> Tensor:
+    """Return the argmax (N,) int64 of rows (N, K), the lowest index where several are largest."""
+    # argmax may return any of several maxima on some devices; the first True of a comparison does not.
+    return (posteriors == posteriors.amax(dim=1, keepdim=True)).int().argmax(dim=1)
+
+
+def agreement(first: Tensor, second: Tensor) -> tuple[int, int]:
+    """Return (equal, total) of two label vectors (N,)."""
+    return int((first == second).sum()), len(first)
+
+
+def total_variation(first: Tensor, second: Tensor) -> Tensor:
+    """Return half the L1 distance of rows (N, K), in [0, 1], as (N,) float64."""
+    return 0.5 * (first.double() - second.double()).abs().sum(dim=1)
+
+
+def largest_share(labels: Tensor) -> float:
+    """Return the share of the most frequent label of (N,): near 1, agreement on these inputs means nothing."""
+    return int(torch.bincount(labels).max()) / len(labels) if len(labels) else 0.0
+
+
+def cohen_kappa(first: Tensor, second: Tensor, *, classes: int) -> float:
+    """Return Cohen's kappa of two label vectors (N,), (p_o - p_e) / (1 - p_e) in integers; 0/0 counts as 0."""
+    total = len(first)
+    agreed, _ = agreement(first, second)
+    marginals = zip(
+        torch.bincount(first, minlength=classes).tolist(), torch.bincount(second, minlength=classes).tolist(), strict=True
+    )
+    by_chance = sum(n * m for n, m in marginals)
+    if total * total == by_chance:
+        return 0.0
+    return (agreed * total - by_chance) / (total * total - by_chance)
