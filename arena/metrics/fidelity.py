@@ -32,7 +32,9 @@ def cohen_kappa(first: Tensor, second: Tensor, *, classes: int) -> float:
     total = len(first)
     agreed, _ = agreement(first, second)
     marginals = zip(
-        torch.bincount(first, minlength=classes).tolist(), torch.bincount(second, minlength=classes).tolist(), strict=True
+        torch.bincount(first, minlength=classes).tolist(),
+        torch.bincount(second, minlength=classes).tolist(),
+        strict=True,
     )
     by_chance = sum(n * m for n, m in marginals)
     if total * total == by_chance:

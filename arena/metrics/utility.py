@@ -11,6 +11,7 @@ from arena.contracts import Promise
 from arena.metrics.fidelity import agreement, labels_of
 
 CHANGED = 1e-3  # L1 shift from which a row counts as changed
+ONE_HOT = 1 - 1e-6
 BINS = 15
 SMALLEST_PROBABILITY = 1e-12
 L1_SLACK = 1e-5  # for float32 rounding of released rows
@@ -44,6 +45,7 @@ def utility(*, released: Tensor, refused: Tensor, clean: Tensor, labels: Tensor)
         rows, truth, honest = released[answered].double(), labels[answered], clean[answered].double()
         shift = (rows - honest).abs().sum(dim=1)
         counts["changed"] = (int((shift > CHANGED).sum()), len(rows))
+        counts["one_hot"] = (int((rows.amax(dim=1) >= ONE_HOT).sum()), len(rows))
         measures = {
             "l1": float(shift.mean()),
             "l1_max": float(shift.max()),

@@ -1,0 +1,1 @@
+"""Results as a game: matrix, equilibrium, ranking, paired comparison."""

@@ -1,0 +1,1 @@
+"""Results for readers: tables for the terminal, files for programs. Nothing here prints."""
