@@ -21,7 +21,7 @@ Part = Literal["pool", "outliers"]
 """Which of two disjoint halves: what attackers ask, or what defenders train on."""
 
 CHARACTERS: dict[Part, str] = {
-    "pool": "AaCcEeGgKkMmPpRrTtVvXxZαγεηλξπτψΓΛΠΨ&?+%<}=∞∂∑",
+    "pool": "AaCcEeGgKkMmPpRrTtVvXxZαγεηλξπτψΓΛΠΨ&?+%<}=€§¶",
     "outliers": "BbDdFfHhJjLNnQqSsUuWwYyβδζθμρσφωΔΘΣΩ@#*$>{~∫√≠",
 }
 FONTS: dict[Part, tuple[str, ...]] = {

@@ -1,0 +1,1 @@
+"""Published defenses, one a file."""

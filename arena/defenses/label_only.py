@@ -1,0 +1,28 @@
+"""Release the predicted class alone, as a one-hot row: the yardstick of every defense that keeps the argmax.
+
+Source: Tramèr, Zhang, Juels, Reiter, Ristenpart, "Stealing Machine Learning Models via Prediction APIs", USENIX
+Security 2016, arXiv 1609.02943, section 6.
+Departures: none. Published number: none that a later table repeats. Reproduced: formula.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from torch import Generator
+
+from arena.contracts import DefenderGround, Defense, Promise, Responder, State
+from arena.learning.release import transformed
+from arena.learning.training import one_hot
+
+
+@dataclass(frozen=True, kw_only=True)
+class LabelOnly(Defense):
+    """Has no parameters."""
+
+    @property
+    def promise(self) -> Promise:
+        return Promise(argmax=True)
+
+    def deploy(self, ground: DefenderGround, state: State, *, rng: Generator) -> Responder:
+        return transformed(ground.victim, lambda posteriors: one_hot(posteriors.argmax(dim=1), posteriors.shape[1]))

@@ -1,0 +1,25 @@
+"""Answer as the victim does: the row that every other defense is read against.
+
+Source: none. Departures: none. Published number: none. Reproduced: the released rows are the victim's, bit for bit.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from torch import Generator
+
+from arena.contracts import DefenderGround, Defense, Promise, Responder, State
+from arena.learning.release import transformed
+
+
+@dataclass(frozen=True, kw_only=True)
+class NoDefense(Defense):
+    """Has no parameters."""
+
+    @property
+    def promise(self) -> Promise:
+        return Promise(argmax=True, l1=0.0)
+
+    def deploy(self, ground: DefenderGround, state: State, *, rng: Generator) -> Responder:
+        return transformed(ground.victim, lambda posteriors: posteriors)

@@ -1,0 +1,219 @@
+"""Release the row, within a distance, whose training gradient points farthest from the honest one (MAD).
+
+Source: Orekondy, Schiele, Fritz, "Prediction Poisoning: Towards Defenses Against DNN Model Stealing Attacks", ICLR
+2020, arXiv 1906.10908; MAD (``mad``) and MAD-argmax (``mad-argmax``).
+For a last linear layer the gradient of a soft cross entropy is (p - y) outer h, so the angle between two gradients is
+the angle between y - p and y' - p: K numbers a row, and no features.
+Departures: the gradient of the last layer only. ``search = "paper"`` picks its vertex before shrinking it into the
+ball, as the authors' code does; ``"scaled"`` picks after, which is never worse and several times the angle at small
+distances. Above 10 classes, where the paper grows one set of classes greedily, ``scaled`` tries prefixes of six orders
+and that set.
+Published number: none at equal terms. Reproduced: formula; direction (a larger angle than the paper's on every row).
+"""
+
+from __future__ import annotations
+
+import itertools
+import math
+from dataclasses import dataclass
+from functools import cache
+from typing import ClassVar, Literal
+
+import torch
+from torch import Generator, Tensor
+
+from arena.contracts import (
+    Answer,
+    BadParameter,
+    DefenderGround,
+    Defense,
+    Need,
+    NeedUnmet,
+    Promise,
+    QueryBatch,
+    Responder,
+    State,
+)
+from arena.learning.release import keep_argmax, released
+from arena.learning.training import predict
+
+Norm = Literal["l1", "l2"]
+Search = Literal["paper", "scaled"]
+
+LEAD = 1e-5  # what the paper's code adds to the predicted class of a vertex
+NEAREST = 1e-8  # a candidate so near to p has no direction
+SCORE_DECIMALS = 10  # scores that agree so far are ties: the last bits depend on what else is in the batch
+EXHAUSTIVE_CLASSES = 10  # all 2^(K - 1) sets are tried up to here
+GREEDY_EVALUATIONS = 1_024  # of the paper, for more classes
+_ELEMENTS = 2**22  # numbers held at once by the candidates of a chunk of rows
+
+
+@dataclass(frozen=True, kw_only=True)
+class PredictionPoisoning(Defense):
+    """``epsilon`` bounds the distance in ``norm``; ``argmax`` keeps the predicted class."""
+
+    needs: ClassVar[frozenset[Need]] = frozenset({"surrogate"})
+    sweep: ClassVar[tuple[str, tuple[float, ...]] | None] = ("epsilon", (0.0, 0.1, 0.2, 0.5, 1.0, 1.5))
+
+    epsilon: float = 0.5
+    norm: Norm = "l1"
+    argmax: bool = False
+    search: Search = "scaled"
+
+    def __post_init__(self) -> None:
+        if self.epsilon < 0:
+            message = f"epsilon = {self.epsilon}: a distance is 0 or more"
+            raise BadParameter(message)
+
+    @property
+    def promise(self) -> Promise:
+        return Promise(argmax=self.argmax, l1=self.epsilon if self.norm == "l1" else None)
+
+    def deploy(self, ground: DefenderGround, state: State, *, rng: Generator) -> Responder:
+        victim, surrogate = ground.victim, ground.surrogate
+        if surrogate is None:
+            message = "prediction poisoning needs a surrogate: say surrogate = random, same-architecture, ..."
+            raise NeedUnmet(message)
+        surrogate.eval()
+
+        def respond(queries: QueryBatch) -> Answer:
+            clean = victim(queries.inputs)
+            rows = poisoned(
+                clean,
+                predict(surrogate, queries.inputs),
+                epsilon=self.epsilon,
+                norm=self.norm,
+                argmax=self.argmax,
+                search=self.search,
+            )
+            return released(keep_argmax(rows, clean) if self.argmax else rows)
+
+        return respond
+
+
+def poisoned(
+    posteriors: Tensor, guesses: Tensor, *, epsilon: float, norm: Norm = "l1", argmax: bool, search: Search = "scaled"
+) -> Tensor:
+    """Return the rows (N, K) float64 to release for posteriors y and the surrogate's p, both (N, K)."""
+    y, p = posteriors.double(), guesses.double()
+    classes = y.shape[1]
+    if not argmax:
+        return _farthest(y, p, torch.eye(classes, dtype=y.dtype), epsilon=epsilon, norm=norm, search=search)
+    swap = _predicted_first(y)
+    y, p = y.gather(1, swap), p.gather(1, swap)
+    if classes <= EXHAUSTIVE_CLASSES:
+        rows = _farthest(y, p, _every_vertex(classes), epsilon=epsilon, norm=norm, search=search)
+    else:
+        size = max(1, _ELEMENTS // (6 * classes * classes))
+        rows = torch.cat([
+            _farthest(y_part, p_part, _some_vertices(y_part, p_part, search=search), epsilon=epsilon, norm=norm, search=search)
+            for y_part, p_part in zip(y.split(size), p.split(size), strict=True)
+        ])  # fmt: skip
+    return rows.gather(1, swap)  # a swap undoes itself
+
+
+def angles(released_rows: Tensor, posteriors: Tensor, guesses: Tensor) -> Tensor:
+    """Return the angle (N,) in degrees between the gradients of released and clean rows, 0 where there is none."""
+    u, v = posteriors.double() - guesses.double(), released_rows.double() - guesses.double()
+    length = u.norm(dim=1) * v.norm(dim=1)
+    cosine = (u * v).sum(dim=1) / length.clamp(min=NEAREST**2)
+    return torch.where(length > NEAREST**2, cosine.clamp(-1, 1).acos() * 180 / math.pi, 0.0)
+
+
+def _farthest(y: Tensor, p: Tensor, vertices: Tensor, *, epsilon: float, norm: Norm, search: Search) -> Tensor:
+    """Return (1 - a) y + a V for the vertex V with the smallest cosine; vertices (M, K), or (N, M, K) for each row."""
+    reach = _distances(y, vertices, norm)
+    shrunk = (epsilon / reach.clamp(min=NEAREST)).clamp(max=1)
+    scores = _cosines(y, p, vertices, shrunk if search == "scaled" else torch.ones_like(shrunk))
+    best = scores.argmin(dim=1, keepdim=True)
+    rows = torch.arange(len(y))
+    vertex = vertices[best.squeeze(1)] if vertices.dim() == 2 else vertices[rows, best.squeeze(1)]
+    weight = shrunk.gather(1, best) * scores.gather(1, best).isfinite()  # no direction anywhere: the clean row
+    return y + weight * (vertex - y)
+
+
+def _cosines(y: Tensor, p: Tensor, vertices: Tensor, weight: Tensor) -> Tensor:
+    """Return <u, v> / (|u| |v|) of u = y - p, v = (1 - a) y + a V - p as (N, M), inf where either is no direction.
+
+    The square of v is expanded, so that nothing of size (N, M, K) is made when the vertices are shared.
+    """
+    u = y - p
+    keep = 1 - weight
+    yy, pp, yp, uy, up, uu = (_row_dot(*pair) for pair in ((y, y), (p, p), (y, p), (u, y), (u, p), (u, u)))
+    vy, vp = _dots(y, vertices), _dots(p, vertices)
+    vv = vertices.square().sum(dim=-1)
+    along = keep * uy + weight * (vy - vp) - up
+    square = keep**2 * yy + weight**2 * vv + pp + 2 * keep * weight * vy - 2 * keep * yp - 2 * weight * vp
+    length = square.clamp(min=0).sqrt() * uu.sqrt()
+    cosines = torch.where(length > NEAREST * uu.sqrt(), along / length, torch.inf)
+    return torch.where(uu > NEAREST**2, cosines, torch.inf).round(decimals=SCORE_DECIMALS)
+
+
+def _row_dot(left: Tensor, right: Tensor) -> Tensor:
+    return (left * right).sum(dim=1, keepdim=True)
+
+
+def _dots(rows: Tensor, vertices: Tensor) -> Tensor:
+    return rows @ vertices.T if vertices.dim() == 2 else (vertices @ rows.unsqueeze(2)).squeeze(2)
+
+
+def _distances(rows: Tensor, vertices: Tensor, norm: Norm) -> Tensor:
+    order = 1.0 if norm == "l1" else 2.0
+    if vertices.dim() == 2:
+        return torch.cdist(rows, vertices, p=order)
+    return torch.cdist(rows.unsqueeze(1), vertices, p=order).squeeze(1)
+
+
+def _predicted_first(y: Tensor) -> Tensor:
+    """Return column indices (N, K) that exchange the predicted class with class 0."""
+    best = y.argmax(dim=1, keepdim=True)
+    columns = torch.arange(y.shape[1]).expand_as(y)
+    return columns.scatter(1, best, 0).scatter(1, torch.zeros_like(best), best)
+
+
+@cache
+def _every_vertex(classes: int) -> Tensor:
+    """Return the 2^(K - 1) vertices (M, K) of sets with class 0."""
+    return _vertices(torch.tensor(list(itertools.product((False, True), repeat=classes - 1)), dtype=torch.bool))
+
+
+def _some_vertices(y: Tensor, p: Tensor, *, search: Search) -> Tensor:
+    """Return the paper's greedy vertex (N, 1, K), for ``scaled`` with the prefixes of six orders (N, 1 + 6 K, K)."""
+    greedy = _greedy(y, p).unsqueeze(1)
+    return greedy if search == "paper" else torch.cat([greedy, _vertices(_prefixes(y, p))], dim=1)
+
+
+def _prefixes(y: Tensor, p: Tensor) -> Tensor:
+    """Return sets of other classes (N, 6 K, K - 1): every prefix by +-p, +-y and +-(y - p).
+
+    At equal size a set matters through its sums of y and of p alone, and the best sums are those of prefixes in some
+    order a y + b p; six directions come within a percent of all sets.
+    """
+    others = torch.stack([p, -p, y, -y, y - p, p - y], dim=1)[:, :, 1:]
+    rank = others.argsort(dim=2, stable=True).argsort(dim=2)
+    sizes = torch.arange(y.shape[1]).reshape(1, 1, -1, 1)
+    return (rank.unsqueeze(2) < sizes).flatten(1, 2)
+
+
+def _greedy(y: Tensor, p: Tensor) -> Tensor:
+    """Return the paper's vertex (N, K): the class that helps most is added while one helps and evaluations last."""
+    rows, others = len(y), y.shape[1] - 1
+    members = torch.zeros(rows, others, dtype=torch.bool)
+    score = _cosines(y, p, _vertices(members).unsqueeze(1), torch.ones(rows, 1, dtype=y.dtype))
+    for _ in range(max(1, GREEDY_EVALUATIONS // others)):
+        larger = members.unsqueeze(1) | torch.eye(others, dtype=torch.bool)
+        scores = _cosines(y, p, _vertices(larger), torch.ones(rows, others, dtype=y.dtype))
+        best, added = scores.min(dim=1, keepdim=True)
+        helps = best < score
+        if not bool(helps.any()):
+            break
+        members = members | (helps & torch.zeros_like(members).scatter(1, added, True))
+        score = torch.minimum(score, best)
+    return _vertices(members)
+
+
+def _vertices(others: Tensor) -> Tensor:
+    """Return normalised rows (..., K) of sets given by their other classes (..., K - 1); class 0 leads by `LEAD`."""
+    first = torch.full((*others.shape[:-1], 1), 1 + LEAD, dtype=torch.float64)
+    rows = torch.cat([first, others.double()], dim=-1)
+    return rows / rows.sum(dim=-1, keepdim=True)

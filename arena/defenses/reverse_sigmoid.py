@@ -1,0 +1,45 @@
+"""Bend the posteriors by a reversed sigmoid, so that many answers fit one true row.
+
+Source: Lee, Edwards, Molloy, Su, "Defending Against Neural Network Model Stealing Attacks Using Deceptive
+Perturbations", IEEE S&P Workshops 2019, arXiv 1806.00054.
+Departures: what becomes negative is set to 0 before normalising; posteriors are kept 1e-6 away from 0 and 1.
+The argmax is not promised: a large beta moves it. L1 grows with K at equal beta, so sweep beta for each K.
+Published number: none that a later table repeats. Reproduced: formula.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import ClassVar
+
+from torch import Generator, Tensor
+
+from arena.contracts import BadParameter, DefenderGround, Defense, Responder, State
+from arena.learning.release import transformed
+
+CLIP = 1e-6
+
+
+@dataclass(frozen=True, kw_only=True)
+class ReverseSigmoid(Defense):
+    """``beta`` is how much is taken away, ``gamma`` how steep the sigmoid is in the logit of a posterior."""
+
+    sweep: ClassVar[tuple[str, tuple[float, ...]] | None] = ("beta", (0.0, 0.04, 0.16, 0.32, 0.64, 1.28))
+
+    beta: float = 1.0
+    gamma: float = 0.1
+
+    def __post_init__(self) -> None:
+        if self.beta < 0 or self.gamma < 0:
+            message = f"beta = {self.beta}, gamma = {self.gamma}: both are 0 or more"
+            raise BadParameter(message)
+
+    def deploy(self, ground: DefenderGround, state: State, *, rng: Generator) -> Responder:
+        return transformed(ground.victim, lambda posteriors: bent(posteriors, beta=self.beta, gamma=self.gamma))
+
+
+def bent(posteriors: Tensor, *, beta: float, gamma: float) -> Tensor:
+    """Return normalise(max(0, y - beta (sigmoid(gamma logit y) - 1/2))), (N, K) float64."""
+    y = posteriors.double().clamp(CLIP, 1 - CLIP)
+    rows = (y - beta * ((gamma * y.logit()).sigmoid() - 0.5)).clamp(min=0)
+    return rows / rows.sum(dim=1, keepdim=True)

@@ -1,0 +1,49 @@
+"""Round each posterior to a few decimals, so that the answers carry fewer bits.
+
+Source: Tramèr, Zhang, Juels, Reiter, Ristenpart, "Stealing Machine Learning Models via Prediction APIs", USENIX
+Security 2016, arXiv 1609.02943, section 7.
+Departures: rows are normalised after rounding (half to even), and where the rounded top ties, or all is 0, the
+victim's class gets one unit more, so that every row is on the simplex and keeps its argmax.
+Published number: none that a later table repeats. Reproduced: formula.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import ClassVar
+
+from torch import Generator, Tensor
+
+from arena.contracts import BadParameter, DefenderGround, Defense, Promise, Responder, State
+from arena.learning.release import transformed
+
+
+@dataclass(frozen=True, kw_only=True)
+class Rounding(Defense):
+    """``decimals`` are kept of each posterior; 0 leaves hardly more than a label."""
+
+    sweep: ClassVar[tuple[str, tuple[float, ...]] | None] = ("decimals", (3, 2, 1, 0))
+
+    decimals: int = 1
+
+    def __post_init__(self) -> None:
+        if not 0 <= self.decimals <= 6:
+            message = f"decimals = {self.decimals}: float32 posteriors have 0 to 6"
+            raise BadParameter(message)
+
+    @property
+    def promise(self) -> Promise:
+        return Promise(argmax=True)
+
+    def deploy(self, ground: DefenderGround, state: State, *, rng: Generator) -> Responder:
+        return transformed(ground.victim, lambda posteriors: rounded(posteriors, self.decimals))
+
+
+def rounded(posteriors: Tensor, decimals: int) -> Tensor:
+    """Return (N, K) float64: whole units of 10^-decimals, one more for the argmax where it ties, normalised."""
+    units = (posteriors.double() * 10.0**decimals).round()
+    best = posteriors.argmax(dim=1, keepdim=True)
+    top = units.gather(1, best)
+    rival = units.scatter(1, best, -1.0).amax(dim=1, keepdim=True)
+    units = units.scatter_add(1, best, (top <= rival).double())
+    return units / units.sum(dim=1, keepdim=True)

@@ -1,0 +1,56 @@
+"""Release the k largest posteriors only.
+
+Source: Tramèr, Zhang, Juels, Reiter, Ristenpart, "Stealing Machine Learning Models via Prediction APIs", USENIX
+Security 2016, arXiv 1609.02943, section 7.
+Departures: what is left out is normalised away (``zero``) or spread evenly (``spread``), since every row that
+leaves an oracle is on the simplex.
+Published number: none that a later table repeats. Reproduced: formula; k = 1 with ``zero`` is label-only.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import ClassVar, Literal
+
+from torch import Generator, Tensor
+
+from arena.contracts import BadParameter, DefenderGround, Defense, Promise, Responder, State
+from arena.learning.release import keep_argmax, transformed
+
+Rest = Literal["zero", "spread"]
+
+
+@dataclass(frozen=True, kw_only=True)
+class TopK(Defense):
+    """``k`` posteriors stay; ``rest`` says what becomes of the others' mass. From k = K up nothing changes."""
+
+    sweep: ClassVar[tuple[str, tuple[float, ...]] | None] = ("k", (5, 3, 2, 1))
+
+    k: int = 1
+    rest: Rest = "zero"
+
+    def __post_init__(self) -> None:
+        if self.k < 1:
+            message = f"k = {self.k}: at least one posterior must be released"
+            raise BadParameter(message)
+
+    @property
+    def promise(self) -> Promise:
+        return Promise(argmax=True)
+
+    def deploy(self, ground: DefenderGround, state: State, *, rng: Generator) -> Responder:
+        return transformed(ground.victim, lambda posteriors: truncated(posteriors, self.k, rest=self.rest))
+
+
+def truncated(posteriors: Tensor, k: int, *, rest: Rest) -> Tensor:
+    """Return (N, K) with the k largest kept, ties to the lowest index; the rest as ``rest`` says."""
+    classes = posteriors.shape[1]
+    if k >= classes:
+        return posteriors
+    rows = posteriors.double()
+    order = rows.argsort(dim=1, descending=True, stable=True)
+    kept = rows.scatter(1, order[:, k:], 0.0)
+    if rest == "zero":
+        return keep_argmax(kept / kept.sum(dim=1, keepdim=True), posteriors)
+    left = (rows.sum(dim=1, keepdim=True) - kept.sum(dim=1, keepdim=True)) / (classes - k)
+    return keep_argmax(kept.scatter(1, order[:, k:], left.expand(-1, classes - k)), posteriors)

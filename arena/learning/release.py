@@ -1,0 +1,41 @@
+"""What defenses do with rows before they let them out: keep the argmax, wrap them as an answer."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import torch
+from torch import Tensor
+
+from arena.contracts import Answer, QueryBatch, Responder, Victim
+
+MARGIN = 2.5e-6
+"""By how much a kept argmax leads: more than 2e-6 in float32, so that rounding to 6 decimals cannot tie it."""
+
+
+def keep_argmax(rows: Tensor, clean: Tensor) -> Tensor:
+    """Return rows (N, K) float64 whose argmax is that of ``clean`` by `MARGIN`; rows that have it are not touched.
+
+    Each other row is mixed with the one-hot row of the clean class c by the least weight that does it: a gap
+    g = row_c - max of the others becomes (1 - a) g + a, so a = (MARGIN - g) / (1 - g).
+    """
+    rows = rows.double()
+    best = clean.argmax(dim=1, keepdim=True)
+    kept = rows.gather(1, best)
+    gap = kept - rows.scatter(1, best, -1.0).amax(dim=1, keepdim=True)
+    weight = ((MARGIN - gap) / (1 - gap).clamp(min=MARGIN)).clamp(0, 1)
+    return rows * (1 - weight) + torch.zeros_like(rows).scatter(1, best, weight)
+
+
+def released(rows: Tensor) -> Answer:
+    """Return rows (N, K) as an answer that refuses nothing."""
+    return Answer(posteriors=rows.float(), refused=torch.zeros(len(rows), dtype=torch.bool))
+
+
+def transformed(victim: Victim, transform: Callable[[Tensor], Tensor]) -> Responder:
+    """Return the responder that releases ``transform`` of the victim's posteriors: (N, K) float32 to (N, K)."""
+
+    def respond(queries: QueryBatch) -> Answer:
+        return released(transform(victim(queries.inputs)))
+
+    return respond

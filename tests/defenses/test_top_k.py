@@ -1,0 +1,27 @@
+import pytest
+import torch
+
+from arena.contracts import BadParameter
+from arena.defenses.label_only import LabelOnly
+from arena.defenses.top_k import TopK, truncated
+from tests.defenses.toy import LinearVictim, deployed, inputs
+
+ROW = torch.tensor([[0.5, 0.3, 0.15, 0.05]])
+
+
+@pytest.mark.parametrize(("rest", "expected"), [("zero", [0.625, 0.375, 0, 0]), ("spread", [0.5, 0.3, 0.1, 0.1])])
+def test_by_hand(rest, expected):
+    assert torch.allclose(truncated(ROW, 2, rest=rest), torch.tensor([expected]).double())
+
+
+def test_the_top_one_is_label_only():
+    assert torch.equal(deployed(TopK(k=1))(inputs()), deployed(LabelOnly())(inputs()))
+
+
+def test_all_k_is_no_defense():
+    assert torch.equal(deployed(TopK(k=6))(inputs()), LinearVictim()(inputs()))
+
+
+def test_keeping_nothing_is_a_bad_parameter():
+    with pytest.raises(BadParameter, match="at least one"):
+        TopK(k=0)

@@ -1,0 +1,45 @@
+"""A victim without torch modules, and the ground that defenses are deployed on."""
+
+from dataclasses import dataclass
+
+import torch
+from torch import nn
+
+from arena.contracts import DefenderGround, QueryBatch, Task
+from arena.learning.architectures import build
+
+
+@dataclass(frozen=True)
+class LinearVictim:
+    """Softmax of a fixed linear map: 5 columns to ``classes``; ``scale`` makes it confident."""
+
+    classes: int = 6
+    scale: float = 4.0
+    module: nn.Module | None = None
+
+    @property
+    def task(self):
+        return Task(shape=(5,), classes=self.classes)
+
+    def __call__(self, inputs):
+        weights = torch.randn(5, self.classes, generator=torch.Generator().manual_seed(7))
+        return (self.scale * (inputs - 0.5) @ weights).softmax(dim=1)
+
+
+def ground(victim=None):
+    victim = victim or LinearVictim()
+    surrogate = build("mlp", victim.task, rng=torch.Generator().manual_seed(3))
+    empty = (torch.empty(0, 5), torch.empty(0, dtype=torch.int64))
+    return DefenderGround(
+        victim=victim, device=torch.device("cpu"), training=empty, validation=empty, surrogate=surrogate
+    )
+
+
+def deployed(defense, *, victim=None, seed=0):
+    """The defense as a function from inputs to released rows."""
+    respond = defense.deploy(ground(victim), {}, rng=torch.Generator().manual_seed(seed))
+    return lambda inputs: respond(QueryBatch(inputs=inputs)).posteriors
+
+
+def inputs(rows=60, seed=0):
+    return torch.rand(rows, 5, generator=torch.Generator().manual_seed(seed))

@@ -1,0 +1,32 @@
+import torch
+
+from arena.learning.release import MARGIN, keep_argmax
+
+
+def test_rows_that_keep_their_argmax_are_not_touched():
+    rows = torch.tensor([[0.6, 0.3, 0.1], [0.2, 0.5, 0.3]])
+    assert torch.equal(keep_argmax(rows, rows), rows.double())
+
+
+def test_a_lost_argmax_comes_back_by_the_margin_and_the_row_stays_on_the_simplex():
+    random = torch.Generator().manual_seed(0)
+    rows, clean = (torch.randn(200, 6, generator=random).softmax(dim=1) for _ in range(2))
+    kept = keep_argmax(rows, clean).float()
+    best = clean.argmax(dim=1, keepdim=True)
+    gap = kept.gather(1, best) - kept.scatter(1, best, -1.0).amax(dim=1, keepdim=True)
+    assert float(gap.min()) >= 2e-6
+    assert torch.allclose(kept.sum(dim=1), torch.ones(200))
+    assert float(kept.min()) >= 0
+
+
+def test_the_least_weight_levels_the_row_up_to_the_margin():
+    kept = keep_argmax(torch.tensor([[0.2, 0.7, 0.1]]), torch.tensor([[0.5, 0.3, 0.2]]))
+    weight = (MARGIN + 0.5) / 1.5
+    assert torch.allclose(
+        kept, torch.tensor([[0.2, 0.7, 0.1]]).double() * (1 - weight) + torch.tensor([[weight, 0, 0]])
+    )
+
+
+def test_a_one_hot_row_of_another_class_is_halved():
+    kept = keep_argmax(torch.tensor([[0.0, 1.0]]), torch.tensor([[1.0, 0.0]]))
+    assert torch.allclose(kept, torch.tensor([[0.5, 0.5]], dtype=torch.float64), atol=1e-5)
