@@ -45,7 +45,11 @@ app.command("doctor")(doctor.command)
 
 def main() -> None:
     """Run the command line; a user's mistake is one message on stderr and exit code 2, never a traceback."""
-    for name, value in {"RAY_USAGE_STATS_ENABLED": "0", "MLFLOW_DISABLE_TELEMETRY": "true", "DO_NOT_TRACK": "true"}.items():
+    for name, value in {
+        "RAY_USAGE_STATS_ENABLED": "0",
+        "MLFLOW_DISABLE_TELEMETRY": "true",
+        "DO_NOT_TRACK": "true",
+    }.items():
         os.environ.setdefault(name, value)
     try:
         app()

@@ -28,7 +28,7 @@ from arena.match.session import Session
 from arena.match.site import Site
 from arena.match.victims import load_victim, victim_key
 from arena.registry import build_attack, build_defense
-from arena.rpc.client import RemoteOracle
+from arena.rpc.client import Connection, RemoteOracle
 from arena.rpc.server import OracleServer
 
 Artefacts = Mapping[str, bytes]
@@ -84,7 +84,7 @@ class OracleHost:
         """Deploy the defense for one match; what was trained elsewhere comes along in ``artefacts``."""
         async with self._starting:
             if not self._started:
-                await self._server.start(self._address, 0, allow_any_host=True)
+                await self._server.start(self._address, exposed=True)
                 self._started = True
         loop = asyncio.get_running_loop()
         try:
@@ -151,10 +151,10 @@ class AttackSlot:
         clock = Clock(seconds)
         pool = load_pool(matchup.victim, matchup.pool, matchup.pool_source, self._site)
         try:
-            with RemoteOracle(address, token, time_left=clock) as oracle:
+            with Connection(address, token, time_left=clock) as connection:
                 self._report = attack_stage(
                     build_attack(matchup.attack),
-                    oracle,
+                    RemoteOracle(connection),
                     matchup=matchup,
                     pool=pool,
                     device=self._site.device,

@@ -10,11 +10,13 @@ from rich.table import Table
 from rich.text import Text
 
 from arena.contracts import Knowledge, MatchResult, matchup_id
+from arena.match.transcript import Transcript
 from arena.metrics.intervals import Interval
 from arena.payoff.comparison import against_attack
 from arena.payoff.matrix import PayoffMatrix, defense_label, label, matrices
 from arena.payoff.ranking import SCORES_BOUND, cost_of, standings
 
+SHOWN_CALLS = 12
 YARDSTICK_ATTACK, YARDSTICK_DEFENSE, UNDEFENDED = "knockoff", "label-only", "none"
 
 
@@ -262,3 +264,30 @@ def _starred(name: str, yardstick: str) -> str:
 
 def _seeds(matrix: PayoffMatrix) -> int:
     return max((len(cell) for cell in matrix.payoffs.values()), default=0)
+
+
+def transcript_table(transcript: Transcript, *, recorded: str) -> Table:
+    """Return the first calls of a transcript, and whether it has the digest that the result recorded."""
+    same = "as recorded" if transcript.digest == recorded else f"NOT as recorded ({recorded})"
+    table = Table(
+        title=f"Transcript {transcript.digest}, {same}; hash chain ends in {transcript.link}",
+        caption=f"{len(transcript.calls)} calls, {len(transcript.honest_calls)} of them honest; the first {SHOWN_CALLS} are shown",
+        title_justify="left",
+        caption_justify="left",
+    )
+    for column in ("call", "account", "from"):
+        table.add_column(column)
+    for column in ("rows", "price", "refused", "mean largest posterior"):
+        table.add_column(column, justify="right")
+    for number, call in enumerate(transcript.calls[:SHOWN_CALLS]):
+        answer = call.answer
+        table.add_row(
+            str(number),
+            str(call.request.account),
+            "honest user" if call.honest else "attack",
+            str(call.rows),
+            str(call.price),
+            str(int(answer.refused.sum())),
+            f"{float(answer.posteriors.amax(dim=1).mean()):.3f}",
+        )
+    return table

@@ -1,0 +1,88 @@
+"""``arena list``: what there is, and a method's card."""
+
+from __future__ import annotations
+
+import inspect
+from typing import Annotated
+
+import typer
+from rich.table import Table
+
+from arena.cli.console import output
+from arena.cli.options import JsonOption, print_json
+from arena.cli.wiring import preset_names
+from arena.contracts import UnknownName
+from arena.data.datasets import dataset_names
+from arena.learning.architectures import architecture_names
+from arena.registry import Role, names, player_class, player_fields
+
+
+def command(
+    name: Annotated[str, typer.Argument(help="An attack or a defense; leave it out for everything.")] = "",
+    json: JsonOption = False,
+) -> None:
+    """List attacks, defenses, victims and presets; with a name, show that method's card.
+
+    Example: arena list mad
+    """
+    if name:
+        _card(name, json=json)
+        return
+    everything = {
+        "attacks": names("attack"),
+        "defenses": names("defense"),
+        "victims": list(dataset_names()),
+        "architectures": [*architecture_names(), "torchvision's classifiers by name"],
+        "presets": preset_names(),
+    }
+    if json:
+        print_json(everything)
+        return
+    for kind, found in everything.items():
+        table = Table(title=kind, show_header=False, title_justify="left", box=None)
+        for one in found:
+            table.add_row(one, _idea(kind, one))
+        output.print(table)
+
+
+def _idea(kind: str, name: str) -> str:
+    if kind not in ("attacks", "defenses"):
+        return ""
+    module = inspect.getmodule(player_class("attack" if kind == "attacks" else "defense", name)[0])
+    return (inspect.getdoc(module) or "").split("\n")[0] if module else ""
+
+
+def _card(name: str, *, json: bool) -> None:
+    role = _role_of(name)
+    kind, preset = player_class(role, name)
+    module = inspect.getmodule(kind)
+    about = inspect.getdoc(module) or "" if module else ""
+    parameters = {field.name: preset.get(field.name, field.default) for field in player_fields(kind)}
+    if json:
+        shown = {key: value if isinstance(value, str | int | float | bool | None) else str(value) for key, value in parameters.items()}
+        print_json({"name": name, "role": role, "about": about, "parameters": shown, "needs": sorted(kind.needs)})
+        return
+    output.print(f"[bold]{name}[/] ({role})\n", about, "\n", inspect.getdoc(kind) or "", sep="")
+    table = Table(title="parameters", title_justify="left")
+    for column in ("name", "type", "default"):
+        table.add_column(column)
+    for field in player_fields(kind):
+        default = parameters[field.name]
+        fixed = " (fixed by this name)" if field.name in preset else ""
+        table.add_row(field.name, str(field.type), f"{'required' if 'MISSING' in repr(default) else default!r}{fixed}")
+    output.print(table)
+    output.print(f"needs: {', '.join(sorted(kind.needs)) or 'nothing'}")
+
+
+def _role_of(name: str) -> Role:
+    try:
+        player_class("attack", name)
+    except UnknownName as unknown_attack:
+        try:
+            player_class("defense", name)
+        except UnknownName:
+            if name in names("attack"):
+                raise
+            raise unknown_attack from None
+        return "defense"
+    return "attack"

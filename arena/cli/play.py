@@ -1,0 +1,74 @@
+"""``arena play``: one match in this process."""
+
+from __future__ import annotations
+
+import pdb
+import sys
+from dataclasses import replace
+from typing import Annotated
+
+import typer
+
+from arena.cli.console import errors, output
+from arena.cli.options import DataOption, JsonOption, player, print_json, site
+from arena.cli.wiring import play_one
+from arena.contracts import MatchResult, Recipe, to_json
+from arena.referee.tournament import POOLS, tournament_from
+from arena.report.tables import match_table
+
+
+def command(
+    victim: Annotated[
+        str, typer.Option(help="Data set of the victim: digits, or 'fashion-mnist(arch=lenet)'.")
+    ] = "digits",
+    attack: Annotated[str, typer.Option(help="A name, 'name(key=value, ...)', or a folder.")] = "knockoff",
+    defense: Annotated[str, typer.Option(help="A name, 'name(key=value, ...)', or a folder.")] = "none",
+    budget: Annotated[int, typer.Option(help="Rows that the attack may ask.")] = 200,
+    pool: Annotated[str, typer.Option(help=f"Kind of pool: {', '.join(POOLS)}.")] = "same",
+    source: Annotated[str, typer.Option(help="Source of a near or far pool; empty: the data set's own.")] = "",
+    seed: Annotated[int, typer.Option(help="Seed of the match.")] = 0,
+    surrogate: Annotated[
+        str, typer.Option(help="What the defense knows of the clone; empty: the least it needs.")
+    ] = "",
+    outliers: Annotated[
+        str, typer.Option(help="What the defense knows of the queries; empty: the least it needs.")
+    ] = "",
+    informed: Annotated[bool, typer.Option("--informed", help="Tell the attack which defense it meets.")] = False,
+    accounts: Annotated[int, typer.Option(help="Accounts that the attack may use, one budget over all.")] = 1,
+    decimals: Annotated[int | None, typer.Option(help="Round released rows to so many decimals.")] = None,
+    steps: Annotated[int | None, typer.Option(help="Training steps of the referee's clones; none: by budget.")] = None,
+    data: DataOption = None,
+    grpc: Annotated[bool, typer.Option("--grpc", help="Put the wire between attack and oracle.")] = False,
+    debug: Annotated[bool, typer.Option("--debug", help="Step into the debugger where a player raises.")] = False,
+    json: JsonOption = False,
+) -> None:
+    """Play one match in this process, in seconds.
+
+    Example: arena play --victim digits --attack knockoff --defense mad --budget 200
+    """
+    known = {key: value for key, value in (("surrogate", surrogate), ("outliers", outliers)) if value}
+    defender = player(defense)
+    table = {
+        "name": "play",
+        "victims": [to_json(player(victim))],
+        "attacks": [to_json(player(attack))],
+        "defenses": [to_json(replace(defender, params=tuple(sorted({**dict(defender.params), **known}.items()))))],
+        "pools": [{"kind": pool, "source": source}],
+        "budgets": [budget],
+        "seeds": [seed],
+        "informed": informed,
+        "accounts": accounts,
+        **({"decimals": decimals} if decimals is not None else {}),
+    }
+    (matchup,) = tournament_from(table, where="arena play").matchups()
+    matchup = replace(matchup, recipe=Recipe(steps=steps))
+    if debug:
+        sys.excepthook = lambda kind, error, trace: pdb.post_mortem(trace)
+    with errors.status("playing ..."):
+        result: MatchResult = play_one(matchup, site(data), over_wire=grpc, debug=debug)
+    if json:
+        print_json(to_json(result))
+    else:
+        output.print(match_table(result))
+    if result.verdict.outcome != "completed":
+        raise typer.Exit(1)

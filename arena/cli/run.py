@@ -1,0 +1,66 @@
+"""``arena run``: a tournament from a file or preset."""
+
+from __future__ import annotations
+
+import time
+from pathlib import Path
+from typing import Annotated, Literal
+
+import typer
+
+from arena.cli.console import errors, output
+from arena.cli.options import DataOption, site
+from arena.cli.proofs import prove
+from arena.cli.watching import announce, watched_run
+from arena.cli.wiring import (
+    Settings,
+    check_all,
+    create_run_folder,
+    find_tournament,
+    preset_names,
+    site_of,
+)
+from arena.contracts import Matchup, RunFolderExists
+from arena.referee.journal import JOURNAL
+from arena.referee.tournament import read_tournament
+
+RUNS = Path("runs")
+
+
+def command(
+    tournament: Annotated[str, typer.Argument(help=f"A TOML file, or a preset: {', '.join(preset_names())}.")],
+    runner: Annotated[Literal["ray", "local"], typer.Option(help="Ray, or one match after another here.")] = "ray",
+    address: Annotated[str | None, typer.Option(help="Ray cluster to join, host:port [default: start one here].")] = None,
+    mlflow: Annotated[
+        str | None, typer.Option(help="MLflow server, or none [default: a SQLite file in the run folder].")
+    ] = None,
+    out: Annotated[Path | None, typer.Option(help="Run folder [default: runs/NAME-TIME].")] = None,
+    data: DataOption = None,
+    reuse: Annotated[bool, typer.Option(help="Take over equal results of the run folders beside this one.")] = True,
+    proofs: Annotated[bool, typer.Option("--prove", help="Then show a refused call, and replay a match.")] = False,
+) -> None:
+    """Play a tournament; what is finished is on disk, and Ctrl-C leaves a folder for arena resume.
+
+    Example: arena run demo --out runs/demo
+    """
+    terms = read_tournament(find_tournament(tournament))
+    folder = out or RUNS / f"{terms.name}-{time.strftime('%Y%m%d-%H%M%S')}"
+    here = site(data)
+    settings = Settings(
+        runner=runner,
+        address=address,
+        mlflow=mlflow,
+        data=str(here.data) if here.data else None,
+        cache=str(here.cache),
+    )
+    if folder.exists() and (folder / JOURNAL).exists():
+        message = f"{folder} holds a run: continue it with `arena resume {folder}`, or name another folder with --out"
+        raise RunFolderExists(message)
+    with errors.status("checking every matchup ..."):
+        matchups: list[Matchup] = check_all(terms, site_of(folder, terms, settings))
+    create_run_folder(folder, terms, settings)
+    announce(terms, matchups, settings)
+    earlier = [path.parent for path in folder.resolve().parent.glob(f"*/{JOURNAL}")] if reuse else []
+    watched_run(folder, terms, settings, matchups, reuse=earlier)
+    if proofs:
+        output.print(prove(folder, site_of(folder, terms, settings)))

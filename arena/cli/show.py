@@ -1,0 +1,53 @@
+"""``arena show``: one match of a run."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from arena.cli.console import output
+from arena.cli.options import JsonOption, print_json
+from arena.cli.wiring import TRANSCRIPTS
+from arena.contracts import MatchResult, UnknownName, matchup_id, to_json
+from arena.match.ledger import read_transcript
+from arena.match.transcript import Transcript
+from arena.referee.journal import read_results
+from arena.report.tables import match_table, transcript_table
+
+
+def command(
+    folder: Annotated[Path, typer.Argument(help="A run folder.")],
+    match: Annotated[str, typer.Argument(help="A match's id, or its beginning; results.csv lists them.")],
+    json: JsonOption = False,
+) -> None:
+    """Show one match: terms, verdict, scores, and its transcript read back from the ledger.
+
+    Example: arena show runs/demo 3f
+    """
+    result = find_match(list(read_results(folder)), match, folder)
+    transcript = find_transcript(folder, result)
+    if json:
+        print_json(to_json(result))
+        return
+    output.print(match_table(result))
+    if transcript is not None:
+        output.print(transcript_table(transcript, recorded=result.transcript_digest))
+
+
+def find_match(results: list[MatchResult], beginning: str, folder: Path) -> MatchResult:
+    """Return the one match whose id begins so. Raises `UnknownName` if there is none, or are several."""
+    found = [result for result in results if matchup_id(result.matchup).startswith(beginning)]
+    if len(found) == 1:
+        return found[0]
+    names = ", ".join(matchup_id(result.matchup) for result in (found or results)[:5])
+    problem = f"{len(found)} matches begin with" if found else f"{folder} has no match"
+    message = f"{problem} {beginning!r}; there are {names}{', ...' if len(found or results) > 5 else ''}"
+    raise UnknownName(message)
+
+
+def find_transcript(folder: Path, result: MatchResult) -> Transcript | None:
+    """Return the recorded transcript, None for a match that was reused or never opened."""
+    path = folder / TRANSCRIPTS / f"{matchup_id(result.matchup)}-{result.attempt}.sqlite"
+    return read_transcript(path) if path.exists() else None

@@ -1,0 +1,95 @@
+"""What a user sees of a run: before it the size of it, during it where it stands, after it what came of it."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from pathlib import Path
+
+import typer
+from rich.progress import BarColumn, MofNCompleteColumn, Progress as Bars, TextColumn, TimeElapsedColumn, TimeRemainingColumn
+
+from arena.cli.console import errors, output
+from arena.cli.wiring import DATABASE, TRANSCRIPTS, Settings, run
+from arena.contracts import Matchup, matchup_id
+from arena.match.victims import load_splits
+from arena.metrics.intervals import FEWEST_SEEDS, smallest_difference
+from arena.payoff.matrix import label
+from arena.referee.estimate import seconds_of_training
+from arena.referee.referee import Progress, Summary
+from arena.referee.tournament import Tournament
+from arena.report.files import RESULTS_CSV, RESULTS_JSON
+from arena.report.tables import tournament_report
+
+TYPICAL_SPREAD = 3.0  # points between paired seeds; the built-in presets spread about so
+
+
+def announce(tournament: Tournament, matchups: list[Matchup], settings: Settings) -> None:
+    """Say how many matches there are, how long they may take, and what their seeds can resolve."""
+    folder = Path(settings.data) if settings.data else None
+    seconds = seconds_of_training(matchups, lambda spec: load_splits(spec, folder).task)
+    seeds = len(tournament.seeds)
+    resolvable = smallest_difference(seeds, spread=TYPICAL_SPREAD)
+    errors.print(
+        f"[bold]{tournament.name}[/]: {len(matchups)} matches = {len(tournament.attacks)} attacks x "
+        f"{len(tournament.defenses)} defenses x {seeds} seeds x {len(matchups) // max(1, len(tournament.attacks) * len(tournament.defenses) * seeds)} terms; "
+        f"about {_minutes(seconds)} of training on one core, shared by the slots"
+    )
+    errors.print(
+        f"smallest difference that {seeds} paired seeds resolve, if they spread by {TYPICAL_SPREAD:g} points: "
+        + (f"{resolvable:.1f} points" if resolvable else f"none, {FEWEST_SEEDS} seeds are the fewest for an interval")
+    )
+
+
+def watched_run(
+    folder: Path, tournament: Tournament, settings: Settings, matchups: list[Matchup], *, reuse: Iterable[Path]
+) -> Summary:
+    """Run with one progress line; print tables, files and the next commands. Ctrl-C says how to go on."""
+    bars = Bars(
+        TextColumn("{task.description}"),
+        BarColumn(),
+        MofNCompleteColumn(),
+        TimeElapsedColumn(),
+        TimeRemainingColumn(),
+        console=errors,
+        transient=True,
+    )
+    try:
+        with bars:
+            line = bars.add_task("starting ...", total=len(matchups))
+
+            def tell(progress: Progress) -> None:
+                words = f"{progress.running} running, {progress.done} done, {progress.left} left"
+                bars.update(line, completed=progress.done, description=words)
+                if progress.last is not None and progress.last.verdict.outcome != "completed":
+                    verdict, matchup = progress.last.verdict, progress.last.matchup
+                    bars.console.print(
+                        f"{label(matchup.attack)} against {label(matchup.defense)}, seed {matchup.seed}: "
+                        f"{verdict.outcome}, fault: {verdict.fault} ({verdict.reason})"
+                    )
+
+            summary = run(folder, tournament, settings, matchups, reuse=reuse, report=tell)
+    except KeyboardInterrupt:
+        errors.print(f"stopped; what was finished is in {folder}. Go on with: arena resume {folder}")
+        raise
+    output.print(tournament_report(summary.results))
+    if summary.reused:
+        output.print(f"{summary.reused} results were taken over from earlier runs; --no-reuse plays them again.")
+    _tell_files(folder, settings, summary)
+    if any(result.verdict.outcome == "infrastructure" for result in summary.results):
+        raise typer.Exit(1)
+    return summary
+
+
+def _tell_files(folder: Path, settings: Settings, summary: Summary) -> None:
+    first = matchup_id(summary.results[0].matchup)
+    output.print(f"Files: {folder}/{RESULTS_JSON}, {RESULTS_CSV}, {TRANSCRIPTS}/, tournament.toml, run.json")
+    if summary.tracking_failed:
+        output.print(f"MLflow has not got everything: {summary.tracking_failed}")
+        output.print(f"Log it later: arena report {folder} --mlflow {settings.mlflow or 'URI'}")
+    elif settings.mlflow is None:
+        output.print(f"Look at it: mlflow ui --backend-store-uri sqlite:///{folder}/{DATABASE}")
+    output.print(f"Next: arena show {folder} {first}   arena report {folder}   arena new attack mine")
+
+
+def _minutes(seconds: float) -> str:
+    return f"{seconds:.0f} s" if seconds < 90 else f"{seconds / 60:.0f} min"

@@ -1,0 +1,228 @@
+"""Puts referee, runner, tracker and run folder together for the subcommands that play."""
+
+from __future__ import annotations
+
+import json
+import pdb
+import platform
+import sys
+from collections.abc import Callable, Iterable
+from dataclasses import asdict, dataclass, replace
+from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
+
+import torch
+from torch import Generator, nn
+
+from arena import __version__
+from arena.cluster.runner import RayRunner
+from arena.contracts import (
+    Attack,
+    AttackerGround,
+    LedgerUnavailable,
+    Matchup,
+    MatchResult,
+    Oracle,
+    RunFolderExists,
+    Runner,
+    Tracker,
+    UnknownName,
+)
+from arena.match.play import in_process, play
+from arena.match.preparation import check
+from arena.match.rules import RULES
+from arena.match.site import Limits, Site
+from arena.referee.journal import JOURNAL, Journal, read_results
+from arena.referee.keys import result_key
+from arena.referee.local import LocalRunner
+from arena.referee.referee import UNDEFENDED, Progress, Referee, Summary, scored_as, undefended
+from arena.referee.tournament import Tournament, read_tournament, to_table, to_toml
+from arena.registry import build_attack, build_defense
+from arena.report.files import write_results, write_whole
+from arena.rpc.transport import over_grpc
+from arena.tracking.background import BackgroundTracker
+from arena.tracking.mlflow import MlflowTracker
+from arena.tracking.none import NoTracker
+
+TOURNAMENT, SETTINGS, TRANSCRIPTS, DATABASE = "tournament.toml", "run.json", "transcripts", "mlflow.db"
+PRESETS = Path(__file__).parents[1] / "tournaments"
+TRACKING_SECONDS = 120.0  # that the tracker is given to finish after the last match
+
+
+@dataclass(frozen=True, kw_only=True)
+class Settings:
+    """How a tournament is run; none of it changes what comes of a match."""
+
+    runner: str = "ray"
+    address: str | None = None
+    mlflow: str | None = None  # None: a SQLite file in the run folder
+    data: str | None = None
+    cache: str = ""
+
+
+def find_tournament(name: str) -> Path:
+    """Return the file of a tournament: a path, or the name of a preset that ships with the arena."""
+    path = Path(name)
+    if path.suffix == ".toml" or path.exists():
+        return path
+    preset = PRESETS / f"{name}.toml"
+    if not preset.exists():
+        message = f"there is no file and no preset {name!r}; presets are {', '.join(preset_names())}"
+        raise UnknownName(message)
+    return preset
+
+
+def preset_names() -> list[str]:
+    """Return the tournaments that ship with the arena."""
+    return sorted(path.stem for path in PRESETS.glob("*.toml"))
+
+
+def play_one(matchup: Matchup, site: Site, *, over_wire: bool, debug: bool) -> MatchResult:
+    """Play one matchup in this process, a faulty defense scored as none."""
+    attack, defense = build_attack(matchup.attack), build_defense(matchup.defense)
+    transport = over_grpc if over_wire else in_process
+    player = Stepped(base=attack) if debug else attack
+    result = play(matchup, attack=player, defense=defense, site=site, transport=transport)
+    if result.verdict.fault == "defense" and matchup.defense != UNDEFENDED:
+        stand_in = undefended(matchup)
+        result = scored_as(
+            result, play(stand_in, attack=attack, defense=build_defense(stand_in.defense), site=site, transport=transport)
+        )
+    return replace(result, key=result_key(matchup))
+
+
+class Stepped(Attack):
+    """An attack under the debugger, from its first line."""
+
+    def __init__(self, *, base: Attack) -> None:
+        self._base = base
+        self.needs, self.stops_early = base.needs, base.stops_early  # type: ignore[misc]  # class variables of the base
+
+    def minimum(self, task: object) -> int:
+        return self._base.minimum(task)  # type: ignore[arg-type]  # the same task
+
+    def extract(self, oracle: Oracle, ground: AttackerGround, *, rng: Generator) -> nn.Module:
+        debugger = pdb.Pdb(stdout=sys.__stdout__)
+        clone: nn.Module = debugger.runcall(self._base.extract, oracle, ground, rng=rng)
+        return clone
+
+
+def create_run_folder(folder: Path, tournament: Tournament, settings: Settings) -> None:
+    """Make a run folder with everything that resuming needs. Raises `RunFolderExists` if something is there."""
+    if folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
+        resume = f"continue it with `arena resume {folder}`, or " if (folder / JOURNAL).exists() else ""
+        message = f"{folder} exists and is not empty: {resume}name another folder with --out"
+        raise RunFolderExists(message)
+    try:
+        (folder / TRANSCRIPTS).mkdir(parents=True, exist_ok=True)
+        write_whole(folder / TOURNAMENT, to_toml(to_table(tournament)))
+        write_whole(folder / SETTINGS, json.dumps({**asdict(settings), "versions": versions()}, indent=1) + "\n")
+    except OSError as error:
+        message = f"cannot write the run folder {folder}: {error.strerror}"
+        raise LedgerUnavailable(message) from error
+
+
+def open_run_folder(folder: Path) -> tuple[Tournament, Settings]:
+    """Return what a run folder was made for. Raises `UnknownName` if it is none."""
+    if not (folder / TOURNAMENT).exists() or not (folder / SETTINGS).exists():
+        message = f"{folder} is no run folder: there is no {folder / TOURNAMENT}"
+        raise UnknownName(message)
+    stored = json.loads((folder / SETTINGS).read_text())
+    stored.pop("versions", None)
+    return read_tournament(folder / TOURNAMENT), Settings(**stored)
+
+
+def site_of(folder: Path, tournament: Tournament, settings: Settings) -> Site:
+    """Return the site of a run folder: ledgers of finished matches become its transcripts."""
+    return Site(
+        work=(folder / TRANSCRIPTS).resolve(),
+        data=Path(settings.data) if settings.data else None,
+        cache=Path(settings.cache),
+        limits=Limits(**tournament.limits),
+    )
+
+
+def check_all(tournament: Tournament, site: Site) -> list[Matchup]:
+    """Return the matchups, each checked before anything starts. Raises `UsageError` for the first that cannot be played."""
+    matchups = tournament.matchups()
+    for matchup in matchups:
+        check(matchup, build_attack(matchup.attack), build_defense(matchup.defense), site)
+    return matchups
+
+
+def run(
+    folder: Path,
+    tournament: Tournament,
+    settings: Settings,
+    matchups: list[Matchup],
+    *,
+    reuse: Iterable[Path],
+    report: Callable[[Progress], None],
+) -> Summary:
+    """Play what is missing in a run folder and write its files; Ctrl-C leaves it as `resume` needs it."""
+    site = site_of(folder, tournament, settings)
+    journal = Journal(folder)
+    tracker = tracker_of(folder, settings)
+    runner = runner_of(site, tournament, settings)
+    finished = False
+    try:
+        tracker.start(tournament.name, (folder / TOURNAMENT).read_text())
+        for result in journal.results:
+            tracker.record(result)
+        referee = Referee(
+            runner=runner,
+            tracker=tracker,
+            journal=journal,
+            key_of=result_key,
+            known=earlier_results(reuse, but=folder),
+            report=report,
+        )
+        summary = referee.run(matchups)
+        write_results(folder, summary.results)
+        finished = True
+    finally:
+        runner.close()
+        tracker.close(timeout=TRACKING_SECONDS if finished else 1.0)
+    return replace(summary, tracking_failed=summary.tracking_failed or tracker.failure)
+
+
+def runner_of(site: Site, tournament: Tournament, settings: Settings) -> Runner:
+    """Return the runner that the settings name."""
+    if settings.runner == "local":
+        return LocalRunner(site)
+    return RayRunner(site, resources=tournament.resources, address=settings.address)
+
+
+def tracker_of(folder: Path, settings: Settings) -> BackgroundTracker:
+    """Return the tracker that the settings name, behind a thread: it never delays a match."""
+    if settings.mlflow == "none":
+        return BackgroundTracker(NoTracker())
+    inner: Tracker = (
+        MlflowTracker(settings.mlflow)
+        if settings.mlflow
+        else MlflowTracker(f"sqlite:///{(folder / DATABASE).resolve()}", artifacts=(folder / "artifacts").resolve())
+    )
+    return BackgroundTracker(inner)
+
+
+def earlier_results(folders: Iterable[Path], *, but: Path) -> dict[str, MatchResult]:
+    """Return results of other run folders by key; a journal that cannot be read is passed over."""
+    known: dict[str, MatchResult] = {}
+    for folder in folders:
+        if folder.resolve() != but.resolve():
+            try:
+                known |= {result.key: result for result in read_results(folder) if result.key}
+            except (OSError, ValueError, TypeError, KeyError):
+                continue
+    return known
+
+
+def versions() -> dict[str, str]:
+    """Return what a result depends on beside the matchup."""
+    found = {"arena": __version__, "rules": RULES, "python": platform.python_version(), "torch": torch.__version__}
+    for package in ("ray", "mlflow", "grpcio", "numpy"):
+        try:
+            found[package] = version(package)
+        except PackageNotFoundError:
+            continue
+    return {**found, "machine": f"{platform.system()} {platform.machine()}"}
