@@ -1,4 +1,4 @@
-"""What defenses do with rows before they let them out: keep the argmax, wrap them as an answer."""
+"""Released rows: what defenses make sure of before they let them out, and what attackers may read off them."""
 
 from __future__ import annotations
 
@@ -11,6 +11,12 @@ from arena.contracts import Answer, QueryBatch, Responder, Victim
 
 MARGIN = 2.5e-6
 """By how much a kept argmax leads: more than 2e-6 in float32, so that rounding to 6 decimals cannot tie it."""
+
+ONE_HOT_SHARE, ONE_HOT_MAX = 0.99, 1 - 1e-6
+MOST_DECIMALS = 4  # more cannot be told from float32 rows that happen to be near
+_TOLD_BY = 20  # entries; fewer say nothing
+_INSIDE = 1e-3  # entries nearer to 0 or 1 look rounded in any confident victim
+_NEAR = 1e-6
 
 
 def keep_argmax(rows: Tensor, clean: Tensor) -> Tensor:
@@ -39,3 +45,22 @@ def transformed(victim: Victim, transform: Callable[[Tensor], Tensor]) -> Respon
         return released(transform(victim(queries.inputs)))
 
     return respond
+
+
+def looks_one_hot(rows: Tensor) -> bool:
+    """Return whether at least 99 % of the rows (N, K) have all their mass on one class."""
+    return len(rows) > 0 and float((rows.amax(dim=1) >= ONE_HOT_MAX).float().mean()) >= ONE_HOT_SHARE
+
+
+def decimals(rows: Tensor) -> int | None:
+    """Return the fewest decimals, up to 4, that the entries of (N, K) have; None if more, or if too few tell.
+
+    Rows that were normalised after rounding do not look rounded.
+    """
+    entries = rows[(rows > _INSIDE) & (rows < 1 - _INSIDE)].double()
+    if len(entries) < _TOLD_BY:
+        return None
+    for places in range(MOST_DECIMALS + 1):
+        if bool(((entries - entries.round(decimals=places)).abs() <= _NEAR).all()):
+            return places
+    return None

@@ -1,6 +1,6 @@
 import torch
 
-from arena.learning.release import MARGIN, keep_argmax
+from arena.learning.release import MARGIN, decimals, keep_argmax, looks_one_hot
 
 
 def test_rows_that_keep_their_argmax_are_not_touched():
@@ -30,3 +30,17 @@ def test_the_least_weight_levels_the_row_up_to_the_margin():
 def test_a_one_hot_row_of_another_class_is_halved():
     kept = keep_argmax(torch.tensor([[0.0, 1.0]]), torch.tensor([[1.0, 0.0]]))
     assert torch.allclose(kept, torch.tensor([[0.5, 0.5]], dtype=torch.float64), atol=1e-5)
+
+
+def test_decimals_are_told_from_enough_entries_alone():
+    rows = torch.randn(50, 5, generator=torch.Generator().manual_seed(0)).softmax(dim=1)
+    assert decimals(rows) is None
+    assert decimals(rows.round(decimals=2)) == 2
+    assert decimals(rows.round(decimals=2)[:2]) is None
+    assert decimals(torch.eye(5)) is None
+
+
+def test_confident_rows_are_not_one_hot():
+    assert looks_one_hot(torch.eye(5))
+    assert not looks_one_hot(torch.tensor([[0.999, 0.001]]))
+    assert not looks_one_hot(torch.empty(0, 5))

@@ -1,0 +1,1 @@
+"""Published attacks, one a file."""

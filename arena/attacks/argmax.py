@@ -1,0 +1,41 @@
+"""Trust the label alone: play another attack on the one-hot rows of the released argmax.
+
+Source: the label-only adversary of Orekondy, Schiele, Fritz, "Prediction Poisoning", ICLR 2020, arXiv 1906.10908,
+section 5.3, who note that it undoes defenses that keep the argmax.
+Departures: wraps any attack. Published number: none at equal terms.
+Reproduced: formula; against a defense that keeps the argmax the clone is that of label-only, bit for bit.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from torch import Generator, Tensor, nn
+
+from arena.contracts import Attack, AttackerGround, Oracle, Task
+from arena.learning.oracle_views import TransformedOracle
+from arena.learning.training import one_hot
+
+
+@dataclass(frozen=True, kw_only=True)
+class Argmax(Attack):
+    """``base`` is the attack that plays; what it needs, and when it stops early, is what the wrapper does."""
+
+    base: Attack
+
+    def __post_init__(self) -> None:
+        # Class variables of an ordinary attack; here they belong to the instance, as they follow from the base.
+        object.__setattr__(self, "needs", self.base.needs)
+        object.__setattr__(self, "stops_early", self.base.stops_early)
+
+    def minimum(self, task: Task) -> int:
+        return self.base.minimum(task)
+
+    def extract(self, oracle: Oracle, ground: AttackerGround, *, rng: Generator) -> nn.Module:
+        """Whatever ``base`` does, with one-hot answers."""
+        return self.base.extract(TransformedOracle(oracle=oracle, transform=hardened), ground, rng=rng)
+
+
+def hardened(rows: Tensor) -> Tensor:
+    """Return the one-hot rows (N, K) of the argmax, ties to the lowest index."""
+    return one_hot(rows.argmax(dim=1), rows.shape[1])

@@ -1,0 +1,38 @@
+"""Ask random rows of the pool and distil the answers: the attack that every other is read against.
+
+Source: Orekondy, Schiele, Fritz, "Knockoff Nets: Stealing Functionality of Black-Box Models", CVPR 2019, arXiv
+1812.02766; the random strategy.
+Departures: the clone is trained by the arena's recipe (Adam, cosine) and not by SGD over 200 epochs.
+Published number: none at equal terms (the paper's pools are ImageNet and OpenImages). Reproduced: formula.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import ClassVar
+
+import torch
+from torch import Generator, nn
+
+from arena.contracts import Attack, AttackerGround, Need, Oracle, StopReason
+from arena.learning.architectures import build
+from arena.learning.distillation import distil
+
+
+@dataclass(frozen=True, kw_only=True)
+class KnockoffNets(Attack):
+    """``arch`` names the clone's network, ``auto`` follows the task; ``steps`` None is the referee's recipe."""
+
+    needs: ClassVar[frozenset[Need]] = frozenset({"pool"})
+    stops_early: ClassVar[frozenset[StopReason]] = frozenset({"pool exhausted"})
+
+    arch: str = "auto"
+    steps: int | None = None
+
+    def extract(self, oracle: Oracle, ground: AttackerGround, *, rng: Generator) -> nn.Module:
+        """Spend min(budget, len(pool)) queries without replacement, then distil."""
+        order = torch.randperm(len(ground.pool), generator=rng)
+        chosen = ground.pool[order[: oracle.remaining]]
+        released = oracle.query(chosen).posteriors
+        clone = build(self.arch, oracle.task, rng=rng).to(ground.device)
+        return distil(clone, chosen, released, rng=rng, steps=self.steps, time_left=ground.time_left)

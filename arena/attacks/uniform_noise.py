@@ -1,0 +1,33 @@
+"""Ask uniform noise and distil the answers: the floor under every attack that chooses its queries.
+
+Source: the random baseline of Tramèr, Zhang, Juels, Reiter, Ristenpart, "Stealing Machine Learning Models via
+Prediction APIs", USENIX Security 2016, arXiv 1609.02943, with the arena's clone recipe.
+Departures: any network, where the paper has linear models and small ones.
+Published number: none at equal terms. Reproduced: formula.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import torch
+from torch import Generator, nn
+
+from arena.contracts import Attack, AttackerGround, Oracle
+from arena.learning.architectures import build
+from arena.learning.distillation import distil
+
+
+@dataclass(frozen=True, kw_only=True)
+class UniformNoise(Attack):
+    """``arch`` names the clone's network, ``auto`` follows the task; ``steps`` None is the referee's recipe."""
+
+    arch: str = "auto"
+    steps: int | None = None
+
+    def extract(self, oracle: Oracle, ground: AttackerGround, *, rng: Generator) -> nn.Module:
+        """Spend the whole budget on rows of U[0, 1], then distil; the pool is not looked at."""
+        noise = torch.rand(oracle.remaining, *oracle.task.shape, generator=rng)
+        released = oracle.query(noise).posteriors
+        clone = build(self.arch, oracle.task, rng=rng).to(ground.device)
+        return distil(clone, noise, released, rng=rng, steps=self.steps, time_left=ground.time_left)

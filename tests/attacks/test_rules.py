@@ -1,0 +1,65 @@
+"""What every attack of this folder must do, whichever it is."""
+
+import pytest
+
+from arena.attacks.argmax import Argmax
+from arena.attacks.equation_solving import EquationSolving
+from arena.attacks.jacobian import JacobianAugmentation
+from arena.attacks.knockoff import KnockoffNets
+from arena.attacks.uniform_noise import UniformNoise
+from tests.attacks.toy import IMAGES, TABLE, VICTIMS, ToyOracle, digest, play
+
+STEPS = 20
+ATTACKS = [
+    KnockoffNets(steps=STEPS),
+    UniformNoise(steps=STEPS),
+    JacobianAugmentation(steps=STEPS, steps_inner=STEPS, seeds=20),
+    JacobianAugmentation(steps=STEPS, steps_inner=STEPS, seeds=20, mode="targeted-random"),
+    JacobianAugmentation(steps=STEPS, steps_inner=STEPS, seeds=20, doubling_rounds=2, reservoir=30, flip_every=1),
+    EquationSolving(spend_all=True, iterations=STEPS),
+    Argmax(base=KnockoffNets(steps=STEPS)),
+    Argmax(base=EquationSolving(iterations=STEPS)),
+]
+NAMES = [
+    *("knockoff", "uniform-noise", "jbda", "jbda-tr", "jbda-reservoir"),
+    *("equation-solving", "argmax-knockoff", "argmax-equation-solving"),
+]
+
+
+@pytest.mark.parametrize("attack", ATTACKS, ids=NAMES)
+class TestEveryAttack:
+    @pytest.mark.parametrize("budget", [1, 7, 64, 1000])
+    @pytest.mark.parametrize("task", [TABLE, IMAGES], ids=["table", "images"])
+    def test_spends_the_budget_exactly_and_asks_no_row_twice(self, attack, task, budget):
+        assert attack.minimum(task) == 1
+        oracle = ToyOracle(VICTIMS["softmax_victim"], budget, task)
+        play(attack, oracle)
+        assert oracle.remaining == 0
+        assert len(set(oracle.digests)) == budget
+
+    @pytest.mark.parametrize("victim", VICTIMS)
+    @pytest.mark.parametrize("refuse_every", [0, 1, 3])
+    def test_survives_any_answers_and_refused_rows(self, attack, victim, refuse_every):
+        oracle = ToyOracle(VICTIMS[victim], 64, refuse_every=refuse_every)
+        play(attack, oracle)
+        assert oracle.remaining == 0
+
+    def test_the_seed_decides_transcript_and_clone(self, attack):
+        def once(seed):
+            oracle = ToyOracle(VICTIMS["softmax_victim"], 64, IMAGES)
+            clone = play(attack, oracle, seed=seed)
+            return oracle.transcript, digest(clone)
+
+        assert once(0) == once(0)
+        if not isinstance(attack, EquationSolving | Argmax):  # whose solution may be the same for every seed
+            assert once(0) != once(1)
+
+    def test_stops_for_a_declared_reason_when_the_pool_is_small(self, attack):
+        oracle = ToyOracle(VICTIMS["softmax_victim"], 200)
+        play(attack, oracle, rows=30)
+        assert oracle.remaining == 0 or "pool exhausted" in attack.stops_early
+
+    def test_returns_a_clone_when_there_is_no_time(self, attack):
+        oracle = ToyOracle(VICTIMS["labels"], 100)
+        play(attack, oracle, seconds=0.0)
+        assert oracle.remaining == 0 or "deadline" in attack.stops_early

@@ -1,0 +1,103 @@
+"""An oracle that counts and refuses, over functions from inputs to rows."""
+
+from collections.abc import Callable
+from dataclasses import dataclass, field
+
+import torch
+from torch import Tensor
+
+from arena.contracts import Answer, AttackerGround, BudgetExhausted, InvalidQuery, Task
+from arena.learning.tensors import digest_of, row_digests, state_digest
+
+TABLE = Task(shape=(6,), classes=3)
+IMAGES = Task(shape=(1, 8, 8), classes=4)
+
+
+def softmax_victim(inputs: Tensor) -> Tensor:
+    """A linear model of any inputs, to 3 classes (tables) or 4."""
+    flat = inputs.flatten(1).double()
+    classes = 3 if inputs.dim() == 2 else 4
+    random = torch.Generator().manual_seed(11)
+    weights = torch.randn(flat.shape[1], classes, generator=random, dtype=torch.float64)
+    return ((flat - 0.5) @ weights).softmax(dim=1).float()
+
+
+def labels(inputs: Tensor) -> Tensor:
+    rows = softmax_victim(inputs)
+    return torch.nn.functional.one_hot(rows.argmax(dim=1), rows.shape[1]).float()
+
+
+def one_decimal(inputs: Tensor) -> Tensor:
+    rows = softmax_victim(inputs).round(decimals=1)
+    return rows / rows.sum(dim=1, keepdim=True)
+
+
+def constant(inputs: Tensor) -> Tensor:
+    return softmax_victim(torch.zeros_like(inputs[:1])).expand(len(inputs), -1)
+
+
+def always_first(inputs: Tensor) -> Tensor:
+    return torch.eye(softmax_victim(inputs[:1]).shape[1])[:1].expand(len(inputs), -1)
+
+
+VICTIMS = {victim.__name__: victim for victim in (softmax_victim, labels, one_decimal, constant, always_first)}
+
+
+@dataclass
+class ToyOracle:
+    victim: Callable[[Tensor], Tensor]
+    budget: int
+    task: Task = TABLE
+    refuse_every: int = 0  # 3: every third row is charged and refused
+    calls: list[Tensor] = field(default_factory=list)
+    answers: list[Tensor] = field(default_factory=list)
+    accounts: int = 1
+    explanation: str | None = None
+    explanation_price: int = 1
+
+    @property
+    def remaining(self) -> int:
+        return self.budget - sum(map(len, self.calls))
+
+    def query(self, inputs: Tensor, *, explain: bool = False, account: int = 0) -> Answer:
+        if tuple(inputs.shape[1:]) != self.task.shape or not len(inputs) or inputs.dtype != torch.float32:
+            raise InvalidQuery(f"{inputs.dtype} of shape {tuple(inputs.shape)}")
+        if not bool(((inputs >= 0) & (inputs <= 1)).all()):
+            raise InvalidQuery("outside of [0, 1]")
+        if len(inputs) > self.remaining:
+            raise BudgetExhausted("too many rows", remaining=self.remaining)
+        number = torch.arange(len(inputs)) + self.budget - self.remaining
+        refused = number % self.refuse_every == 0 if self.refuse_every else torch.zeros(len(inputs), dtype=torch.bool)
+        rows = self.victim(inputs) * (~refused).unsqueeze(1)
+        self.calls.append(inputs.clone())
+        self.answers.append(rows.clone())
+        return Answer(posteriors=rows, refused=refused)
+
+    @property
+    def digests(self) -> list[bytes]:
+        return [digest for call in self.calls for digest in row_digests(call)]
+
+    @property
+    def transcript(self) -> str:
+        return digest_of([*self.calls, *self.answers])
+
+
+def ground(task=TABLE, *, rows=1000, seconds=60.0):
+    pool = torch.rand(rows, *task.shape, generator=torch.Generator().manual_seed(5))
+    return AttackerGround(pool=pool, device=torch.device("cpu"), time_left=lambda: seconds)
+
+
+def play(attack, oracle, *, seed=0, rows=1000, seconds=60.0):
+    """The clone, after checks that hold for each: eval mode, finite weights, any batch size."""
+    clone = attack.extract(
+        oracle, ground(oracle.task, rows=rows, seconds=seconds), rng=torch.Generator().manual_seed(seed)
+    )
+    assert not clone.training
+    assert all(bool(value.isfinite().all()) for value in clone.state_dict().values())
+    with torch.no_grad():
+        assert clone(torch.rand(1, *oracle.task.shape)).shape == (1, oracle.task.classes)
+    return clone
+
+
+def digest(clone):
+    return state_digest(clone.state_dict())
