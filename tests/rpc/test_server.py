@@ -117,7 +117,8 @@ def test_refuses_bytes_that_are_no_message(server: ServerThread, channel: grpc.C
     query = channel.unary_unary("/arena.proto.v1.OracleService/Query")
     with pytest.raises(grpc.RpcError) as failure:
         query(b"\xff" * 50, metadata=bearer(token), timeout=20)
-    assert failure.value.code() is grpc.StatusCode.INTERNAL
+    assert failure.value.code() is grpc.StatusCode.INVALID_ARGUMENT
+    assert dict(failure.value.trailing_metadata())[REASON] == "INVALID_QUERY"
     assert server.close(token).counts.spent == 0
 
 
