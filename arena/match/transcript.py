@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import torch
 from torch import Tensor
@@ -111,7 +111,7 @@ class Counts:
 class Transcript:
     """All calls of a match in recorded order; tensors are concatenated in that order, refused rows included."""
 
-    calls: tuple[Call, ...]
+    calls: tuple[Call, ...] = field(repr=False)
     digest: str
     counts: Counts
     link: str  # the last link of the ledger's hash chain

@@ -1,0 +1,1 @@
+"""The only folder that imports grpc: oracles served to other processes, and the clients that play them."""

@@ -1,0 +1,207 @@
+"""The client's side of a match over gRPC: one connection, the oracle, the pool and the clone."""
+
+from __future__ import annotations
+
+import functools
+import random
+import time
+from collections.abc import Callable, Iterator
+from types import TracebackType
+from typing import TypeVar
+
+import grpc
+import torch
+from torch import Tensor
+
+from arena.contracts import Answer, BudgetExhausted, DeadlinePassed, InvalidQuery, QueryBatch, ServiceUnreachable, Task
+from arena.match.oracle import ask_in_calls
+from arena.proto.v1 import match_pb2, match_pb2_grpc, oracle_pb2, oracle_pb2_grpc
+from arena.rpc.codec import (
+    answer_from_message,
+    query_to_message,
+    tensor_from_message,
+    terms_from_message,
+)
+from arena.rpc.errors import RETRIED, from_status
+
+_CHUNK_BYTES = 1 << 15  # of a clone in one message: every server takes that much
+_BACKOFF_SECONDS = (0.05, 5.0)  # the first pause and the longest; doubled each time, then shortened at random
+
+_Request = TypeVar("_Request")
+_Response = TypeVar("_Response")
+
+
+class Connection:
+    """A channel to one match, named by its token; a context manager.
+
+    Each call has a deadline of ``call_seconds``. One that was not answered (unreachable, overloaded, too late) is sent
+    again up to ``tries`` times, as long as ``time_left`` gives seconds; its request id stays the same, so that it is
+    charged once. Not to be used across a fork.
+    """
+
+    def __init__(
+        self,
+        address: str,
+        token: str,
+        *,
+        time_left: Callable[[], float] | None = None,
+        call_seconds: float = 60.0,
+        tries: int = 8,
+        max_message_bytes: int = 64 << 20,
+        sleep: Callable[[float], None] = time.sleep,
+    ) -> None:
+        self._address = address
+        self._time_left = time_left
+        self._call_seconds = call_seconds
+        self._tries = tries
+        self._sleep = sleep
+        self._metadata = (("authorization", f"Bearer {token}"),)
+        self.channel = grpc.insecure_channel(
+            address,
+            options=[
+                ("grpc.max_receive_message_length", max_message_bytes),
+                ("grpc.max_send_message_length", max_message_bytes),
+                ("grpc.keepalive_time_ms", 20_000),
+                ("grpc.keepalive_timeout_ms", 10_000),
+                ("grpc.enable_retries", 0),  # grpc's own retries know nothing of request ids
+                ("grpc.use_local_subchannel_pool", 1),  # one match, one connection
+            ],
+        )
+
+    def __enter__(self) -> Connection:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.close()
+
+    def close(self) -> None:
+        self.channel.close()
+
+    @property
+    def time_left(self) -> Callable[[], float] | None:
+        return self._time_left
+
+    def call(self, method: Callable[..., _Response], request: Callable[[], _Request]) -> _Response:
+        """Send a request until it is answered; ``request`` gives it afresh, since a stream is sent only once.
+
+        Raises what the other side raised, `ServiceUnreachable` after the last try, `DeadlinePassed` when
+        ``time_left`` is over.
+        """
+        pause, longest = _BACKOFF_SECONDS
+        for attempt in range(1, self._tries + 1):
+            try:
+                return method(request(), timeout=self._timeout(), metadata=self._metadata)
+            except grpc.RpcError as failure:
+                error = from_status(failure.code(), failure.details() or "", failure.trailing_metadata() or ())
+                if not isinstance(error, RETRIED) or attempt == self._tries:
+                    raise error from failure
+            self._sleep(min(pause * random.uniform(0.5, 1.0), self._timeout()))
+            pause = min(2 * pause, longest)
+        raise ServiceUnreachable(f"{self._address} was not asked: tries is {self._tries}")
+
+    def _timeout(self) -> float:
+        if self._time_left is None:
+            return self._call_seconds
+        left = self._time_left()
+        if left <= 0:
+            raise DeadlinePassed("the attack's time is over: nothing more is asked")
+        return min(self._call_seconds, left)
+
+
+class RemoteOracle:
+    """An oracle in another process; what it answers, refuses and charges is what `LocalOracle` does.
+
+    ``remaining`` is what the last answer said; another client under the same token may have spent some of it since.
+    """
+
+    def __init__(self, connection: Connection) -> None:
+        self._connection = connection
+        self._stub = oracle_pb2_grpc.OracleServiceStub(connection.channel)
+        description = connection.call(self._stub.Describe, oracle_pb2.DescribeRequest)
+        self._terms = terms_from_message(description)
+        self._remaining: int = description.remaining
+
+    @property
+    def task(self) -> Task:
+        return self._terms.task
+
+    @property
+    def accounts(self) -> int:
+        return self._terms.accounts
+
+    @property
+    def explanation(self) -> str | None:
+        return self._terms.explanation
+
+    @property
+    def explanation_price(self) -> int:
+        return self._terms.explanation_price
+
+    @property
+    def remaining(self) -> int:
+        return self._remaining
+
+    def query(self, inputs: Tensor, *, explain: bool = False, account: int = 0) -> Answer:
+        """See `arena.contracts.Oracle`; also raises `ServiceUnreachable` and `DeadlinePassed`."""
+        return ask_in_calls(
+            self._terms,
+            inputs,
+            explain=explain,
+            account=account,
+            remaining=self._remaining,
+            time_left=self._connection.time_left,
+            send=self._send,
+        )
+
+    def _send(self, request_id: bytes, queries: QueryBatch) -> Answer:
+        message = query_to_message(request_id, queries)
+        try:
+            response = self._connection.call(self._stub.Query, lambda: message)
+        except BudgetExhausted as refusal:
+            self._remaining = refusal.remaining
+            raise
+        self._remaining = response.remaining
+        return answer_from_message(response)
+
+
+class RemoteMatch:
+    """What an attack needs beside the oracle: its pool, its clock, its seed, and a place to put its clone."""
+
+    def __init__(self, connection: Connection) -> None:
+        self._connection = connection
+        self._stub = match_pb2_grpc.MatchServiceStub(connection.channel)
+        joined = connection.call(self._stub.Join, match_pb2.JoinRequest)
+        self._ends_at = time.monotonic() + joined.seconds_left if joined.HasField("seconds_left") else float("inf")
+        self.seed: int = joined.seed
+        self.pool_rows: int = joined.pool_rows
+        self.max_clone_bytes: int = joined.max_clone_bytes
+        self.defense: str | None = joined.defense if joined.HasField("defense") else None
+        """The defense's spec as JSON; None when playing blind."""
+
+    def time_left(self) -> float:
+        """Seconds until the oracle closes."""
+        return self._ends_at - time.monotonic()
+
+    def fetch_pool(self, task: Task) -> Tensor:
+        """The pool (M, *shape); M = 0 when the match is data-free."""
+        parts: list[Tensor] = []
+        fetched = 0
+        while fetched < self.pool_rows:
+            request = functools.partial(match_pb2.FetchPoolRequest, first_row=fetched)
+            rows = tensor_from_message(self._connection.call(self._stub.FetchPool, request).inputs)
+            if len(rows) == 0:
+                raise InvalidQuery(f"the pool ended after {fetched} of {self.pool_rows} rows")
+            parts.append(rows)
+            fetched += len(rows)
+        return torch.cat(parts) if parts else torch.empty(0, *task.shape)
+
+    def hand_back(self, clone: bytes) -> None:
+        """Give the clone's safetensors bytes; the last that is given before the match closes is the one scored."""
+        self._connection.call(self._stub.HandBack, lambda: _chunks(clone))
+
+
+def _chunks(clone: bytes) -> Iterator[match_pb2.HandBackRequest]:
+    for start in range(0, len(clone), _CHUNK_BYTES):
+        yield match_pb2.HandBackRequest(chunk=clone[start : start + _CHUNK_BYTES])

@@ -1,0 +1,95 @@
+"""One table between our errors and gRPC's statuses, read in both directions.
+
+A status carries the machine-readable reason in its trailing metadata. What has no reason was raised by grpc itself.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+
+import grpc
+
+from arena.contracts import (
+    ArenaError,
+    ArenaFault,
+    AttackFault,
+    BudgetExhausted,
+    DeadlinePassed,
+    DefenseFault,
+    InvalidQuery,
+    LedgerCorrupt,
+    LedgerUnavailable,
+    MatchClosed,
+    NotAuthorised,
+    Overloaded,
+    QueryTooLarge,
+    RequestConflict,
+    ServiceUnreachable,
+)
+
+REASON = "arena-reason"
+REMAINING = "arena-remaining"
+
+RETRIED: tuple[type[ArenaError], ...] = (LedgerUnavailable, Overloaded, ServiceUnreachable)
+"""After these a call may be sent again, under the same request id."""
+
+_Metadata = tuple[tuple[str, str], ...]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Status:
+    """How a call fails on the wire."""
+
+    code: grpc.StatusCode
+    details: str
+    metadata: _Metadata
+
+
+_TABLE: dict[type[ArenaError], tuple[grpc.StatusCode, str]] = {
+    InvalidQuery: (grpc.StatusCode.INVALID_ARGUMENT, "INVALID_QUERY"),
+    QueryTooLarge: (grpc.StatusCode.RESOURCE_EXHAUSTED, "QUERY_TOO_LARGE"),
+    # Not RESOURCE_EXHAUSTED: grpc says that of overload and size itself, and clients would back off and try again.
+    BudgetExhausted: (grpc.StatusCode.FAILED_PRECONDITION, "BUDGET_EXHAUSTED"),
+    RequestConflict: (grpc.StatusCode.ALREADY_EXISTS, "REQUEST_CONFLICT"),
+    MatchClosed: (grpc.StatusCode.FAILED_PRECONDITION, "MATCH_CLOSED"),
+    NotAuthorised: (grpc.StatusCode.UNAUTHENTICATED, "NOT_AUTHORISED"),
+    AttackFault: (grpc.StatusCode.ABORTED, "ATTACK_FAULT"),
+    DefenseFault: (grpc.StatusCode.INTERNAL, "DEFENSE_FAULT"),
+    DeadlinePassed: (grpc.StatusCode.FAILED_PRECONDITION, "DEADLINE_PASSED"),
+    LedgerUnavailable: (grpc.StatusCode.UNAVAILABLE, "LEDGER_UNAVAILABLE"),
+    LedgerCorrupt: (grpc.StatusCode.DATA_LOSS, "LEDGER_CORRUPT"),
+    Overloaded: (grpc.StatusCode.RESOURCE_EXHAUSTED, "OVERLOADED"),
+    ServiceUnreachable: (grpc.StatusCode.UNAVAILABLE, "SERVICE_UNREACHABLE"),
+    ArenaFault: (grpc.StatusCode.INTERNAL, "ARENA_FAULT"),
+}
+_BY_REASON = {reason: error for error, (_, reason) in _TABLE.items()}
+
+_BY_CODE: dict[grpc.StatusCode, type[ArenaError]] = {
+    grpc.StatusCode.UNAUTHENTICATED: NotAuthorised,
+    grpc.StatusCode.RESOURCE_EXHAUSTED: Overloaded,
+    grpc.StatusCode.UNAVAILABLE: ServiceUnreachable,
+    grpc.StatusCode.DEADLINE_EXCEEDED: ServiceUnreachable,
+}
+_OVERSIZED = "larger than max"  # grpc's words for a message over its limit, the only way to tell it from overload
+
+
+def to_status(error: Exception) -> Status:
+    """Return the status of an error; one that is not in the table is ours, and its words stay on this side."""
+    code, reason = _TABLE[type(error) if isinstance(error, ArenaError) and type(error) in _TABLE else ArenaFault]
+    details = str(error) if isinstance(error, ArenaError) else "the oracle failed; the match will be played again"
+    remaining = ((REMAINING, str(error.remaining)),) if isinstance(error, BudgetExhausted) else ()
+    return Status(code=code, details=details, metadata=((REASON, reason), *remaining))
+
+
+def from_status(code: grpc.StatusCode, details: str, metadata: Iterable[tuple[str, str | bytes]]) -> ArenaError:
+    """Return the error of a status, with the words in which it was raised."""
+    told = {key: str(value) for key, value in metadata}
+    if REASON in told:
+        kind = _BY_REASON.get(told[REASON], ArenaFault)
+        if kind is BudgetExhausted:
+            return BudgetExhausted(details, remaining=int(told.get(REMAINING, "0")))
+        return kind(details)
+    if code is grpc.StatusCode.RESOURCE_EXHAUSTED and _OVERSIZED in details:
+        return QueryTooLarge(details)
+    return _BY_CODE.get(code, ArenaFault)(f"{code.name}: {details}")

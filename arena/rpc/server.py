@@ -1,0 +1,211 @@
+"""Oracles of many matches behind one gRPC server, each match under a token of its own."""
+
+from __future__ import annotations
+
+import asyncio
+import functools
+import ipaddress
+import threading
+import time
+from collections.abc import Awaitable
+from concurrent.futures import ThreadPoolExecutor
+from types import TracebackType
+from typing import TypeVar
+
+import grpc
+from grpc_health.v1 import health, health_pb2, health_pb2_grpc
+from grpc_reflection.v1alpha import reflection
+from torch import Tensor
+
+from arena.contracts import BadParameter, UsageError
+from arena.match.session import Session
+from arena.match.transcript import Transcript
+from arena.rpc.codec import message_bytes
+from arena.rpc.hosting import HostedMatch, HostedMatches
+from arena.rpc.services import MATCH_SERVICE, ORACLE_SERVICE, MatchService, OracleService
+
+_STOP_SECONDS = 1.0  # that calls in flight are given when the server stops
+
+_Value = TypeVar("_Value")
+
+
+class OracleServer:
+    """A ``grpc.aio`` server in the running event loop; all methods are called there.
+
+    Forwards run in one thread beside the loop, one at a time, so that health checks and other matches are not
+    blocked. ``max_message_bytes`` bounds the calls of every match that it can host.
+    """
+
+    def __init__(
+        self,
+        *,
+        max_message_bytes: int = 16 << 20,
+        max_clone_bytes: int = 256 << 20,
+        max_concurrent_calls: int = 64,
+    ) -> None:
+        self._max_message_bytes = max_message_bytes
+        self._max_clone_bytes = max_clone_bytes
+        self._max_concurrent_calls = max_concurrent_calls
+        self._matches = HostedMatches()
+        self._forwards = ThreadPoolExecutor(max_workers=1, thread_name_prefix="oracle")
+        self._server: grpc.aio.Server | None = None
+        self._address = ""
+
+    @property
+    def address(self) -> str:
+        """Where clients connect, ``host:port``."""
+        return self._address
+
+    async def start(self, host: str = "127.0.0.1", port: int = 0, *, exposed: bool = False) -> str:
+        """Listen, and return the address; port 0 takes a free one.
+
+        Raises `UsageError` if the port is in use, or if others could reach ``host`` and it is not said by ``exposed``
+        that they may: tokens cross the network as they are.
+        """
+        if not exposed and not _is_loopback(host):
+            raise UsageError(f"{host} can be reached from other machines, without encryption: ask for it explicitly")
+        server = grpc.aio.server(
+            options=[
+                ("grpc.so_reuseport", 0),  # else two servers share a port and neither knows
+                ("grpc.max_receive_message_length", self._max_message_bytes),
+                ("grpc.max_send_message_length", self._max_message_bytes),
+                ("grpc.max_concurrent_streams", self._max_concurrent_calls),
+                ("grpc.keepalive_time_ms", 30_000),
+                ("grpc.keepalive_timeout_ms", 10_000),
+                ("grpc.http2.min_recv_ping_interval_without_data_ms", 10_000),
+                ("grpc.http2.max_ping_strikes", 2),
+            ],
+            maximum_concurrent_rpcs=self._max_concurrent_calls,
+        )
+        limit = self._max_message_bytes
+        oracle = OracleService(self._matches, self._forwards, max_message_bytes=limit)
+        match = MatchService(self._matches, max_message_bytes=limit, max_clone_bytes=self._max_clone_bytes)
+        server.add_generic_rpc_handlers((oracle.handlers(), match.handlers()))
+        checks = health.aio.HealthServicer()
+        health_pb2_grpc.add_HealthServicer_to_server(checks, server)
+        services = (ORACLE_SERVICE, MATCH_SERVICE)
+        for service in ("", *services):
+            await checks.set(service, health_pb2.HealthCheckResponse.SERVING)
+        reflection.enable_server_reflection((*services, health.SERVICE_NAME, reflection.SERVICE_NAME), server)
+        place = f"[{host}]" if ":" in host else host
+        try:
+            bound = server.add_insecure_port(f"{place}:{port}")
+        except RuntimeError as error:
+            raise UsageError(f"{place}:{port} cannot be bound: is it in use?") from error
+        await server.start()
+        self._server = server
+        self._address = f"{place}:{bound}"
+        return self._address
+
+    def open(
+        self,
+        session: Session,
+        *,
+        pool: Tensor | None = None,
+        seed: int = 0,
+        defense: str | None = None,
+        seconds: float | None = None,
+    ) -> str:
+        """Serve a session and return its token, a password for this match that nobody else may see.
+
+        ``pool`` (M, *shape), ``seed`` and ``defense`` (its spec as JSON) are told to whoever joins; after ``seconds``
+        the token is worth nothing. Raises `BadParameter` if a call of the session is larger than a message may be.
+        """
+        largest = message_bytes(session.terms)
+        if largest > self._max_message_bytes:
+            raise BadParameter(f"calls of up to {largest} bytes, the server takes {self._max_message_bytes}")
+        ends_at = None if seconds is None else time.monotonic() + seconds
+        return self._matches.add(HostedMatch(session=session, pool=pool, seed=seed, defense=defense, ends_at=ends_at))
+
+    async def clone(self, token: str) -> bytes:
+        """Wait until a clone is handed back and return its bytes, which nobody has looked at yet."""
+        match = self._matches.find(token)
+        await match.handed_back.wait()
+        assert match.clone is not None
+        return match.clone
+
+    async def close(self, token: str) -> Transcript:
+        """Close the session and revoke the token. Raises what `Session.close` raises; it can be repeated then."""
+        session = self._matches.find(token).session
+        transcript = await asyncio.get_running_loop().run_in_executor(self._forwards, session.close)
+        self._matches.remove(token)
+        return transcript
+
+    async def stop(self) -> None:
+        """Answer no more; sessions that are open stay open, their ledgers as they are."""
+        if self._server is not None:
+            await self._server.stop(_STOP_SECONDS)
+        self._forwards.shutdown()
+
+
+class ServerThread:
+    """An `OracleServer` in a thread of its own, for code without an event loop; a context manager."""
+
+    def __init__(
+        self, host: str = "127.0.0.1", port: int = 0, *, exposed: bool = False, max_message_bytes: int = 16 << 20
+    ) -> None:
+        self._server = OracleServer(max_message_bytes=max_message_bytes)
+        self._start = functools.partial(self._server.start, host, port, exposed=exposed)
+        self._loop = asyncio.new_event_loop()
+        self._thread = threading.Thread(target=self._loop.run_forever, name="oracle server", daemon=True)
+
+    def __enter__(self) -> ServerThread:
+        self._thread.start()
+        try:
+            self._run(self._start())
+        except BaseException:
+            self._end()
+            raise
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self._run(self._server.stop())
+        self._end()
+
+    @property
+    def address(self) -> str:
+        return self._server.address
+
+    def open(
+        self,
+        session: Session,
+        *,
+        pool: Tensor | None = None,
+        seed: int = 0,
+        defense: str | None = None,
+        seconds: float | None = None,
+    ) -> str:
+        """See `OracleServer.open`."""
+
+        async def opened() -> str:
+            return self._server.open(session, pool=pool, seed=seed, defense=defense, seconds=seconds)
+
+        return self._run(opened())
+
+    def clone(self, token: str, *, timeout: float | None = None) -> bytes:
+        """See `OracleServer.clone`. Raises TimeoutError when ``timeout`` seconds are over."""
+        return self._run(asyncio.wait_for(self._server.clone(token), timeout))
+
+    def close(self, token: str) -> Transcript:
+        """See `OracleServer.close`."""
+        return self._run(self._server.close(token))
+
+    def _run(self, work: Awaitable[_Value]) -> _Value:
+        async def awaited() -> _Value:
+            return await work
+
+        return asyncio.run_coroutine_threadsafe(awaited(), self._loop).result()
+
+    def _end(self) -> None:
+        self._loop.call_soon_threadsafe(self._loop.stop)
+        self._thread.join()
+        self._loop.close()
+
+
+def _is_loopback(host: str) -> bool:
+    try:
+        return ipaddress.ip_address(host).is_loopback
+    except ValueError:
+        return host == "localhost"

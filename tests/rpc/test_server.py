@@ -1,0 +1,345 @@
+"""The server against clients that are wrong, lost, many or strange."""
+
+from __future__ import annotations
+
+import logging
+import threading
+from collections.abc import Iterator
+
+import grpc
+import pytest
+import torch
+from google.protobuf.descriptor_pool import DescriptorPool
+from grpc_health.v1 import health_pb2, health_pb2_grpc
+from grpc_reflection.v1alpha.proto_reflection_descriptor_database import ProtoReflectionDescriptorDatabase
+
+from arena.contracts import (
+    Answer,
+    ArenaError,
+    AttackFault,
+    BadParameter,
+    BudgetExhausted,
+    DeadlinePassed,
+    InvalidQuery,
+    NotAuthorised,
+    QueryBatch,
+    RequestConflict,
+    ServiceUnreachable,
+    Task,
+    UsageError,
+)
+from arena.match.ledger import MemoryLedger
+from arena.match.session import Session
+from arena.proto.v1 import oracle_pb2, oracle_pb2_grpc, tensor_pb2
+from arena.rpc.client import Connection, RemoteMatch, RemoteOracle
+from arena.rpc.codec import query_to_message
+from arena.rpc.errors import REASON, from_status
+from arena.rpc.server import OracleServer, ServerThread
+from tests.match.players import TASK, CountingResponder, batch, inputs, key
+from tests.match.test_session import MirroringScript
+
+MESSAGE_LIMIT = 200_000
+FLOAT32, UINT8 = tensor_pb2.Tensor.DTYPE_FLOAT32, tensor_pb2.Tensor.DTYPE_UINT8
+
+
+def session(*, budget: int = 100, **options) -> Session:
+    ledger = MemoryLedger(budget=budget)
+    return Session(task=TASK, responder=CountingResponder(), ledger=ledger, budget=budget, max_rows=8, **options)
+
+
+@pytest.fixture(scope="module")
+def server() -> Iterator[ServerThread]:
+    with ServerThread(max_message_bytes=MESSAGE_LIMIT) as running:
+        yield running
+
+
+@pytest.fixture
+def channel(server: ServerThread) -> Iterator[grpc.Channel]:
+    with grpc.insecure_channel(server.address) as opened:
+        yield opened
+
+
+def bearer(token: str) -> tuple[tuple[str, str], ...]:
+    return (("authorization", f"Bearer {token}"),)
+
+
+def tensor(*shape: int, data: bytes, dtype: int = FLOAT32) -> tensor_pb2.Tensor:
+    return tensor_pb2.Tensor(shape=shape, dtype=dtype, data=data)
+
+
+def request(message: tensor_pb2.Tensor | None = None, **fields) -> oracle_pb2.QueryRequest:
+    good = tensor(1, 2, data=b"\0" * 2, dtype=UINT8)
+    return oracle_pb2.QueryRequest(**{"request_id": key(1), "inputs": message or good, **fields})
+
+
+NAN, TWO = bytes.fromhex("0000c07f"), bytes.fromhex("00000040")
+
+BAD_REQUESTS = {
+    "an empty message": (oracle_pb2.QueryRequest(), "INVALID_ARGUMENT", "INVALID_QUERY"),
+    "no request id": (request(request_id=b""), "INVALID_ARGUMENT", "INVALID_QUERY"),
+    "a long request id": (request(request_id=b"k" * 17), "INVALID_ARGUMENT", "INVALID_QUERY"),
+    "another shape": (request(tensor(1, 3, data=b"\0" * 12)), "INVALID_ARGUMENT", "INVALID_QUERY"),
+    "no rows dimension": (request(tensor(2, data=b"\0" * 8)), "INVALID_ARGUMENT", "INVALID_QUERY"),
+    "no dimension": (request(tensor(data=b"\0" * 4)), "INVALID_ARGUMENT", "INVALID_QUERY"),
+    "many dimensions": (request(tensor(*[1] * 9, data=b"\0" * 4)), "INVALID_ARGUMENT", "INVALID_QUERY"),
+    "too few bytes": (request(tensor(1, 2, data=b"\0" * 7)), "INVALID_ARGUMENT", "INVALID_QUERY"),
+    "huge sizes": (request(tensor(2**32 - 1, 2**32 - 1, data=b"")), "INVALID_ARGUMENT", "INVALID_QUERY"),
+    "no dtype": (request(tensor(1, 2, data=b"\0" * 8, dtype=0)), "INVALID_ARGUMENT", "INVALID_QUERY"),
+    "an unknown dtype": (request(tensor(1, 2, data=b"\0" * 8, dtype=9)), "INVALID_ARGUMENT", "INVALID_QUERY"),
+    "NaN": (request(tensor(1, 2, data=NAN * 2)), "INVALID_ARGUMENT", "INVALID_QUERY"),
+    "out of range": (request(tensor(1, 2, data=TWO * 2)), "INVALID_ARGUMENT", "INVALID_QUERY"),
+    "no rows": (request(tensor(0, 2, data=b"")), "INVALID_ARGUMENT", "INVALID_QUERY"),
+    "an unknown account": (request(account=1), "INVALID_ARGUMENT", "INVALID_QUERY"),
+    "an explanation": (request(explain=True), "INVALID_ARGUMENT", "INVALID_QUERY"),
+    "too many rows": (request(tensor(9, 2, data=b"\0" * 18, dtype=UINT8)), "RESOURCE_EXHAUSTED", "QUERY_TOO_LARGE"),
+    "an oversized message": (request(tensor(1, 2, data=b"\0" * MESSAGE_LIMIT)), "RESOURCE_EXHAUSTED", None),
+    "over budget": (request(tensor(6, 2, data=b"\0" * 12, dtype=UINT8)), "FAILED_PRECONDITION", "BUDGET_EXHAUSTED"),
+}
+
+
+@pytest.mark.parametrize("name", BAD_REQUESTS)
+def test_refuses_a_bad_request_charges_nothing_and_lives_on(server: ServerThread, channel: grpc.Channel, name: str):
+    message, code, reason = BAD_REQUESTS[name]
+    hosted = session(budget=5)
+    token = server.open(hosted)
+    query = oracle_pb2_grpc.OracleServiceStub(channel).Query
+    with pytest.raises(grpc.RpcError) as failure:
+        query(message, metadata=bearer(token), timeout=20)
+    assert failure.value.code().name == code
+    assert dict(failure.value.trailing_metadata()).get(REASON) == reason
+    assert hosted.remaining == 5
+    query(request(), metadata=bearer(token), timeout=20)
+    assert server.close(token).counts.spent == 1
+
+
+def test_refuses_bytes_that_are_no_message(server: ServerThread, channel: grpc.Channel):
+    token = server.open(session())
+    query = channel.unary_unary("/arena.proto.v1.OracleService/Query")
+    with pytest.raises(grpc.RpcError) as failure:
+        query(b"\xff" * 50, metadata=bearer(token), timeout=20)
+    assert failure.value.code() is grpc.StatusCode.INVALID_ARGUMENT
+    assert dict(failure.value.trailing_metadata())[REASON] == "INVALID_QUERY"
+    assert server.close(token).counts.spent == 0
+
+
+class TestTokens:
+    @pytest.mark.parametrize("fault", ["none", "wrong", "expired", "revoked", "other scheme", "empty"])
+    @pytest.mark.parametrize("method", ["Query", "Describe"])
+    def test_a_token_that_is_not_valid_is_refused_in_the_same_words(
+        self, server: ServerThread, channel: grpc.Channel, fault: str, method: str, caplog: pytest.LogCaptureFixture
+    ):
+        caplog.set_level(logging.DEBUG)
+        hosted = session()
+        token = server.open(hosted, seconds=-1 if fault == "expired" else None)
+        metadata = {
+            "none": (),
+            "wrong": bearer("x" * 43),
+            "other scheme": (("authorization", token),),
+            "empty": bearer(""),
+        }.get(fault, bearer(token))
+        if fault == "revoked":
+            server.close(token)
+        stub = oracle_pb2_grpc.OracleServiceStub(channel)
+        call = stub.Query if method == "Query" else stub.Describe
+        with pytest.raises(grpc.RpcError) as failure:
+            call(request() if method == "Query" else oracle_pb2.DescribeRequest(), metadata=metadata, timeout=20)
+        assert failure.value.code() is grpc.StatusCode.UNAUTHENTICATED
+        assert failure.value.details() == "no token, a wrong one, or one whose match has ended"
+        assert hosted.remaining == 100
+        assert token not in caplog.text
+
+    def test_each_match_has_its_own(self, server: ServerThread):
+        first, second = session(), session()
+        tokens = server.open(first), server.open(second)
+        with Connection(server.address, tokens[1]) as connection:
+            RemoteOracle(connection).query(inputs(3))
+        assert (first.remaining, second.remaining) == (100, 97)
+
+
+def test_ten_channels_overspend_nothing(server: ServerThread):
+    hosted = session(budget=50, honest=MirroringScript())
+    token = server.open(hosted)
+    refusals = []
+
+    def spend() -> None:
+        with Connection(server.address, token) as connection:
+            oracle = RemoteOracle(connection)
+            for _ in range(10):
+                try:
+                    oracle.query(inputs(1))
+                except BudgetExhausted as refusal:
+                    refusals.append(refusal)
+
+    clients = [threading.Thread(target=spend) for _ in range(10)]
+    for client in clients:
+        client.start()
+    for client in clients:
+        client.join()
+    transcript = server.close(token)
+    assert (transcript.counts.rows, transcript.counts.calls, len(refusals)) == (50, 50, 50)
+    assert [call.honest for call in transcript.calls] == [False, True] * 50 + [True]
+
+
+class TestRetries:
+    def test_a_lost_answer_is_answered_from_the_record(self, server: ServerThread, channel: grpc.Channel):
+        hosted = session()
+        token = server.open(hosted)
+        query = oracle_pb2_grpc.OracleServiceStub(channel).Query
+        first = query(query_to_message(key(1), batch(3)), metadata=bearer(token))
+        again = query(query_to_message(key(1), batch(3)), metadata=bearer(token))
+        assert first == again
+        with pytest.raises(grpc.RpcError) as failure:
+            query(query_to_message(key(1), batch(3, seed=1)), metadata=bearer(token))
+        error = failure.value
+        assert isinstance(from_status(error.code(), error.details(), error.trailing_metadata()), RequestConflict)
+        assert hosted.remaining == 97
+
+    def test_the_client_repeats_a_call_under_its_request_id(self, server: ServerThread):
+        hosted = session()
+        pauses: list[float] = []
+        with Connection(server.address, server.open(hosted), sleep=pauses.append) as connection:
+            oracle = RemoteOracle(connection)
+            stub = oracle._stub
+            sent: list[bytes] = []
+
+            class Unreliable:
+                Query = staticmethod(lambda message, **options: lose_twice(message, **options))
+
+            def lose_twice(message: oracle_pb2.QueryRequest, **options):
+                sent.append(message.request_id)
+                response = stub.Query(message, **options)
+                if len(sent) <= 2:
+                    raise lost_answer()
+                return response
+
+            oracle._stub = Unreliable()
+            answer = oracle.query(inputs(3))
+        assert torch.equal(answer.posteriors, CountingResponder()(batch(3)).posteriors)
+        assert (len(sent), len(set(sent)), len(pauses), hosted.remaining) == (3, 1, 2, 97)
+        assert all(0 < pause <= 5 for pause in pauses)
+
+    def test_the_client_gives_up_on_a_server_that_is_not_there(self):
+        connection = Connection("127.0.0.1:1", "token", tries=3, sleep=lambda seconds: None)
+        with connection, pytest.raises(ServiceUnreachable):
+            RemoteOracle(connection)
+
+    def test_the_client_stops_when_its_time_is_over(self):
+        seconds = iter([1.0, 1.0, 0.0])
+        connection = Connection("127.0.0.1:1", "token", time_left=lambda: next(seconds), sleep=lambda seconds: None)
+        with connection, pytest.raises(DeadlinePassed):
+            RemoteOracle(connection)
+
+
+def lost_answer() -> grpc.RpcError:
+    class Lost(grpc.RpcError):
+        def code(self) -> grpc.StatusCode:
+            return grpc.StatusCode.UNAVAILABLE
+
+        def details(self) -> str:
+            return "connection reset"
+
+        def trailing_metadata(self) -> tuple[tuple[str, str], ...]:
+            return ()
+
+    return Lost()
+
+
+def test_health_is_answered_while_a_forward_runs():
+    running, released = threading.Event(), threading.Event()
+
+    def slow(queries: QueryBatch) -> Answer:
+        running.set()
+        assert released.wait(20)
+        return CountingResponder()(queries)
+
+    hosted = Session(task=TASK, responder=slow, ledger=MemoryLedger(budget=9), budget=9)
+    with ServerThread() as server, grpc.insecure_channel(server.address) as channel:
+        call = oracle_pb2_grpc.OracleServiceStub(channel).Query.future(request(), metadata=bearer(server.open(hosted)))
+        assert running.wait(20)
+        health = health_pb2_grpc.HealthStub(channel)
+        for service in ("", "arena.proto.v1.OracleService"):
+            reply = health.Check(health_pb2.HealthCheckRequest(service=service), timeout=20)
+            assert reply.status == health_pb2.HealthCheckResponse.SERVING
+        released.set()
+        assert call.result(timeout=20).remaining == 8
+
+
+def test_reflection_tells_the_services(channel: grpc.Channel):
+    database = ProtoReflectionDescriptorDatabase(channel)
+    assert {"arena.proto.v1.OracleService", "arena.proto.v1.MatchService"} <= set(database.get_services())
+    service = DescriptorPool(database).FindServiceByName("arena.proto.v1.OracleService")
+    assert set(service.methods_by_name) == {"Describe", "Query"}
+
+
+class TestPlayingFromOutside:
+    def test_joins_fetches_the_pool_in_parts_and_hands_back_a_clone(self, server: ServerThread):
+        pool = torch.rand(30_000, 2)
+        token = server.open(session(), pool=pool, seed=9, defense='{"name": "none"}', seconds=60)
+        with Connection(server.address, token) as connection:
+            match = RemoteMatch(connection)
+            assert (match.seed, match.pool_rows, match.defense) == (9, 30_000, '{"name": "none"}')
+            assert 0 < match.time_left() <= 60
+            assert torch.equal(match.fetch_pool(TASK), pool)
+            match.hand_back(b"first")
+            match.hand_back(b"clone" * 500_000)
+        assert server.clone(token, timeout=20) == b"clone" * 500_000
+
+    def test_a_data_free_match_has_no_pool_and_a_blind_one_no_defense(self, server: ServerThread):
+        with Connection(server.address, server.open(session())) as connection:
+            match = RemoteMatch(connection)
+            assert match.fetch_pool(TASK).shape == (0, 2)
+            assert (match.defense, match.time_left()) == (None, float("inf"))
+
+    def test_a_match_that_is_over_takes_no_clone(self, server: ServerThread):
+        token = server.open(session())
+        with Connection(server.address, token) as connection:
+            match = RemoteMatch(connection)
+            server.close(token)
+            with pytest.raises(NotAuthorised):
+                match.hand_back(b"clone")
+
+
+class TestStarting:
+    def test_a_port_in_use_is_refused(self, server: ServerThread):
+        port = int(server.address.rpartition(":")[2])
+        with pytest.raises(UsageError, match="in use"), ServerThread(port=port):
+            pass
+
+    def test_other_machines_are_let_in_only_on_request(self):
+        with pytest.raises(UsageError, match="ask for it explicitly"), ServerThread("0.0.0.0"):
+            pass
+        with ServerThread("0.0.0.0", exposed=True) as server:
+            assert server.address.startswith("0.0.0.0:")
+
+    def test_a_match_whose_calls_would_not_fit_a_message_is_not_served(self, server: ServerThread):
+        task = Task(shape=(3, 224, 224), classes=3)
+        large = Session(task=task, responder=CountingResponder(), ledger=MemoryLedger(budget=1), budget=1)
+        with pytest.raises(BadParameter, match="bytes"):
+            server.open(large)
+
+
+def test_a_clone_has_a_largest_size():
+    import asyncio
+
+    async def play() -> ArenaError:
+        server = OracleServer(max_clone_bytes=10)
+        address = await server.start()
+        token = server.open(session())
+
+        def hand_back() -> ArenaError:
+            with Connection(address, token) as connection, pytest.raises(AttackFault) as refusal:
+                RemoteMatch(connection).hand_back(b"x" * 11)
+            return refusal.value
+
+        try:
+            return await asyncio.to_thread(hand_back)
+        finally:
+            await server.stop()
+
+    assert "at most 10 bytes" in str(asyncio.run(play()))
+
+
+def test_an_invalid_query_is_refused_by_the_client_before_it_is_sent(server: ServerThread):
+    token = server.open(session())
+    with Connection(server.address, token) as connection, pytest.raises(InvalidQuery):
+        RemoteOracle(connection).query(torch.rand(1, 3))
