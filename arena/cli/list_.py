@@ -59,7 +59,10 @@ def _card(name: str, *, json: bool) -> None:
     about = inspect.getdoc(module) or "" if module else ""
     parameters = {field.name: preset.get(field.name, field.default) for field in player_fields(kind)}
     if json:
-        shown = {key: value if isinstance(value, str | int | float | bool | None) else str(value) for key, value in parameters.items()}
+        shown = {
+            key: value if isinstance(value, str | int | float | bool | None) else str(value)
+            for key, value in parameters.items()
+        }
         print_json({"name": name, "role": role, "about": about, "parameters": shown, "needs": sorted(kind.needs)})
         return
     output.print(f"[bold]{name}[/] ({role})\n", about, "\n", inspect.getdoc(kind) or "", sep="")

@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-import pdb
-import sys
 from dataclasses import replace
+from pathlib import Path
 from typing import Annotated
 
 import typer
@@ -39,7 +38,7 @@ def command(
     steps: Annotated[int | None, typer.Option(help="Training steps of the referee's clones; none: by budget.")] = None,
     data: DataOption = None,
     grpc: Annotated[bool, typer.Option("--grpc", help="Put the wire between attack and oracle.")] = False,
-    debug: Annotated[bool, typer.Option("--debug", help="Step into the debugger where a player raises.")] = False,
+    debug: Annotated[bool, typer.Option("--debug", help="Step through the attack in the debugger.")] = False,
     json: JsonOption = False,
 ) -> None:
     """Play one match in this process, in seconds.
@@ -60,10 +59,8 @@ def command(
         "accounts": accounts,
         **({"decimals": decimals} if decimals is not None else {}),
     }
-    (matchup,) = tournament_from(table, where="arena play").matchups()
+    (matchup,) = tournament_from(table, where="arena play", folder=Path()).matchups()
     matchup = replace(matchup, recipe=Recipe(steps=steps))
-    if debug:
-        sys.excepthook = lambda kind, error, trace: pdb.post_mortem(trace)
     with errors.status("playing ..."):
         result: MatchResult = play_one(matchup, site(data), over_wire=grpc, debug=debug)
     if json:

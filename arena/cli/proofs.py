@@ -58,7 +58,9 @@ def replayed(result: MatchResult, site: Site) -> str:
     matchup = result.matchup
     again = play(matchup, attack=build_attack(matchup.attack), defense=build_defense(matchup.defense), site=site)
     same = (again.transcript_digest, again.clone_digest) == (result.transcript_digest, result.clone_digest)
-    name = f"{label(matchup.attack)} against {label(matchup.defense)}, seed {matchup.seed} (match {matchup_id(matchup)})"
+    name = (
+        f"{label(matchup.attack)} against {label(matchup.defense)}, seed {matchup.seed} (match {matchup_id(matchup)})"
+    )
     if same:
         return f"Replayed in this process: {name}: the same transcript {again.transcript_digest[:12]} and clone {again.clone_digest[:12]}."
     return f"REPLAY DIFFERS: {name}: transcript {again.transcript_digest[:12]} for {result.transcript_digest[:12]}, clone {again.clone_digest[:12]} for {result.clone_digest[:12]}."

@@ -35,7 +35,9 @@ def command(
         message = f"{folder} has no finished match yet; go on with: arena resume {folder}"
         raise UnknownName(message)
     if mlflow is not None:
-        new = log_results(MlflowTracker(mlflow), terms.name, (folder / TOURNAMENT).read_text(), results)
+        new = log_results(
+            MlflowTracker.for_folder(folder, mlflow), terms.name, (folder / TOURNAMENT).read_text(), results
+        )
         output.print(f"{new} of {len(results)} results were new to {mlflow}")
     elif json:
         print_json([to_json(result) for result in results])

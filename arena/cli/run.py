@@ -30,7 +30,9 @@ RUNS = Path("runs")
 def command(
     tournament: Annotated[str, typer.Argument(help=f"A TOML file, or a preset: {', '.join(preset_names())}.")],
     runner: Annotated[Literal["ray", "local"], typer.Option(help="Ray, or one match after another here.")] = "ray",
-    address: Annotated[str | None, typer.Option(help="Ray cluster to join, host:port [default: start one here].")] = None,
+    address: Annotated[
+        str | None, typer.Option(help="Ray cluster to join, host:port [default: start one here].")
+    ] = None,
     mlflow: Annotated[
         str | None, typer.Option(help="MLflow server, or none [default: a SQLite file in the run folder].")
     ] = None,

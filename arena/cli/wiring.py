@@ -20,12 +20,11 @@ from arena.contracts import (
     Attack,
     AttackerGround,
     LedgerUnavailable,
-    Matchup,
     MatchResult,
+    Matchup,
     Oracle,
     RunFolderExists,
     Runner,
-    Tracker,
     UnknownName,
 )
 from arena.match.play import in_process, play
@@ -81,12 +80,13 @@ def play_one(matchup: Matchup, site: Site, *, over_wire: bool, debug: bool) -> M
     """Play one matchup in this process, a faulty defense scored as none."""
     attack, defense = build_attack(matchup.attack), build_defense(matchup.defense)
     transport = over_grpc if over_wire else in_process
-    player = Stepped(base=attack) if debug else attack
+    player: Attack = Stepped(base=attack) if debug else attack
     result = play(matchup, attack=player, defense=defense, site=site, transport=transport)
     if result.verdict.fault == "defense" and matchup.defense != UNDEFENDED:
         stand_in = undefended(matchup)
         result = scored_as(
-            result, play(stand_in, attack=attack, defense=build_defense(stand_in.defense), site=site, transport=transport)
+            result,
+            play(stand_in, attack=attack, defense=build_defense(stand_in.defense), site=site, transport=transport),
         )
     return replace(result, key=result_key(matchup))
 
@@ -103,7 +103,8 @@ class Stepped(Attack):
 
     def extract(self, oracle: Oracle, ground: AttackerGround, *, rng: Generator) -> nn.Module:
         debugger = pdb.Pdb(stdout=sys.__stdout__)
-        clone: nn.Module = debugger.runcall(self._base.extract, oracle, ground, rng=rng)
+        clone = debugger.runcall(self._base.extract, oracle, ground, rng=rng)
+        assert clone is not None, "extract returns a clone"
         return clone
 
 
@@ -197,11 +198,7 @@ def tracker_of(folder: Path, settings: Settings) -> BackgroundTracker:
     """Return the tracker that the settings name, behind a thread: it never delays a match."""
     if settings.mlflow == "none":
         return BackgroundTracker(NoTracker())
-    inner: Tracker = (
-        MlflowTracker(settings.mlflow)
-        if settings.mlflow
-        else MlflowTracker(f"sqlite:///{(folder / DATABASE).resolve()}", artifacts=(folder / "artifacts").resolve())
-    )
+    inner = MlflowTracker.for_folder(folder, settings.mlflow or "")
     return BackgroundTracker(inner)
 
 

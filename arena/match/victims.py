@@ -62,6 +62,8 @@ class Normalised(nn.Module):
     def __init__(self, network: nn.Module, mean: tuple[float, ...], std: tuple[float, ...]) -> None:
         super().__init__()
         self.network = network
+        self.mean: Tensor
+        self.std: Tensor
         self.register_buffer("mean", torch.tensor(mean).reshape(-1, 1, 1))
         self.register_buffer("std", torch.tensor(std).reshape(-1, 1, 1))
 
@@ -131,8 +133,8 @@ def victim_key(spec: Spec, seed: int, site: Site) -> str:
     code = [path.read_bytes() for path in sorted((Path(__file__).parents[1] / "learning").glob("*.py"))]
     weights = [Path(terms.weights).read_bytes()] if terms.weights and Path(terms.weights).is_file() else []
     training = (terms.arch, terms.steps, terms.lr, terms.mean, terms.std)
-    parts = [repr(training), str(seed), torch.__version__, *code, *weights]
-    return "victim-" + digest_of([*splits.training, *parts])
+    parts: list[bytes | str] = [repr(training), str(seed), torch.__version__, *code, *weights]
+    return "victim-" + digest_of([splits.training[0], splits.training[1], *parts])
 
 
 def victim_architecture(terms: VictimTerms, task: Task) -> str:

@@ -39,4 +39,5 @@ def cohen_kappa(first: Tensor, second: Tensor, *, classes: int) -> float:
     by_chance = sum(n * m for n, m in marginals)
     if total * total == by_chance:
         return 0.0
-    return (agreed * total - by_chance) / (total * total - by_chance)
+    kappa: float = (agreed * total - by_chance) / (total * total - by_chance)
+    return kappa

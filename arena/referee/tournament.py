@@ -290,7 +290,7 @@ def _victim(item: typing.Any, where: str) -> tuple[Spec, int]:
 def _defense(item: typing.Any, where: str, folder: Path) -> DefenseTerms:
     spec = _player(item, where, "defenses", folder)
     params = dict(spec.params)
-    known = {key: params.pop(key) for key in ("outliers", "surrogate") if key in params}
+    known: dict[str, typing.Any] = {key: params.pop(key) for key in ("outliers", "surrogate") if key in params}
     completed = complete("defense", Spec(name=spec.name, params=tuple(sorted(params.items()))))
     return DefenseTerms(spec=completed, knowledge=knowledge_of(completed, known, where))
 
