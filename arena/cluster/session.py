@@ -50,9 +50,9 @@ def join(address: str | None) -> None:
         return
     for name, value in _HEALTH.items():
         os.environ.setdefault(name, value)
-    # Left unset, a local start writes a token into the home folder and breaks later clusters of the same user.
-    os.environ["RAY_AUTH_MODE"] = "token"
-    os.environ["RAY_AUTH_TOKEN"] = secrets.token_hex(32)
+    # A local start turns token authentication on. Without a token of ours it would write one into the home folder,
+    # which breaks later clusters of the same user. The mode itself was read when ray was imported.
+    os.environ.setdefault("RAY_AUTH_TOKEN", secrets.token_hex(32))
     ray.init(
         num_cpus=os.cpu_count(),
         include_dashboard=False,

@@ -36,6 +36,16 @@ class PayoffMatrix:
     own: Mapping[tuple[str, str], Mapping[int, float]]  # track B alone: what the attack made of its answers
     results: Mapping[tuple[str, str], tuple[MatchResult, ...]]
 
+    def short(self, player: str) -> str:
+        """Return a player's name without its parameters, if that still tells it from the others of the matrix."""
+        others = self.attacks if player in self.attacks else self.defenses
+        name = without_parameters(player)
+        return name if sum(without_parameters(other) == name for other in others) == 1 else player
+
+    def named(self, name: str) -> str | None:
+        """Return the first player of this name, whatever its parameters; None if there is none."""
+        return next((one for one in (*self.attacks, *self.defenses) if without_parameters(one) == name), None)
+
     def cell(self, attack: str, defense: str) -> Interval | None:
         """Return mean and interval over seeds, None if every match of the cell is missing."""
         values = list(self.payoffs.get((attack, defense), {}).values())
@@ -92,6 +102,14 @@ def label(spec: Spec) -> str:
     name = spec.name.rstrip("/").rsplit("/", 1)[-1]
     inside = ", ".join(f"{key}={_shown(value)}" for key, value in spec.params)
     return f"{name}({inside})" if inside else name
+
+
+def without_parameters(player: str) -> str:
+    """Return a label with only names left in it: ``argmax(base=knockoff(steps=500))`` becomes ``argmax(knockoff)``."""
+    name, _, inside = player.partition("(")
+    known = "".join(f" +{word}" for word in player.rpartition(")")[2].split(" +")[1:]) if inside else ""
+    base = next((part.partition("=")[2] for part in inside.split(", ") if part.startswith("base=")), "")
+    return f"{name}({without_parameters(base.rstrip(')'))})" if base else name + known
 
 
 def defense_label(spec: Spec, knowledge: Knowledge) -> str:

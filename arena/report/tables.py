@@ -5,6 +5,7 @@ from __future__ import annotations
 import statistics
 from collections.abc import Iterable, Sequence
 
+from rich.box import SIMPLE_HEAD
 from rich.console import Group, RenderableType
 from rich.table import Table
 from rich.text import Text
@@ -13,7 +14,7 @@ from arena.contracts import Knowledge, MatchResult, matchup_id
 from arena.match.transcript import Transcript
 from arena.metrics.intervals import Interval
 from arena.payoff.comparison import against_attack
-from arena.payoff.matrix import PayoffMatrix, defense_label, label, matrices
+from arena.payoff.matrix import PayoffMatrix, defense_label, label, matrices, without_parameters
 from arena.payoff.ranking import SCORES_BOUND, cost_of, standings
 
 SHOWN_CALLS = 12
@@ -44,15 +45,16 @@ def payoff_table(matrix: PayoffMatrix) -> Table:
         f"* yardstick; own: track B, mean over defenses",
         title_justify="left",
         caption_justify="left",
+        box=SIMPLE_HEAD,
     )
     table.add_column("attack")
     for defense in matrix.defenses:
-        table.add_column(_starred(defense, YARDSTICK_DEFENSE), justify="right")
+        table.add_column(_starred(matrix, defense), justify="right")
     table.add_column("own", justify="right")
     for attack in matrix.attacks:
         cells = [_percent(matrix.cell(attack, defense)) for defense in matrix.defenses]
         own = [value for defense in matrix.defenses for value in matrix.own.get((attack, defense), {}).values()]
-        table.add_row(_starred(attack, YARDSTICK_ATTACK), *cells, f"{100 * statistics.fmean(own):.1f}" if own else "-")
+        table.add_row(_starred(matrix, attack), *cells, f"{100 * statistics.fmean(own):.1f}" if own else "-")
     table.add_section()
     table.add_row("worst case", *(_percent(matrix.worst_case(defense)) for defense in matrix.defenses), "")
     table.add_row(
@@ -69,27 +71,26 @@ def defense_table(matrix: PayoffMatrix) -> Table:
         f"interval crosses a division's border; scores kept: mean L1 up to {SCORES_BOUND:g} and not one-hot",
         title_justify="left",
         caption_justify="left",
+        box=SIMPLE_HEAD,
     )
-    for column in ("defense", "knew"):
-        table.add_column(column)
+    table.add_column("defense", no_wrap=True)
+    table.add_column("knew")
     for column in ("decisions", "changed", "L1", "Brier", "broken"):
-        table.add_column(column, justify="right")
-    for column in ("division", "class"):
-        table.add_column(column)
-    for column in ("worst case", "rank"):
-        table.add_column(column, justify="right")
+        table.add_column(column, justify="right", no_wrap=True)
+    table.add_column("division", no_wrap=True)
+    table.add_column("worst case", justify="right", no_wrap=True)
+    table.add_column("rank", justify="right")
     for standing in standings(matrix):
         cost, played = standing.cost, matrix.of_defense(standing.defense)
         table.add_row(
-            _starred(standing.defense, YARDSTICK_DEFENSE),
+            _starred(matrix, standing.defense),
             _knew(played),
             f"{100 * cost.decisions:.1f} ±{100 * cost.half:.1f}",
             f"{cost.changed}/{cost.rows}",
             "-" if cost.l1 is None else f"{cost.l1:.2f}",
             _mean_measure(played, "utility/brier_cost", "+.3f"),
             _broken(played),
-            cost.division + ("~" if cost.borderline else ""),
-            cost.score_class,
+            f"{cost.division}{'~' if cost.borderline else ''}, {cost.score_class}",
             _percent(standing.worst_case),
             f"{standing.rank}",
         )
@@ -159,20 +160,22 @@ def _what_it_shows(matrix: PayoffMatrix) -> str:
     if best is None or cell is None:
         return "It shows no undefended victim, so it cannot say what a defense buys: add the defense none."
     floor = _share(matrix.of_defense(UNDEFENDED), "floor/fidelity")
-    told = [one.player for one in against_attack(matrix, YARDSTICK_ATTACK, UNDEFENDED) if one.distinct]
-    beyond = (
-        f"distinguishable from random queries there: {', '.join(told)}"
-        if told
-        else (
-            "no attack is distinguishable from random queries there"
-            if YARDSTICK_ATTACK in matrix.attacks
-            else "random queries were not played"
-        )
-    )
     return (
         f"It shows: {matrix.terms.budget:,} rows steal the undefended victim to {_percent(cell)} % fidelity "
-        f"({best}), where a clone that asked nothing has {floor} %; {beyond}."
+        f"({matrix.short(best)}), where a clone that asked nothing has {floor} %; {_beside_random(matrix)}."
     )
+
+
+def _beside_random(matrix: PayoffMatrix) -> str:
+    """Return which attacks can be told from random queries on the undefended victim."""
+    random = matrix.named(YARDSTICK_ATTACK)
+    if random is None:
+        return "random queries were not played"
+    compared = against_attack(matrix, random, UNDEFENDED)
+    told = [f"{matrix.short(one.player)} ({100 * one.difference.mean:+.1f})" for one in compared if one.distinct]
+    if told:
+        return f"told apart from random queries there: {', '.join(told)}"
+    return "no attack can be told from random queries there"
 
 
 def _what_helps(matrix: PayoffMatrix) -> str:
@@ -181,11 +184,12 @@ def _what_helps(matrix: PayoffMatrix) -> str:
     if not known:
         return "It plays no defense."
     strongest = min(known, key=lambda defense: known[defense].mean)
-    yardstick = cases.get(YARDSTICK_DEFENSE)
-    versus = "" if yardstick is None or strongest == YARDSTICK_DEFENSE else f" (label-only: {_percent(yardstick)} %)"
+    label_only = matrix.named(YARDSTICK_DEFENSE)
+    yardstick = cases.get(label_only) if label_only else None
+    versus = "" if yardstick is None or strongest == label_only else f" (label-only: {_percent(yardstick)} %)"
     cost = cost_of(matrix.of_defense(strongest))
     price = "" if cost is None else f", at {100 * cost.decisions:.1f} points of honest accuracy"
-    return f"It shows: in the worst case over these attacks, {strongest} leaves the least, {_percent(known[strongest])} %{versus}{price}."
+    return f"It shows: in the worst case over these attacks, {matrix.short(strongest)} leaves the least, {_percent(known[strongest])} %{versus}{price}."
 
 
 def _what_it_does_not_show(matrix: PayoffMatrix) -> str:
@@ -258,8 +262,10 @@ def _knowledge(knowledge: Knowledge) -> str:
     return ", ".join(words) or "nothing"
 
 
-def _starred(name: str, yardstick: str) -> str:
-    return f"{name} *" if name.split("(")[0] == yardstick else name
+def _starred(matrix: PayoffMatrix, player: str) -> str:
+    """Return a player's short name, with a star if it is a yardstick."""
+    mark = " *" if without_parameters(player) in (YARDSTICK_ATTACK, YARDSTICK_DEFENSE) else ""
+    return matrix.short(player) + mark
 
 
 def _seeds(matrix: PayoffMatrix) -> int:
@@ -274,6 +280,7 @@ def transcript_table(transcript: Transcript, *, recorded: str) -> Table:
         caption=f"{len(transcript.calls)} calls, {len(transcript.honest_calls)} of them honest; the first {SHOWN_CALLS} are shown",
         title_justify="left",
         caption_justify="left",
+        box=SIMPLE_HEAD,
     )
     for column in ("call", "account", "from"):
         table.add_column(column)
