@@ -74,6 +74,15 @@ def test_another_data_set_is_put_into_the_victims_shape(digits, tmp_path):
     assert pack(asked, compact=True).dtype == "uint8"
 
 
+def test_a_source_with_the_victims_own_rows_gives_none_that_are_kept_from_attackers(tmp_path):
+    miniature.write_mnist_like(tmp_path, "mnist", seed=1)
+    miniature.write_mnist_like(tmp_path, "kmnist", seed=1)  # the same images under another name
+    splits = split(load("mnist", folder=tmp_path))
+    rows = row_digests(pool("far", "kmnist", splits=splits, seed=0, folder=tmp_path))
+    assert rows
+    assert set(rows) <= set(row_digests(splits.pool))
+
+
 def test_colour_victims_get_colour_pools(tmp_path, monkeypatch):
     miniature.write_svhn(tmp_path, monkeypatch)
     miniature.write_mnist_like(tmp_path, "mnist")
