@@ -122,5 +122,6 @@ def test_a_source_for_a_kind_that_has_none_is_a_bad_parameter(digits):
 
 
 def test_more_rows_than_the_pool_has_is_a_bad_parameter(digits):
-    with pytest.raises(BadParameter, match="has 400 rows, not 401"):
-        pool("same", splits=digits, seed=0, rows=401)
+    for rows in (401, -1):
+        with pytest.raises(BadParameter, match=f"has 400 rows, not {rows}"):
+            pool("same", splits=digits, seed=0, rows=rows)
