@@ -69,35 +69,33 @@ class EquationSolving(Attack):
 
     def extract(self, oracle: Oracle, ground: AttackerGround, *, rng: Generator) -> nn.Module:
         """Ask the axes and solve; where that is not exact, ask the rest of the budget and fit."""
-        task, columns = oracle.task, math.prod(oracle.task.shape)
         rows = _Rows(oracle)
-        draw = _Design(ground.pool, task, kind=self.design, rng=rng)
-        if oracle.remaining > columns:
-            answers = rows.ask(axes(task, scale=self.input_scale))
-            reason = why_inexact(answers)
-            if not reason:
-                solved = solve(answers, scale=self.input_scale)
-                reason = self._disagreement(solved, rows, draw)
-                if not reason:
-                    if self.spend_all:
-                        rows.ask(draw(oracle.remaining))
-                    return _clone(solved, task, ground, rng=rng)
-        else:
-            reason = (
+        draw = _Design(ground.pool, oracle.task, kind=self.design, rng=rng)
+        found = self._solved(rows, draw)
+        if isinstance(found, str) and self.strict:
+            raise ExtractionInexact(found)
+        if isinstance(found, str) or self.spend_all:
+            rows.ask(draw(oracle.remaining))
+        model = self._fitted(rows, ground) if isinstance(found, str) else found
+        return _clone(model, oracle.task, ground, rng=rng)
+
+    def _solved(self, rows: _Rows, draw: _Design) -> Affine | str:
+        """Return the model that the axes give and the check rows confirm, or why there is none."""
+        oracle, columns = rows.oracle, math.prod(rows.oracle.task.shape)
+        if oracle.remaining <= columns:
+            return (
                 f"{oracle.remaining} rows do not determine a linear model of {columns} inputs: it takes {columns + 1}"
             )
-        if self.strict:
-            raise ExtractionInexact(reason)
-        rows.ask(draw(oracle.remaining))
-        return _clone(self._fitted(rows, ground), task, ground, rng=rng)
-
-    def _disagreement(self, solved: Affine, rows: _Rows, draw: _Design) -> str:
-        """Return what the check rows say against the solution; empty when they agree or the budget has none left."""
-        inputs = draw(min(self.n_check, rows.oracle.remaining))
-        answers = rows.ask(inputs)
-        worst = float((solved(inputs).softmax(dim=1) - answers).abs().amax()) if len(answers) else 0.0
+        answers = rows.ask(axes(oracle.task, scale=self.input_scale))
+        reason = why_inexact(answers)
+        if reason:
+            return reason
+        solved = solve(answers, scale=self.input_scale)
+        inputs = draw(min(self.n_check, oracle.remaining))
+        differences = (solved(inputs).softmax(dim=1) - rows.ask(inputs)).abs()
+        worst = float(differences.max()) if len(inputs) else 0.0
         if worst <= self.tolerance:
-            return ""
+            return solved
         return f"check rows differ from the solution by up to {worst:.1e}: the model is not linear, or it is defended"
 
     def _fitted(self, rows: _Rows, ground: AttackerGround) -> Affine:

@@ -63,33 +63,25 @@ class JacobianAugmentation(Attack):
 
     def extract(self, oracle: Oracle, ground: AttackerGround, *, rng: Generator) -> nn.Module:
         """Double what was asked, round by round, until the budget is spent."""
-        untrained, training, choice = build(self.arch, oracle.task, rng=rng).to(ground.device), child(rng), child(rng)
+        untrained = build(self.arch, oracle.task, rng=rng).to(ground.device)
+        training, choice = child(rng), child(rng)
         unasked = _Unasked(ground.pool, rng=choice)
-        budget = oracle.remaining
+        budget, number = oracle.remaining, 0
         inputs = unasked.take(self.seeds if budget >= 2 * self.seeds else max(1, budget // 2))
         released = oracle.query(inputs).posteriors
-        number = 0
+
+        def fitted(steps: int | None) -> nn.Module:
+            clone = copy.deepcopy(untrained)  # always from the same start: a warm one favours the early rows
+            return distil(clone, inputs, released, rng=training, steps=steps, time_left=ground.time_left)
+
         while oracle.remaining > 0 and ground.time_left() > 0:
-            clone = self._fitted(untrained, inputs, released, ground, rng=training, steps=self.steps_inner)
+            clone = fitted(self.steps_inner)
             chosen = self._base(released, number, limit=oracle.remaining, rng=choice)
             stepped = self._stepped(clone, inputs[chosen], released[chosen], number, rng=choice)
             new = unasked.or_else(stepped, near=inputs[chosen], step=self.step)
             inputs, released = torch.cat([inputs, new]), torch.cat([released, oracle.query(new).posteriors])
             number += 1
-        return self._fitted(untrained, inputs, released, ground, rng=training, steps=self.steps)
-
-    def _fitted(
-        self,
-        untrained: nn.Module,
-        inputs: Tensor,
-        released: Tensor,
-        ground: AttackerGround,
-        *,
-        rng: Generator,
-        steps: int | None,
-    ) -> nn.Module:
-        clone = copy.deepcopy(untrained)  # every round from the same initialisation: warm starts favour early rows
-        return distil(clone, inputs, released, rng=rng, steps=steps, time_left=ground.time_left)
+        return fitted(self.steps)
 
     def _base(self, released: Tensor, number: int, *, limit: int, rng: Generator) -> Tensor:
         """Return indices of the rows to step from: answered ones, if any; a random subset where not all fit."""

@@ -125,13 +125,13 @@ def _image_folder(name: str, *, side: int, grey: bool) -> Dataset:
 
 @dataclass(frozen=True, kw_only=True)
 class _Published:
-    """A data set of torchvision: its class, the arguments of its parts, and what a part holds."""
+    """A data set of torchvision: its class, the arguments of its parts, and how a part is read."""
 
     kind: str
+    read: Callable[[Any, int | None], tuple[Tensor, Tensor]]
+    """Part and wanted side (for pictures of any size) to uint8 (N, C, H, W) and labels (N,)."""
     training: tuple[Mapping[str, Any], ...] = ({"train": True},)
     test: Mapping[str, Any] = field(default_factory=lambda: {"train": False})
-    levels: Callable[[Any], Tensor]  # part -> uint8 (N, C, H, W)
-    labels: Callable[[Any], Tensor] = lambda part: torch.as_tensor(part.targets)
 
     @property
     def parts(self) -> tuple[Mapping[str, Any], ...]:
@@ -153,14 +153,14 @@ def _torchvision(name: str, folder: Path, *, side: int | None, grey: bool) -> Da
             f'python -c "import torchvision.datasets as d; {fetch}"'
         )
         raise DataMissing(message) from error
-    stored = torch.cat([published.levels(part) for part in parts])
-    side = side or stored.shape[-1]
-    shape = (1 if grey else stored.shape[1], side, side)
-    labels = torch.cat([published.labels(part) for part in parts]).to(torch.int64)
+    read = [published.read(part, side) for part in parts]
+    stored, labels = (torch.cat(column) for column in zip(*read, strict=True))
+    channels, height, width = stored.shape[1:]
+    shape = (1 if grey else channels, side or height, side or width)
     return Dataset(
         name=name,
-        stored=stored if shape == tuple(stored.shape[1:]) else reshaped(stored, shape),
-        labels=labels,
+        stored=stored if shape == (channels, height, width) else reshaped(stored, shape),
+        labels=labels.to(torch.int64),
         class_names=_class_names(name, parts[0], classes=int(labels.max()) + 1),
         official_test=len(parts[-1]),
     )
@@ -171,51 +171,50 @@ def _class_names(name: str, part: Any, *, classes: int) -> tuple[str, ...]:
     return tuple(names[1:] if name == "emnist" else names)
 
 
-def _mnist_levels(part: Any) -> Tensor:
-    levels: Tensor = part.data
-    return levels.unsqueeze(1)
+def _read_mnist(part: Any, side: int | None) -> tuple[Tensor, Tensor]:
+    return part.data.unsqueeze(1), part.targets
 
 
-def _emnist_levels(part: Any) -> Tensor:
-    levels: Tensor = part.data  # EMNIST's files hold each letter transposed
-    return levels.transpose(1, 2).unsqueeze(1).contiguous()
+def _read_emnist(part: Any, side: int | None) -> tuple[Tensor, Tensor]:
+    upright = part.data.transpose(1, 2)  # the files hold each letter transposed, and count the letters from 1
+    return upright.unsqueeze(1).contiguous(), part.targets - 1
 
 
-def _cifar_levels(part: Any) -> Tensor:
-    return torch.from_numpy(part.data).permute(0, 3, 1, 2).contiguous()
+def _read_cifar(part: Any, side: int | None) -> tuple[Tensor, Tensor]:
+    return torch.from_numpy(part.data).permute(0, 3, 1, 2).contiguous(), torch.tensor(part.targets)
 
 
-def _flowers_levels(part: Any) -> Tensor:
-    side = DEFAULT_SIDES["flowers-102"]
-    return torch.stack([square_levels(part[row][0], side=side, grey=False) for row in range(len(part))])
+def _read_svhn(part: Any, side: int | None) -> tuple[Tensor, Tensor]:
+    return torch.from_numpy(part.data), torch.from_numpy(part.labels)
+
+
+def _read_flowers(part: Any, side: int | None) -> tuple[Tensor, Tensor]:
+    side = side or DEFAULT_SIDES["flowers-102"]
+    pairs = (part[row] for row in range(len(part)))
+    pictures, labels = zip(
+        *((square_levels(picture, side=side, grey=False), label) for picture, label in pairs), strict=True
+    )
+    return torch.stack(pictures), torch.tensor(labels)
 
 
 _TABLES = {"breast-cancer": "load_breast_cancer", "wine": "load_wine", "iris": "load_iris"}
 _TORCHVISION = {
-    "mnist": _Published(kind="MNIST", levels=_mnist_levels),
-    "fashion-mnist": _Published(kind="FashionMNIST", levels=_mnist_levels),
-    "kmnist": _Published(kind="KMNIST", levels=_mnist_levels),
+    "mnist": _Published(kind="MNIST", read=_read_mnist),
+    "fashion-mnist": _Published(kind="FashionMNIST", read=_read_mnist),
+    "kmnist": _Published(kind="KMNIST", read=_read_mnist),
     "emnist": _Published(  # the letters: 26 classes, lower and upper case together
         kind="EMNIST",
+        read=_read_emnist,
         training=({"split": "letters", "train": True},),
         test={"split": "letters", "train": False},
-        levels=_emnist_levels,
-        labels=lambda part: part.targets - 1,  # the files count the letters from 1
     ),
-    "cifar-10": _Published(kind="CIFAR10", levels=_cifar_levels),
-    "cifar-100": _Published(kind="CIFAR100", levels=_cifar_levels),
-    "svhn": _Published(
-        kind="SVHN",
-        training=({"split": "train"},),
-        test={"split": "test"},
-        levels=lambda part: torch.from_numpy(part.data),
-        labels=lambda part: torch.from_numpy(part.labels),
-    ),
+    "cifar-10": _Published(kind="CIFAR10", read=_read_cifar),  # pickles: torchvision checks their digests first
+    "cifar-100": _Published(kind="CIFAR100", read=_read_cifar),
+    "svhn": _Published(kind="SVHN", read=_read_svhn, training=({"split": "train"},), test={"split": "test"}),
     "flowers-102": _Published(
         kind="Flowers102",
+        read=_read_flowers,
         training=({"split": "train"}, {"split": "val"}),
         test={"split": "test"},
-        levels=_flowers_levels,
-        labels=lambda part: torch.tensor([part[row][1] for row in range(len(part))]),
     ),
 }

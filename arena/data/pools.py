@@ -73,7 +73,7 @@ def pool(
             found = _universe(splits, rows=rows, folder=folder, part=part, seed=seed)
         case _:
             assert_never(kind)
-    if rows is not None and rows > len(found):
+    if rows is not None and not 0 <= rows <= len(found):
         message = f"a {kind} pool of {splits.name} from {source or 'itself'} has {len(found):,} rows, not {rows:,}"
         raise BadParameter(message)
     return found[torch.randperm(len(found), generator=rng)[:rows]]

@@ -16,7 +16,7 @@ from __future__ import annotations
 import itertools
 import math
 from dataclasses import dataclass
-from functools import cache
+from functools import cache, partial
 from typing import ClassVar, Literal
 
 import torch
@@ -41,7 +41,7 @@ Norm = Literal["l1", "l2"]
 Search = Literal["paper", "scaled"]
 
 LEAD = 1e-5  # what the paper's code adds to the predicted class of a vertex
-NEAREST = 1e-8  # a candidate so near to p has no direction
+NEAREST = 1e-6  # a candidate so near to p has no direction, and few digits in an expanded square
 SCORE_DECIMALS = 10  # scores that agree so far are ties: the last bits depend on what else is in the batch
 EXHAUSTIVE_CLASSES = 10  # all 2^(K - 1) sets are tried up to here
 GREEDY_EVALUATIONS = 1_024  # of the paper, for more classes
@@ -97,18 +97,17 @@ def poisoned(
     """Return the rows (N, K) float64 to release for posteriors y and the surrogate's p, both (N, K)."""
     y, p = posteriors.double(), guesses.double()
     classes = y.shape[1]
+    farthest = partial(_farthest, epsilon=epsilon, norm=norm, search=search)
     if not argmax:
-        return _farthest(y, p, torch.eye(classes, dtype=y.dtype), epsilon=epsilon, norm=norm, search=search)
+        return farthest(y, p, torch.eye(classes, dtype=y.dtype))
     swap = _predicted_first(y)
     y, p = y.gather(1, swap), p.gather(1, swap)
     if classes <= EXHAUSTIVE_CLASSES:
-        rows = _farthest(y, p, _every_vertex(classes), epsilon=epsilon, norm=norm, search=search)
+        rows = farthest(y, p, _every_vertex(classes))
     else:
         size = max(1, _ELEMENTS // (6 * classes * classes))
-        rows = torch.cat([
-            _farthest(y_part, p_part, _some_vertices(y_part, p_part, search=search), epsilon=epsilon, norm=norm, search=search)
-            for y_part, p_part in zip(y.split(size), p.split(size), strict=True)
-        ])  # fmt: skip
+        chunks = zip(y.split(size), p.split(size), strict=True)
+        rows = torch.cat([farthest(*chunk, _some_vertices(*chunk, search=search)) for chunk in chunks])
     return rows.gather(1, swap)  # a swap undoes itself
 
 

@@ -1,13 +1,14 @@
 """What every attack of this folder must do, whichever it is."""
 
 import pytest
+import torch
 
 from arena.attacks.argmax import Argmax
 from arena.attacks.equation_solving import EquationSolving
 from arena.attacks.jacobian import JacobianAugmentation
 from arena.attacks.knockoff import KnockoffNets
 from arena.attacks.uniform_noise import UniformNoise
-from tests.attacks.toy import IMAGES, TABLE, VICTIMS, ToyOracle, digest, play
+from tests.attacks.toy import IMAGES, TABLE, VICTIMS, ToyOracle, digest, ground, play
 
 STEPS = 20
 ATTACKS = [
@@ -63,3 +64,11 @@ class TestEveryAttack:
         oracle = ToyOracle(VICTIMS["labels"], 100)
         play(attack, oracle, seconds=0.0)
         assert oracle.remaining == 0 or "deadline" in attack.stops_early
+
+    @pytest.mark.gpu
+    @pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a CUDA device")
+    def test_trains_on_the_device_of_its_ground(self, attack):
+        oracle = ToyOracle(VICTIMS["softmax_victim"], 64, IMAGES)
+        clone = attack.extract(oracle, ground(IMAGES, device="cuda"), rng=torch.Generator().manual_seed(0))
+        assert oracle.remaining == 0
+        assert all(value.is_cuda and bool(value.isfinite().all()) for value in clone.state_dict().values())

@@ -82,9 +82,9 @@ class ToyOracle:
         return digest_of([*self.calls, *self.answers])
 
 
-def ground(task=TABLE, *, rows=1000, seconds=60.0):
+def ground(task=TABLE, *, rows=1000, seconds=60.0, device="cpu"):
     pool = torch.rand(rows, *task.shape, generator=torch.Generator().manual_seed(5))
-    return AttackerGround(pool=pool, device=torch.device("cpu"), time_left=lambda: seconds)
+    return AttackerGround(pool=pool, device=torch.device(device), time_left=lambda: seconds)
 
 
 def play(attack, oracle, *, seed=0, rows=1000, seconds=60.0):

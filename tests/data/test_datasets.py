@@ -80,6 +80,7 @@ def test_reads_the_files_of_flowers_and_cuts_squares(tmp_path, monkeypatch):
     assert found.stored.shape == (40, 3, 64, 64)
     assert found.official_test == 20
     assert found.labels[:5].tolist() == [0, 1, 2, 3, 0]
+    assert load("flowers-102", folder=tmp_path, side=20).shape == (3, 20, 20)
 
 
 @pytest.mark.parametrize("mode", ["RGB", "L"])

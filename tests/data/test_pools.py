@@ -74,6 +74,15 @@ def test_another_data_set_is_put_into_the_victims_shape(digits, tmp_path):
     assert pack(asked, compact=True).dtype == "uint8"
 
 
+def test_a_source_with_the_victims_own_rows_gives_none_that_are_kept_from_attackers(tmp_path):
+    miniature.write_mnist_like(tmp_path, "mnist", seed=1)
+    miniature.write_mnist_like(tmp_path, "kmnist", seed=1)  # the same images under another name
+    splits = split(load("mnist", folder=tmp_path))
+    rows = row_digests(pool("far", "kmnist", splits=splits, seed=0, folder=tmp_path))
+    assert rows
+    assert set(rows) <= set(row_digests(splits.pool))
+
+
 def test_colour_victims_get_colour_pools(tmp_path, monkeypatch):
     miniature.write_svhn(tmp_path, monkeypatch)
     miniature.write_mnist_like(tmp_path, "mnist")
@@ -113,5 +122,6 @@ def test_a_source_for_a_kind_that_has_none_is_a_bad_parameter(digits):
 
 
 def test_more_rows_than_the_pool_has_is_a_bad_parameter(digits):
-    with pytest.raises(BadParameter, match="has 400 rows, not 401"):
-        pool("same", splits=digits, seed=0, rows=401)
+    for rows in (401, -1):
+        with pytest.raises(BadParameter, match=f"has 400 rows, not {rows}"):
+            pool("same", splits=digits, seed=0, rows=rows)
