@@ -25,6 +25,7 @@ from arena.rpc.hosting import HostedMatch, HostedMatches
 from arena.rpc.services import MATCH_SERVICE, ORACLE_SERVICE, MatchService, OracleService
 
 _STOP_SECONDS = 1.0  # that calls in flight are given when the server stops
+_SOCKET = "unix:"
 
 _Value = TypeVar("_Value")
 
@@ -57,7 +58,7 @@ class OracleServer:
         return self._address
 
     async def start(self, host: str = "127.0.0.1", port: int = 0, *, exposed: bool = False) -> str:
-        """Listen, and return the address; port 0 takes a free one.
+        """Listen, and return the address; port 0 takes a free one, a ``host`` of ``unix:PATH`` is a socket.
 
         Raises `UsageError` if the port is in use, or if others could reach ``host`` and it is not said by ``exposed``
         that they may: tokens cross the network as they are.
@@ -79,7 +80,9 @@ class OracleServer:
         )
         limit = self._max_message_bytes
         oracle = OracleService(self._matches, self._forwards, max_message_bytes=limit)
-        match = MatchService(self._matches, max_message_bytes=limit, max_clone_bytes=self._max_clone_bytes)
+        match = MatchService(
+            self._matches, self._forwards, max_message_bytes=limit, max_clone_bytes=self._max_clone_bytes
+        )
         server.add_generic_rpc_handlers((oracle.handlers(), match.handlers()))
         checks = health.aio.HealthServicer()
         health_pb2_grpc.add_HealthServicer_to_server(checks, server)
@@ -87,14 +90,14 @@ class OracleServer:
         for service in ("", *services):
             await checks.set(service, health_pb2.HealthCheckResponse.SERVING)
         reflection.enable_server_reflection((*services, health.SERVICE_NAME, reflection.SERVICE_NAME), server)
-        place = f"[{host}]" if ":" in host else host
+        asked = host if host.startswith(_SOCKET) else f"{_bracketed(host)}:{port}"
         try:
-            bound = server.add_insecure_port(f"{place}:{port}")
+            bound = server.add_insecure_port(asked)
         except RuntimeError as error:
-            raise UsageError(f"{place}:{port} cannot be bound: is it in use?") from error
+            raise UsageError(f"{asked} cannot be bound: is it in use?") from error
         await server.start()
         self._server = server
-        self._address = f"{place}:{bound}"
+        self._address = host if host.startswith(_SOCKET) else f"{_bracketed(host)}:{bound}"
         return self._address
 
     def open(
@@ -105,17 +108,19 @@ class OracleServer:
         seed: int = 0,
         defense: str | None = None,
         seconds: float | None = None,
+        token: str | None = None,
     ) -> str:
         """Serve a session and return its token, a password for this match that nobody else may see.
 
         ``pool`` (M, *shape), ``seed`` and ``defense`` (its spec as JSON) are told to whoever joins; after ``seconds``
-        the token is worth nothing. Raises `BadParameter` if a call of the session is larger than a message may be.
+        the token is worth nothing. A client that waits through a restart has a ``token`` already. Raises `BadParameter` if a call of the session is larger than a message may be.
         """
         largest = message_bytes(session.terms)
         if largest > self._max_message_bytes:
             raise BadParameter(f"calls of up to {largest} bytes, the server takes {self._max_message_bytes}")
         ends_at = None if seconds is None else time.monotonic() + seconds
-        return self._matches.add(HostedMatch(session=session, pool=pool, seed=seed, defense=defense, ends_at=ends_at))
+        match = HostedMatch(session=session, pool=pool, seed=seed, defense=defense, ends_at=ends_at)
+        return self._matches.add(match, token=token)
 
     async def clone(self, token: str) -> bytes:
         """Wait until a clone is handed back and return its bytes, which nobody has looked at yet."""
@@ -135,7 +140,9 @@ class OracleServer:
         """Answer no more; sessions that are open stay open, their ledgers as they are."""
         if self._server is not None:
             await self._server.stop(_STOP_SECONDS)
-        self._forwards.shutdown()
+        idle = asyncio.wrap_future(self._forwards.submit(lambda: None))
+        await asyncio.wait({idle}, timeout=_STOP_SECONDS)  # no longer: a defense may hang
+        self._forwards.shutdown(wait=False, cancel_futures=True)
 
 
 class ServerThread:
@@ -176,11 +183,12 @@ class ServerThread:
         seed: int = 0,
         defense: str | None = None,
         seconds: float | None = None,
+        token: str | None = None,
     ) -> str:
         """See `OracleServer.open`."""
 
         async def opened() -> str:
-            return self._server.open(session, pool=pool, seed=seed, defense=defense, seconds=seconds)
+            return self._server.open(session, pool=pool, seed=seed, defense=defense, seconds=seconds, token=token)
 
         return self._run(opened())
 
@@ -204,8 +212,12 @@ class ServerThread:
         self._loop.close()
 
 
+def _bracketed(host: str) -> str:
+    return f"[{host}]" if ":" in host else host
+
+
 def _is_loopback(host: str) -> bool:
     try:
         return ipaddress.ip_address(host).is_loopback
     except ValueError:
-        return host == "localhost"
+        return host == "localhost" or host.startswith(_SOCKET)

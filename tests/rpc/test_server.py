@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 import threading
 from collections.abc import Iterator
+from pathlib import Path
 
 import grpc
 import pytest
@@ -28,7 +29,7 @@ from arena.contracts import (
     Task,
     UsageError,
 )
-from arena.match.ledger import MemoryLedger
+from arena.match.ledger import MemoryLedger, SqliteLedger
 from arena.match.session import Session
 from arena.proto.v1 import oracle_pb2, oracle_pb2_grpc, tensor_pb2
 from arena.rpc.client import Connection, RemoteMatch, RemoteOracle
@@ -300,6 +301,39 @@ class TestPlayingFromOutside:
 
 
 class TestStarting:
+    def test_a_socket_is_as_good_as_a_port(self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+        monkeypatch.chdir(tmp_path)  # a socket's path has at most 107 bytes
+        with (
+            ServerThread("unix:oracle.sock") as server,
+            Connection(server.address, server.open(session())) as connection,
+        ):
+            assert RemoteOracle(connection).remaining == 100
+
+    def test_a_client_plays_on_after_a_restart(self, tmp_path: Path):
+        def reopened() -> tuple[Session, SqliteLedger]:
+            ledger = SqliteLedger.open(tmp_path / "match.ledger", budget=100)
+            responder = CountingResponder()
+            hosted = Session(task=TASK, responder=responder, ledger=ledger, budget=100, honest=MirroringScript())
+            return hosted, ledger
+
+        undisturbed = session(honest=MirroringScript())
+        for seed in (1, 2):
+            undisturbed.query(key(seed), batch(3, seed=seed))
+        first, ledger = reopened()
+        with ServerThread() as server:
+            port = int(server.address.rpartition(":")[2])
+            token = server.open(first)
+            connection = Connection(server.address, token)
+            oracle = RemoteOracle(connection)
+            oracle.query(inputs(3, seed=1))
+        ledger.release()
+        second, _ = reopened()
+        with ServerThread(port=port) as server, connection:
+            server.open(second, token=token)
+            oracle.query(inputs(3, seed=2))
+            assert oracle.remaining == 94
+            assert server.close(token).digest == undisturbed.close().digest
+
     def test_a_port_in_use_is_refused(self, server: ServerThread):
         port = int(server.address.rpartition(":")[2])
         with pytest.raises(UsageError, match="in use"), ServerThread(port=port):
