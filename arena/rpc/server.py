@@ -33,13 +33,15 @@ _Value = TypeVar("_Value")
 class OracleServer:
     """A ``grpc.aio`` server in the running event loop; all methods are called there.
 
-    Forwards run in one thread beside the loop, one at a time, so that health checks and other matches are not
-    blocked. ``max_message_bytes`` bounds the calls of every match that it can host.
+    Forwards run in ``threads`` threads beside the loop, those of one match one at a time, so that health checks are
+    never blocked; torch's own threads are the process's business. ``max_message_bytes`` bounds the calls of every
+    match that it can host.
     """
 
     def __init__(
         self,
         *,
+        threads: int = 1,
         max_message_bytes: int = 16 << 20,
         max_clone_bytes: int = 256 << 20,
         max_concurrent_calls: int = 64,
@@ -48,13 +50,13 @@ class OracleServer:
         self._max_clone_bytes = max_clone_bytes
         self._max_concurrent_calls = max_concurrent_calls
         self._matches = HostedMatches()
-        self._forwards = ThreadPoolExecutor(max_workers=1, thread_name_prefix="oracle")
+        self._forwards = ThreadPoolExecutor(max_workers=threads, thread_name_prefix="oracle")
         self._server: grpc.aio.Server | None = None
         self._address = ""
 
     @property
     def address(self) -> str:
-        """Where clients connect, ``host:port``."""
+        """Where clients connect: ``host:port``, or ``unix:PATH``."""
         return self._address
 
     async def start(self, host: str = "127.0.0.1", port: int = 0, *, exposed: bool = False) -> str:
@@ -65,31 +67,7 @@ class OracleServer:
         """
         if not exposed and not _is_loopback(host):
             raise UsageError(f"{host} can be reached from other machines, without encryption: ask for it explicitly")
-        server = grpc.aio.server(
-            options=[
-                ("grpc.so_reuseport", 0),  # else two servers share a port and neither knows
-                ("grpc.max_receive_message_length", self._max_message_bytes),
-                ("grpc.max_send_message_length", self._max_message_bytes),
-                ("grpc.max_concurrent_streams", self._max_concurrent_calls),
-                ("grpc.keepalive_time_ms", 30_000),
-                ("grpc.keepalive_timeout_ms", 10_000),
-                ("grpc.http2.min_recv_ping_interval_without_data_ms", 10_000),
-                ("grpc.http2.max_ping_strikes", 2),
-            ],
-            maximum_concurrent_rpcs=self._max_concurrent_calls,
-        )
-        limit = self._max_message_bytes
-        oracle = OracleService(self._matches, self._forwards, max_message_bytes=limit)
-        match = MatchService(
-            self._matches, self._forwards, max_message_bytes=limit, max_clone_bytes=self._max_clone_bytes
-        )
-        server.add_generic_rpc_handlers((oracle.handlers(), match.handlers()))
-        checks = health.aio.HealthServicer()
-        health_pb2_grpc.add_HealthServicer_to_server(checks, server)
-        services = (ORACLE_SERVICE, MATCH_SERVICE)
-        for service in ("", *services):
-            await checks.set(service, health_pb2.HealthCheckResponse.SERVING)
-        reflection.enable_server_reflection((*services, health.SERVICE_NAME, reflection.SERVICE_NAME), server)
+        server = await self._assembled()
         asked = host if host.startswith(_SOCKET) else f"{_bracketed(host)}:{port}"
         try:
             bound = server.add_insecure_port(asked)
@@ -113,7 +91,8 @@ class OracleServer:
         """Serve a session and return its token, a password for this match that nobody else may see.
 
         ``pool`` (M, *shape), ``seed`` and ``defense`` (its spec as JSON) are told to whoever joins; after ``seconds``
-        the token is worth nothing. A client that waits through a restart has a ``token`` already. Raises `BadParameter` if a call of the session is larger than a message may be.
+        the token is worth nothing. A client that waits through a restart has a ``token`` already. Raises
+        `BadParameter` if a call of the session is larger than a message may be.
         """
         largest = message_bytes(session.terms)
         if largest > self._max_message_bytes:
@@ -144,9 +123,41 @@ class OracleServer:
         await asyncio.wait({idle}, timeout=_STOP_SECONDS)  # no longer: a defense may hang
         self._forwards.shutdown(wait=False, cancel_futures=True)
 
+    async def _assembled(self) -> grpc.aio.Server:
+        """The server with its limits and services, bound to nothing yet."""
+        server = grpc.aio.server(
+            options=[
+                ("grpc.so_reuseport", 0),  # else two servers share a port and neither knows
+                ("grpc.max_receive_message_length", self._max_message_bytes),
+                ("grpc.max_send_message_length", self._max_message_bytes),
+                ("grpc.max_concurrent_streams", self._max_concurrent_calls),
+                ("grpc.keepalive_time_ms", 30_000),
+                ("grpc.keepalive_timeout_ms", 10_000),
+                ("grpc.http2.min_recv_ping_interval_without_data_ms", 10_000),
+                ("grpc.http2.max_ping_strikes", 2),
+            ],
+            maximum_concurrent_rpcs=self._max_concurrent_calls,
+        )
+        limit = self._max_message_bytes
+        oracle = OracleService(self._matches, self._forwards, max_message_bytes=limit)
+        match = MatchService(
+            self._matches, self._forwards, max_message_bytes=limit, max_clone_bytes=self._max_clone_bytes
+        )
+        server.add_generic_rpc_handlers((oracle.handlers(), match.handlers()))
+        checks = health.aio.HealthServicer()
+        health_pb2_grpc.add_HealthServicer_to_server(checks, server)
+        services = (ORACLE_SERVICE, MATCH_SERVICE)
+        for service in ("", *services):
+            await checks.set(service, health_pb2.HealthCheckResponse.SERVING)
+        reflection.enable_server_reflection((*services, health.SERVICE_NAME, reflection.SERVICE_NAME), server)
+        return server
+
 
 class ServerThread:
-    """An `OracleServer` in a thread of its own, for code without an event loop; a context manager."""
+    """An `OracleServer` in a thread of its own, for code without an event loop; a context manager.
+
+    Raises what `OracleServer.start` raises on entering.
+    """
 
     def __init__(
         self, host: str = "127.0.0.1", port: int = 0, *, exposed: bool = False, max_message_bytes: int = 16 << 20
