@@ -170,6 +170,7 @@ def measure_forward(process: Process, rows: int, calls: int, measured: Measured)
 
 def measure_ray(folder: Path, calls: int) -> float:
     """Return the p50 seconds of one row through a plain Ray actor that holds the model and commits each call."""
+    os.environ |= {"RAY_AUTH_MODE": "disabled", "RAY_USAGE_STATS_ENABLED": "0"}
     import ray
 
     ray.init(num_cpus=1, include_dashboard=False, log_to_driver=False, object_store_memory=100_000_000)

@@ -26,7 +26,7 @@ from arena.match.transcript import Call, Request, Transcript, check_record, firs
 
 _LOCK_PATIENCE = 5.0  # seconds that opening waits for the process that had the file before
 _PAGE_BYTES = 16384  # a call of 256 small images is about 200 kB: fewer, larger pages are quicker to write and to sync
-_CHECKPOINT_PAGES = 2000  # about 32 MB of log before it is folded into the file
+_CHECKPOINT_PAGES = 250  # 4 MB of log before it is folded into the file: writing a short log again beats a long one
 
 _SCHEMA = """
 CREATE TABLE ledger (

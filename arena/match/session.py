@@ -5,7 +5,7 @@ from __future__ import annotations
 import threading
 from collections import deque
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Protocol
 
 import torch
@@ -168,11 +168,7 @@ class Session:
             raise InvalidQuery(f"a request id has {REQUEST_ID_BYTES} bytes, not {len(request_id)}")
         self.terms.check(queries)
         self.terms.check_size(len(queries.inputs))
-        seen = QueryBatch(
-            inputs=canonical(queries.inputs),
-            account=self._account_numbers[queries.account],
-            explain=queries.explain,
-        )
+        seen = replace(queries, inputs=canonical(queries.inputs), account=self._account_numbers[queries.account])
         with self._lock:
             self._check_open()
             self.play_honest()

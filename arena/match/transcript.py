@@ -12,6 +12,13 @@ from arena.contracts import Answer, LedgerCorrupt, QueryBatch
 from arena.learning.tensors import Packed, canonical, digest_of, pack, row_digests, unpack
 
 
+@dataclass(frozen=True, kw_only=True, eq=False)
+class PackedBatch(QueryBatch):
+    """A call that came as bytes; ``packed`` is what ``pack(inputs, compact=True)`` would give, at no cost."""
+
+    packed: Packed
+
+
 @dataclass(frozen=True, kw_only=True)
 class Request:
     """A call as it came, packed once; ``content`` is the digest by which a repeated request is known to be the same."""
@@ -25,7 +32,7 @@ class Request:
 
     @classmethod
     def of(cls, request_id: bytes, queries: QueryBatch, *, honest: bool) -> Request:
-        inputs = pack(queries.inputs, compact=True)
+        inputs = queries.packed if isinstance(queries, PackedBatch) else pack(queries.inputs, compact=True)
         return cls(
             id=request_id,
             account=queries.account,

@@ -13,7 +13,7 @@ import grpc
 import torch
 from torch import Tensor
 
-from arena.contracts import Answer, BudgetExhausted, DeadlinePassed, InvalidQuery, QueryBatch, ServiceUnreachable, Task
+from arena.contracts import Answer, BudgetExhausted, DeadlinePassed, InvalidQuery, QueryBatch, Task
 from arena.match.oracle import ask_in_calls
 from arena.proto.v1 import match_pb2, match_pb2_grpc, oracle_pb2, oracle_pb2_grpc
 from arena.rpc.codec import (
@@ -26,6 +26,7 @@ from arena.rpc.errors import RETRIED, from_status
 
 _CHUNK_BYTES = 1 << 15  # of a clone in one message: every server takes that much
 _BACKOFF_SECONDS = (0.05, 5.0)  # the first pause and the longest; doubled each time, then shortened at random
+_JITTER = random.SystemRandom()  # the attack may have seeded the other one
 
 _Request = TypeVar("_Request")
 _Response = TypeVar("_Response")
@@ -50,7 +51,6 @@ class Connection:
         max_message_bytes: int = 64 << 20,
         sleep: Callable[[float], None] = time.sleep,
     ) -> None:
-        self._address = address
         self._time_left = time_left
         self._call_seconds = call_seconds
         self._tries = tries
@@ -90,16 +90,17 @@ class Connection:
         ``time_left`` is over.
         """
         pause, longest = _BACKOFF_SECONDS
-        for attempt in range(1, self._tries + 1):
+        tries_left = self._tries
+        while True:
+            tries_left -= 1
             try:
                 return method(request(), timeout=self._timeout(), metadata=self._metadata)
             except grpc.RpcError as failure:
                 error = from_status(failure.code(), failure.details() or "", failure.trailing_metadata() or ())
-                if not isinstance(error, RETRIED) or attempt == self._tries:
+                if not isinstance(error, RETRIED) or tries_left <= 0:
                     raise error from failure
-            self._sleep(min(pause * random.uniform(0.5, 1.0), self._timeout()))
+            self._sleep(min(pause * _JITTER.uniform(0.5, 1.0), self._timeout()))
             pause = min(2 * pause, longest)
-        raise ServiceUnreachable(f"{self._address} was not asked: tries is {self._tries}")
 
     def _timeout(self) -> float:
         if self._time_left is None:

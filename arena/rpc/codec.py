@@ -11,6 +11,7 @@ from torch import Tensor
 from arena.contracts import Answer, InvalidQuery, QueryBatch, Task
 from arena.learning.tensors import Packed, pack, unpack
 from arena.match.session import Terms
+from arena.match.transcript import PackedBatch
 from arena.proto.v1 import oracle_pb2, tensor_pb2
 
 _ENVELOPE_BYTES = 64 * 1024  # room for everything in a message that is not its tensor
@@ -31,20 +32,15 @@ def tensor_to_message(tensor: Tensor, *, compact: bool = False) -> tensor_pb2.Te
 
 def tensor_from_message(message: tensor_pb2.Tensor) -> Tensor:
     """Return the float32 tensor of a message. Raises `InvalidQuery` if its bytes do not fill its shape."""
-    if message.dtype not in _NAMES:
-        raise InvalidQuery(f"a tensor's dtype is DTYPE_FLOAT32 or DTYPE_UINT8, not {message.dtype}")
-    if not 1 <= len(message.shape) <= _MOST_DIMENSIONS:
-        raise InvalidQuery(f"a tensor has 1 to {_MOST_DIMENSIONS} dimensions, not {len(message.shape)}")
-    packed = Packed(dtype=_NAMES[message.dtype], shape=tuple(message.shape), data=message.data)
-    try:
-        return unpack(packed)
-    except ValueError as error:
-        raise InvalidQuery(f"the tensor cannot be read: {error}") from error
+    return _unpacked(_packed(message))
 
 
 def query_from_message(message: oracle_pb2.QueryRequest) -> QueryBatch:
     """Return the call of a message. Raises `InvalidQuery` if its tensor cannot be read."""
-    inputs = tensor_from_message(message.inputs)
+    packed = _packed(message.inputs)
+    inputs = _unpacked(packed)
+    if packed.dtype == "uint8":  # the compact form: the ledger can keep these very bytes
+        return PackedBatch(inputs=inputs, account=message.account, explain=message.explain, packed=packed)
     return QueryBatch(inputs=inputs, account=message.account, explain=message.explain)
 
 
@@ -112,3 +108,18 @@ def message_bytes(terms: Terms) -> int:
 def rows_that_fit(shape: tuple[int, ...], *, max_bytes: int) -> int:
     """Return how many float32 rows of ``shape`` one message of ``max_bytes`` carries, at least 1."""
     return max(1, (max_bytes - _ENVELOPE_BYTES) // (4 * math.prod(shape)))
+
+
+def _packed(message: tensor_pb2.Tensor) -> Packed:
+    if message.dtype not in _NAMES:
+        raise InvalidQuery(f"a tensor's dtype is DTYPE_FLOAT32 or DTYPE_UINT8, not {message.dtype}")
+    if not 1 <= len(message.shape) <= _MOST_DIMENSIONS:
+        raise InvalidQuery(f"a tensor has 1 to {_MOST_DIMENSIONS} dimensions, not {len(message.shape)}")
+    return Packed(dtype=_NAMES[message.dtype], shape=tuple(message.shape), data=message.data)
+
+
+def _unpacked(packed: Packed) -> Tensor:
+    try:
+        return unpack(packed)
+    except ValueError as error:
+        raise InvalidQuery(f"the tensor cannot be read: {error}") from error

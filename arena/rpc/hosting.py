@@ -40,9 +40,9 @@ class HostedMatches:
     def __init__(self) -> None:
         self._matches: dict[bytes, HostedMatch] = {}
 
-    def add(self, match: HostedMatch) -> str:
-        """Return the fresh token under which a match is served."""
-        token = secrets.token_urlsafe(_TOKEN_BYTES)
+    def add(self, match: HostedMatch, *, token: str | None = None) -> str:
+        """Return the token under which a match is served: a fresh one, or that of a match that is opened again."""
+        token = token or secrets.token_urlsafe(_TOKEN_BYTES)
         self._matches[_hash(token)] = match
         return token
 

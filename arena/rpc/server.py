@@ -25,6 +25,7 @@ from arena.rpc.hosting import HostedMatch, HostedMatches
 from arena.rpc.services import MATCH_SERVICE, ORACLE_SERVICE, MatchService, OracleService
 
 _STOP_SECONDS = 1.0  # that calls in flight are given when the server stops
+_SOCKET = "unix:"
 
 _Value = TypeVar("_Value")
 
@@ -32,13 +33,15 @@ _Value = TypeVar("_Value")
 class OracleServer:
     """A ``grpc.aio`` server in the running event loop; all methods are called there.
 
-    Forwards run in one thread beside the loop, one at a time, so that health checks and other matches are not
-    blocked. ``max_message_bytes`` bounds the calls of every match that it can host.
+    Forwards run in ``threads`` threads beside the loop, those of one match one at a time, so that health checks are
+    never blocked; torch's own threads are the process's business. ``max_message_bytes`` bounds the calls of every
+    match that it can host.
     """
 
     def __init__(
         self,
         *,
+        threads: int = 1,
         max_message_bytes: int = 16 << 20,
         max_clone_bytes: int = 256 << 20,
         max_concurrent_calls: int = 64,
@@ -47,54 +50,32 @@ class OracleServer:
         self._max_clone_bytes = max_clone_bytes
         self._max_concurrent_calls = max_concurrent_calls
         self._matches = HostedMatches()
-        self._forwards = ThreadPoolExecutor(max_workers=1, thread_name_prefix="oracle")
+        self._forwards = ThreadPoolExecutor(max_workers=threads, thread_name_prefix="oracle")
         self._server: grpc.aio.Server | None = None
         self._address = ""
 
     @property
     def address(self) -> str:
-        """Where clients connect, ``host:port``."""
+        """Where clients connect: ``host:port``, or ``unix:PATH``."""
         return self._address
 
     async def start(self, host: str = "127.0.0.1", port: int = 0, *, exposed: bool = False) -> str:
-        """Listen, and return the address; port 0 takes a free one.
+        """Listen, and return the address; port 0 takes a free one, a ``host`` of ``unix:PATH`` is a socket.
 
         Raises `UsageError` if the port is in use, or if others could reach ``host`` and it is not said by ``exposed``
         that they may: tokens cross the network as they are.
         """
         if not exposed and not _is_loopback(host):
             raise UsageError(f"{host} can be reached from other machines, without encryption: ask for it explicitly")
-        server = grpc.aio.server(
-            options=[
-                ("grpc.so_reuseport", 0),  # else two servers share a port and neither knows
-                ("grpc.max_receive_message_length", self._max_message_bytes),
-                ("grpc.max_send_message_length", self._max_message_bytes),
-                ("grpc.max_concurrent_streams", self._max_concurrent_calls),
-                ("grpc.keepalive_time_ms", 30_000),
-                ("grpc.keepalive_timeout_ms", 10_000),
-                ("grpc.http2.min_recv_ping_interval_without_data_ms", 10_000),
-                ("grpc.http2.max_ping_strikes", 2),
-            ],
-            maximum_concurrent_rpcs=self._max_concurrent_calls,
-        )
-        limit = self._max_message_bytes
-        oracle = OracleService(self._matches, self._forwards, max_message_bytes=limit)
-        match = MatchService(self._matches, max_message_bytes=limit, max_clone_bytes=self._max_clone_bytes)
-        server.add_generic_rpc_handlers((oracle.handlers(), match.handlers()))
-        checks = health.aio.HealthServicer()
-        health_pb2_grpc.add_HealthServicer_to_server(checks, server)
-        services = (ORACLE_SERVICE, MATCH_SERVICE)
-        for service in ("", *services):
-            await checks.set(service, health_pb2.HealthCheckResponse.SERVING)
-        reflection.enable_server_reflection((*services, health.SERVICE_NAME, reflection.SERVICE_NAME), server)
-        place = f"[{host}]" if ":" in host else host
+        server = await self._assembled()
+        asked = host if host.startswith(_SOCKET) else f"{_bracketed(host)}:{port}"
         try:
-            bound = server.add_insecure_port(f"{place}:{port}")
+            bound = server.add_insecure_port(asked)
         except RuntimeError as error:
-            raise UsageError(f"{place}:{port} cannot be bound: is it in use?") from error
+            raise UsageError(f"{asked} cannot be bound: is it in use?") from error
         await server.start()
         self._server = server
-        self._address = f"{place}:{bound}"
+        self._address = host if host.startswith(_SOCKET) else f"{_bracketed(host)}:{bound}"
         return self._address
 
     def open(
@@ -105,17 +86,20 @@ class OracleServer:
         seed: int = 0,
         defense: str | None = None,
         seconds: float | None = None,
+        token: str | None = None,
     ) -> str:
         """Serve a session and return its token, a password for this match that nobody else may see.
 
         ``pool`` (M, *shape), ``seed`` and ``defense`` (its spec as JSON) are told to whoever joins; after ``seconds``
-        the token is worth nothing. Raises `BadParameter` if a call of the session is larger than a message may be.
+        the token is worth nothing. A client that waits through a restart has a ``token`` already. Raises
+        `BadParameter` if a call of the session is larger than a message may be.
         """
         largest = message_bytes(session.terms)
         if largest > self._max_message_bytes:
             raise BadParameter(f"calls of up to {largest} bytes, the server takes {self._max_message_bytes}")
         ends_at = None if seconds is None else time.monotonic() + seconds
-        return self._matches.add(HostedMatch(session=session, pool=pool, seed=seed, defense=defense, ends_at=ends_at))
+        match = HostedMatch(session=session, pool=pool, seed=seed, defense=defense, ends_at=ends_at)
+        return self._matches.add(match, token=token)
 
     async def clone(self, token: str) -> bytes:
         """Wait until a clone is handed back and return its bytes, which nobody has looked at yet."""
@@ -135,11 +119,45 @@ class OracleServer:
         """Answer no more; sessions that are open stay open, their ledgers as they are."""
         if self._server is not None:
             await self._server.stop(_STOP_SECONDS)
-        self._forwards.shutdown()
+        idle = asyncio.wrap_future(self._forwards.submit(lambda: None))
+        await asyncio.wait({idle}, timeout=_STOP_SECONDS)  # no longer: a defense may hang
+        self._forwards.shutdown(wait=False, cancel_futures=True)
+
+    async def _assembled(self) -> grpc.aio.Server:
+        """The server with its limits and services, bound to nothing yet."""
+        server = grpc.aio.server(
+            options=[
+                ("grpc.so_reuseport", 0),  # else two servers share a port and neither knows
+                ("grpc.max_receive_message_length", self._max_message_bytes),
+                ("grpc.max_send_message_length", self._max_message_bytes),
+                ("grpc.max_concurrent_streams", self._max_concurrent_calls),
+                ("grpc.keepalive_time_ms", 30_000),
+                ("grpc.keepalive_timeout_ms", 10_000),
+                ("grpc.http2.min_recv_ping_interval_without_data_ms", 10_000),
+                ("grpc.http2.max_ping_strikes", 2),
+            ],
+            maximum_concurrent_rpcs=self._max_concurrent_calls,
+        )
+        limit = self._max_message_bytes
+        oracle = OracleService(self._matches, self._forwards, max_message_bytes=limit)
+        match = MatchService(
+            self._matches, self._forwards, max_message_bytes=limit, max_clone_bytes=self._max_clone_bytes
+        )
+        server.add_generic_rpc_handlers((oracle.handlers(), match.handlers()))
+        checks = health.aio.HealthServicer()
+        health_pb2_grpc.add_HealthServicer_to_server(checks, server)
+        services = (ORACLE_SERVICE, MATCH_SERVICE)
+        for service in ("", *services):
+            await checks.set(service, health_pb2.HealthCheckResponse.SERVING)
+        reflection.enable_server_reflection((*services, health.SERVICE_NAME, reflection.SERVICE_NAME), server)
+        return server
 
 
 class ServerThread:
-    """An `OracleServer` in a thread of its own, for code without an event loop; a context manager."""
+    """An `OracleServer` in a thread of its own, for code without an event loop; a context manager.
+
+    Raises what `OracleServer.start` raises on entering.
+    """
 
     def __init__(
         self, host: str = "127.0.0.1", port: int = 0, *, exposed: bool = False, max_message_bytes: int = 16 << 20
@@ -176,11 +194,12 @@ class ServerThread:
         seed: int = 0,
         defense: str | None = None,
         seconds: float | None = None,
+        token: str | None = None,
     ) -> str:
         """See `OracleServer.open`."""
 
         async def opened() -> str:
-            return self._server.open(session, pool=pool, seed=seed, defense=defense, seconds=seconds)
+            return self._server.open(session, pool=pool, seed=seed, defense=defense, seconds=seconds, token=token)
 
         return self._run(opened())
 
@@ -204,8 +223,12 @@ class ServerThread:
         self._loop.close()
 
 
+def _bracketed(host: str) -> str:
+    return f"[{host}]" if ":" in host else host
+
+
 def _is_loopback(host: str) -> bool:
     try:
         return ipaddress.ip_address(host).is_loopback
     except ValueError:
-        return host == "localhost"
+        return host == "localhost" or host.startswith(_SOCKET)

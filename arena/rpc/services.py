@@ -10,6 +10,7 @@ from typing import TypeVar
 
 import grpc
 from google.protobuf.message import DecodeError, Message
+from torch import Tensor
 
 from arena.contracts import ArenaError, ArenaFault, AttackFault, InvalidQuery
 from arena.match.session import Session
@@ -59,8 +60,11 @@ class OracleService:
 class MatchService:
     """Handlers of ``MatchService``."""
 
-    def __init__(self, matches: HostedMatches, *, max_message_bytes: int, max_clone_bytes: int) -> None:
+    def __init__(
+        self, matches: HostedMatches, forwards: Executor, *, max_message_bytes: int, max_clone_bytes: int
+    ) -> None:
         self._matches = matches
+        self._forwards = forwards
         self._max_message_bytes = max_message_bytes
         self._max_clone_bytes = max_clone_bytes
 
@@ -91,7 +95,7 @@ class MatchService:
         if match.pool is None or request.first_row >= rows:
             raise InvalidQuery(f"the pool has {rows} rows, none is number {request.first_row}")
         chosen = match.pool[request.first_row : request.first_row + self._pool_rows(match)]
-        return match_pb2.FetchPoolResponse(inputs=tensor_to_message(chosen, compact=True))
+        return await asyncio.get_running_loop().run_in_executor(self._forwards, _pool_message, chosen)
 
     async def hand_back(
         self, match: HostedMatch, parts: AsyncIterator[match_pb2.HandBackRequest | InvalidQuery]
@@ -162,6 +166,10 @@ def _serialised(message: Message) -> bytes:
 def _answer(session: Session, request: oracle_pb2.QueryRequest) -> oracle_pb2.QueryResponse:
     answer = session.query(request.request_id, query_from_message(request))
     return answer_to_message(answer, remaining=session.remaining)
+
+
+def _pool_message(rows: Tensor) -> match_pb2.FetchPoolResponse:
+    return match_pb2.FetchPoolResponse(inputs=tensor_to_message(rows, compact=True))
 
 
 def _play_honest(session: Session) -> None:

@@ -5,36 +5,30 @@ from __future__ import annotations
 import logging
 import threading
 from collections.abc import Iterator
+from pathlib import Path
 
 import grpc
 import pytest
-import torch
 from google.protobuf.descriptor_pool import DescriptorPool
 from grpc_health.v1 import health_pb2, health_pb2_grpc
 from grpc_reflection.v1alpha.proto_reflection_descriptor_database import ProtoReflectionDescriptorDatabase
 
 from arena.contracts import (
     Answer,
-    ArenaError,
-    AttackFault,
     BadParameter,
     BudgetExhausted,
-    DeadlinePassed,
-    InvalidQuery,
-    NotAuthorised,
     QueryBatch,
     RequestConflict,
-    ServiceUnreachable,
     Task,
     UsageError,
 )
-from arena.match.ledger import MemoryLedger
+from arena.match.ledger import MemoryLedger, SqliteLedger
 from arena.match.session import Session
 from arena.proto.v1 import oracle_pb2, oracle_pb2_grpc, tensor_pb2
-from arena.rpc.client import Connection, RemoteMatch, RemoteOracle
+from arena.rpc.client import Connection, RemoteOracle
 from arena.rpc.codec import query_to_message
 from arena.rpc.errors import REASON, from_status
-from arena.rpc.server import OracleServer, ServerThread
+from arena.rpc.server import ServerThread
 from tests.match.players import TASK, CountingResponder, batch, inputs, key
 from tests.match.test_session import MirroringScript
 
@@ -180,68 +174,18 @@ def test_ten_channels_overspend_nothing(server: ServerThread):
     assert [call.honest for call in transcript.calls] == [False, True] * 50 + [True]
 
 
-class TestRetries:
-    def test_a_lost_answer_is_answered_from_the_record(self, server: ServerThread, channel: grpc.Channel):
-        hosted = session()
-        token = server.open(hosted)
-        query = oracle_pb2_grpc.OracleServiceStub(channel).Query
-        first = query(query_to_message(key(1), batch(3)), metadata=bearer(token))
-        again = query(query_to_message(key(1), batch(3)), metadata=bearer(token))
-        assert first == again
-        with pytest.raises(grpc.RpcError) as failure:
-            query(query_to_message(key(1), batch(3, seed=1)), metadata=bearer(token))
-        error = failure.value
-        assert isinstance(from_status(error.code(), error.details(), error.trailing_metadata()), RequestConflict)
-        assert hosted.remaining == 97
-
-    def test_the_client_repeats_a_call_under_its_request_id(self, server: ServerThread):
-        hosted = session()
-        pauses: list[float] = []
-        with Connection(server.address, server.open(hosted), sleep=pauses.append) as connection:
-            oracle = RemoteOracle(connection)
-            stub = oracle._stub
-            sent: list[bytes] = []
-
-            class Unreliable:
-                Query = staticmethod(lambda message, **options: lose_twice(message, **options))
-
-            def lose_twice(message: oracle_pb2.QueryRequest, **options):
-                sent.append(message.request_id)
-                response = stub.Query(message, **options)
-                if len(sent) <= 2:
-                    raise lost_answer()
-                return response
-
-            oracle._stub = Unreliable()
-            answer = oracle.query(inputs(3))
-        assert torch.equal(answer.posteriors, CountingResponder()(batch(3)).posteriors)
-        assert (len(sent), len(set(sent)), len(pauses), hosted.remaining) == (3, 1, 2, 97)
-        assert all(0 < pause <= 5 for pause in pauses)
-
-    def test_the_client_gives_up_on_a_server_that_is_not_there(self):
-        connection = Connection("127.0.0.1:1", "token", tries=3, sleep=lambda seconds: None)
-        with connection, pytest.raises(ServiceUnreachable):
-            RemoteOracle(connection)
-
-    def test_the_client_stops_when_its_time_is_over(self):
-        seconds = iter([1.0, 1.0, 0.0])
-        connection = Connection("127.0.0.1:1", "token", time_left=lambda: next(seconds), sleep=lambda seconds: None)
-        with connection, pytest.raises(DeadlinePassed):
-            RemoteOracle(connection)
-
-
-def lost_answer() -> grpc.RpcError:
-    class Lost(grpc.RpcError):
-        def code(self) -> grpc.StatusCode:
-            return grpc.StatusCode.UNAVAILABLE
-
-        def details(self) -> str:
-            return "connection reset"
-
-        def trailing_metadata(self) -> tuple[tuple[str, str], ...]:
-            return ()
-
-    return Lost()
+def test_a_lost_answer_is_answered_from_the_record(server: ServerThread, channel: grpc.Channel):
+    hosted = session()
+    token = server.open(hosted)
+    query = oracle_pb2_grpc.OracleServiceStub(channel).Query
+    first = query(query_to_message(key(1), batch(3)), metadata=bearer(token))
+    again = query(query_to_message(key(1), batch(3)), metadata=bearer(token))
+    assert first == again
+    with pytest.raises(grpc.RpcError) as failure:
+        query(query_to_message(key(1), batch(3, seed=1)), metadata=bearer(token))
+    error = failure.value
+    assert isinstance(from_status(error.code(), error.details(), error.trailing_metadata()), RequestConflict)
+    assert hosted.remaining == 97
 
 
 def test_health_is_answered_while_a_forward_runs():
@@ -271,35 +215,40 @@ def test_reflection_tells_the_services(channel: grpc.Channel):
     assert set(service.methods_by_name) == {"Describe", "Query"}
 
 
-class TestPlayingFromOutside:
-    def test_joins_fetches_the_pool_in_parts_and_hands_back_a_clone(self, server: ServerThread):
-        pool = torch.rand(30_000, 2)
-        token = server.open(session(), pool=pool, seed=9, defense='{"name": "none"}', seconds=60)
-        with Connection(server.address, token) as connection:
-            match = RemoteMatch(connection)
-            assert (match.seed, match.pool_rows, match.defense) == (9, 30_000, '{"name": "none"}')
-            assert 0 < match.time_left() <= 60
-            assert torch.equal(match.fetch_pool(TASK), pool)
-            match.hand_back(b"first")
-            match.hand_back(b"clone" * 500_000)
-        assert server.clone(token, timeout=20) == b"clone" * 500_000
-
-    def test_a_data_free_match_has_no_pool_and_a_blind_one_no_defense(self, server: ServerThread):
-        with Connection(server.address, server.open(session())) as connection:
-            match = RemoteMatch(connection)
-            assert match.fetch_pool(TASK).shape == (0, 2)
-            assert (match.defense, match.time_left()) == (None, float("inf"))
-
-    def test_a_match_that_is_over_takes_no_clone(self, server: ServerThread):
-        token = server.open(session())
-        with Connection(server.address, token) as connection:
-            match = RemoteMatch(connection)
-            server.close(token)
-            with pytest.raises(NotAuthorised):
-                match.hand_back(b"clone")
-
-
 class TestStarting:
+    def test_a_socket_is_as_good_as_a_port(self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+        monkeypatch.chdir(tmp_path)  # a socket's path has at most 107 bytes
+        with (
+            ServerThread("unix:oracle.sock") as server,
+            Connection(server.address, server.open(session())) as connection,
+        ):
+            assert RemoteOracle(connection).remaining == 100
+
+    def test_a_client_plays_on_after_a_restart(self, tmp_path: Path):
+        def reopened() -> tuple[Session, SqliteLedger]:
+            ledger = SqliteLedger.open(tmp_path / "match.ledger", budget=100)
+            responder = CountingResponder()
+            hosted = Session(task=TASK, responder=responder, ledger=ledger, budget=100, honest=MirroringScript())
+            return hosted, ledger
+
+        undisturbed = session(honest=MirroringScript())
+        for seed in (1, 2):
+            undisturbed.query(key(seed), batch(3, seed=seed))
+        first, ledger = reopened()
+        with ServerThread() as server:
+            port = int(server.address.rpartition(":")[2])
+            token = server.open(first)
+            connection = Connection(server.address, token)
+            oracle = RemoteOracle(connection)
+            oracle.query(inputs(3, seed=1))
+        ledger.release()
+        second, _ = reopened()
+        with ServerThread(port=port) as server, connection:
+            server.open(second, token=token)
+            oracle.query(inputs(3, seed=2))
+            assert oracle.remaining == 94
+            assert server.close(token).digest == undisturbed.close().digest
+
     def test_a_port_in_use_is_refused(self, server: ServerThread):
         port = int(server.address.rpartition(":")[2])
         with pytest.raises(UsageError, match="in use"), ServerThread(port=port):
@@ -316,30 +265,3 @@ class TestStarting:
         large = Session(task=task, responder=CountingResponder(), ledger=MemoryLedger(budget=1), budget=1)
         with pytest.raises(BadParameter, match="bytes"):
             server.open(large)
-
-
-def test_a_clone_has_a_largest_size():
-    import asyncio
-
-    async def play() -> ArenaError:
-        server = OracleServer(max_clone_bytes=10)
-        address = await server.start()
-        token = server.open(session())
-
-        def hand_back() -> ArenaError:
-            with Connection(address, token) as connection, pytest.raises(AttackFault) as refusal:
-                RemoteMatch(connection).hand_back(b"x" * 11)
-            return refusal.value
-
-        try:
-            return await asyncio.to_thread(hand_back)
-        finally:
-            await server.stop()
-
-    assert "at most 10 bytes" in str(asyncio.run(play()))
-
-
-def test_an_invalid_query_is_refused_by_the_client_before_it_is_sent(server: ServerThread):
-    token = server.open(session())
-    with Connection(server.address, token) as connection, pytest.raises(InvalidQuery):
-        RemoteOracle(connection).query(torch.rand(1, 3))

@@ -1,0 +1,134 @@
+"""The client: what it repeats, what it gives up, and playing a whole match from outside."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Iterator
+
+import grpc
+import pytest
+import torch
+
+from arena.contracts import (
+    ArenaError,
+    AttackFault,
+    DeadlinePassed,
+    InvalidQuery,
+    NotAuthorised,
+    ServiceUnreachable,
+)
+from arena.proto.v1 import oracle_pb2
+from arena.rpc.client import Connection, RemoteMatch, RemoteOracle
+from arena.rpc.server import OracleServer, ServerThread
+from tests.match.players import TASK, CountingResponder, batch, inputs
+from tests.rpc.test_server import MESSAGE_LIMIT, session
+
+
+@pytest.fixture(scope="module")
+def server() -> Iterator[ServerThread]:
+    with ServerThread(max_message_bytes=MESSAGE_LIMIT) as running:
+        yield running
+
+
+class TestRetries:
+    def test_the_client_repeats_a_call_under_its_request_id(self, server: ServerThread):
+        hosted = session()
+        pauses: list[float] = []
+        with Connection(server.address, server.open(hosted), sleep=pauses.append) as connection:
+            oracle = RemoteOracle(connection)
+            stub = oracle._stub
+            sent: list[bytes] = []
+
+            class Unreliable:
+                Query = staticmethod(lambda message, **options: lose_twice(message, **options))
+
+            def lose_twice(message: oracle_pb2.QueryRequest, **options):
+                sent.append(message.request_id)
+                response = stub.Query(message, **options)
+                if len(sent) <= 2:
+                    raise lost_answer()
+                return response
+
+            oracle._stub = Unreliable()
+            answer = oracle.query(inputs(3))
+        assert torch.equal(answer.posteriors, CountingResponder()(batch(3)).posteriors)
+        assert (len(sent), len(set(sent)), len(pauses), hosted.remaining) == (3, 1, 2, 97)
+        assert all(0 < pause <= 5 for pause in pauses)
+
+    def test_the_client_gives_up_on_a_server_that_is_not_there(self):
+        connection = Connection("127.0.0.1:1", "token", tries=3, sleep=lambda seconds: None)
+        with connection, pytest.raises(ServiceUnreachable):
+            RemoteOracle(connection)
+
+    def test_the_client_stops_when_its_time_is_over(self):
+        seconds = iter([1.0, 1.0, 0.0])
+        connection = Connection("127.0.0.1:1", "token", time_left=lambda: next(seconds), sleep=lambda seconds: None)
+        with connection, pytest.raises(DeadlinePassed):
+            RemoteOracle(connection)
+
+
+def lost_answer() -> grpc.RpcError:
+    class Lost(grpc.RpcError):
+        def code(self) -> grpc.StatusCode:
+            return grpc.StatusCode.UNAVAILABLE
+
+        def details(self) -> str:
+            return "connection reset"
+
+        def trailing_metadata(self) -> tuple[tuple[str, str], ...]:
+            return ()
+
+    return Lost()
+
+
+class TestPlayingFromOutside:
+    def test_joins_fetches_the_pool_in_parts_and_hands_back_a_clone(self, server: ServerThread):
+        pool = torch.rand(30_000, 2)
+        token = server.open(session(), pool=pool, seed=9, defense='{"name": "none"}', seconds=60)
+        with Connection(server.address, token) as connection:
+            match = RemoteMatch(connection)
+            assert (match.seed, match.pool_rows, match.defense) == (9, 30_000, '{"name": "none"}')
+            assert 0 < match.time_left() <= 60
+            assert torch.equal(match.fetch_pool(TASK), pool)
+            match.hand_back(b"first")
+            match.hand_back(b"clone" * 500_000)
+        assert server.clone(token, timeout=20) == b"clone" * 500_000
+
+    def test_a_data_free_match_has_no_pool_and_a_blind_one_no_defense(self, server: ServerThread):
+        with Connection(server.address, server.open(session())) as connection:
+            match = RemoteMatch(connection)
+            assert match.fetch_pool(TASK).shape == (0, 2)
+            assert (match.defense, match.time_left()) == (None, float("inf"))
+
+    def test_a_match_that_is_over_takes_no_clone(self, server: ServerThread):
+        token = server.open(session())
+        with Connection(server.address, token) as connection:
+            match = RemoteMatch(connection)
+            server.close(token)
+            with pytest.raises(NotAuthorised):
+                match.hand_back(b"clone")
+
+
+def test_a_clone_has_a_largest_size():
+    async def play() -> ArenaError:
+        server = OracleServer(max_clone_bytes=10)
+        address = await server.start()
+        token = server.open(session())
+
+        def hand_back() -> ArenaError:
+            with Connection(address, token) as connection, pytest.raises(AttackFault) as refusal:
+                RemoteMatch(connection).hand_back(b"x" * 11)
+            return refusal.value
+
+        try:
+            return await asyncio.to_thread(hand_back)
+        finally:
+            await server.stop()
+
+    assert "at most 10 bytes" in str(asyncio.run(play()))
+
+
+def test_an_invalid_query_is_refused_by_the_client_before_it_is_sent(server: ServerThread):
+    token = server.open(session())
+    with Connection(server.address, token) as connection, pytest.raises(InvalidQuery):
+        RemoteOracle(connection).query(torch.rand(1, 3))
