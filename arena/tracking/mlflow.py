@@ -233,4 +233,9 @@ def _failures() -> tuple[type[Exception], ...]:
 
 
 def _reason(error: Exception) -> str:
-    return (str(error).splitlines() or [type(error).__name__])[0][:LONGEST_REASON]
+    """Return the operating system's words if it was a file or a connection, else the first line of the error's own."""
+    root: BaseException = error
+    while root.__cause__ or root.__context__:
+        root = root.__cause__ or root.__context__ or root
+    words = root.strerror if isinstance(root, OSError) and root.strerror else str(error)
+    return (words.splitlines() or [type(error).__name__])[0][:LONGEST_REASON]
