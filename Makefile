@@ -32,17 +32,18 @@ bench: $(BUILT) ## print every figure, one script after another
 protos: $(BUILT) ## generate arena/proto from protos
 	.venv/bin/python protos/generate.py
 
+# Sizes: `pip download` of what was installed, `du -sh .venv`.
 # torch goes first, so that nothing else chooses its build; torchvision without what it needs, which comes after it.
 $(BUILT): pyproject.toml constraints.txt
 	@python=; for name in python3.11 python3; do \
 	  if $$name -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null; then python=$$name; break; fi; \
 	done; \
 	if [ -z "$$python" ]; then echo "arena needs Python 3.11 or newer as python3.11 or python3" >&2; exit 1; fi; \
-	echo "Building .venv: fetches about SIZE_FETCHED and installs about SIZE_INSTALLED."; \
-	[ -n "$(TORCH_INDEX)" ] || echo "On Linux the ordinary torch wheel adds gigabytes of CUDA libraries: TORCH_INDEX chooses another."; \
+	echo "Building .venv: fetches about 0.5 GB and installs 2.1 GB with a CPU build of torch, which takes minutes."; \
+	echo "On Linux the ordinary torch adds gigabytes of CUDA libraries; TORCH_INDEX=URL takes another."; \
 	$$python -m venv .venv
 	$(PIP) "pip>=25.1"
-	$(PIP) -c constraints.txt $(if $(TORCH_INDEX),--index-url $(TORCH_INDEX)) torch
-	$(PIP) -c constraints.txt $(if $(TORCH_INDEX),--index-url $(TORCH_INDEX)) --no-deps torchvision
+	$(PIP) -c constraints.txt $(if $(TORCH_INDEX),--index-url '$(TORCH_INDEX)') torch
+	$(PIP) -c constraints.txt $(if $(TORCH_INDEX),--index-url '$(TORCH_INDEX)') --no-deps torchvision
 	$(PIP) -c constraints.txt -e . --group dev
 	@touch $@
