@@ -94,10 +94,11 @@ class MlflowTracker:
         with self._reaching():
             client = self._connect()
             experiment = self._experiment(client, tournament)
-            self._started = _Started(
-                client=client, experiment=experiment, parent=self._parent(client, experiment, tournament, config)
-            )
-            _read_children(self._started)
+            parent = self._parent(client, experiment, config)
+            client.log_text(parent, config, "tournament.toml")
+            started = _Started(client=client, experiment=experiment, parent=parent)
+            _read_children(started)
+        self._started = started
 
     def record(self, result: MatchResult) -> None:
         """Write a result as a child run, unless it is there. Raises `ServiceUnreachable`; may be called again then."""
@@ -133,17 +134,14 @@ class MlflowTracker:
         place = self._artifacts.resolve().as_uri() if self._artifacts else None
         return str(client.create_experiment(tournament, artifact_location=place))
 
-    def _parent(self, client: Client, experiment: str, tournament: str, config: str) -> str:
+    def _parent(self, client: Client, experiment: str, config: str) -> str:
         digest = hashlib.blake2b(f"{self._execution}\n{config}".encode(), digest_size=8).hexdigest()
         there = client.search_runs([experiment], f"tags.`{EXECUTION_TAG}` = '{digest}'", max_results=1)
         if there:
             parent = str(there[0].info.run_id)
             client.update_run(parent, status="RUNNING")
             return parent
-        run = client.create_run(
-            experiment, run_name=self._execution or tournament, tags={EXECUTION_TAG: digest, **versions()}
-        )
-        client.log_text(run.info.run_id, config, "tournament.toml")
+        run = client.create_run(experiment, run_name=self._execution, tags={EXECUTION_TAG: digest, **versions()})
         return str(run.info.run_id)
 
     @contextmanager
@@ -167,7 +165,7 @@ def log_results(tracker: MlflowTracker, tournament: str, config: str, results: I
 
 
 def versions() -> dict[str, str]:
-    """Return the versions that decide what a match gives."""
+    """Return the versions of this program, which need not be those that played results of earlier runs."""
     return {
         "version.arena": __version__,
         "version.torch": version("torch"),
@@ -187,7 +185,7 @@ def _read_children(started: _Started) -> None:
             page_token=page.token if page else None,
         )
         for run in page:
-            name = run.data.tags[RESULT_TAG]
+            name = run.data.tags.get(RESULT_TAG)
             if run.info.end_time is None:
                 started.begun[name] = run.info
             else:

@@ -56,6 +56,7 @@ def test_hangs_matches_below_their_tournament(new_tracker: NewTracker, store: St
     assert parent.info.status == "FINISHED"
     assert parent.data.tags["version.arena"]
     assert parent.data.tags["version.torch"]
+    assert [file.path for file in store.client.list_artifacts(parent.info.run_id)] == ["tournament.toml"]
 
 
 def test_writes_metrics_params_and_tags(new_tracker: NewTracker, store: Store):
