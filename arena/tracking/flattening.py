@@ -1,0 +1,104 @@
+"""A match result as flat names and values: what a tracking server can filter by, plot and compare."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+
+from arena.contracts import MatchResult, Spec, matchup_id, to_json
+from arena.contracts.encoding import Json
+
+FORBIDDEN_IN_NAMES = re.compile(r"[^\w./ :-]")
+LONGEST_TAG = 5_000  # characters; MLflow's own limits are 8,000 for tags and 6,000 for params,
+LONGEST_PARAM = 5_000  # beyond which it cuts with a warning and servers of other makes refuse
+CURVE = re.compile(r"curve/(\d+)/(.+)")
+
+
+def result_name(result: MatchResult) -> str:
+    """Return what makes a result one and the same: its key (else its matchup's id) and its attempt."""
+    return f"{result.key or matchup_id(result.matchup)}-{result.attempt}"
+
+
+def title(result: MatchResult) -> str:
+    """Return the words by which a person recognises a match in a list."""
+    matchup = result.matchup
+    return f"{matchup.attack.name} vs {matchup.defense.name}, {matchup.budget} queries, seed {matchup.seed}"
+
+
+def metrics(result: MatchResult) -> dict[tuple[str, int], float]:
+    """Return values by name and step; a step is a number of rows asked, so that all curves share an axis.
+
+    ``curve/100/a/fidelity`` is ``a/fidelity`` at step 100, everything else stands at the match's last row. A count
+    becomes a share; one of nothing (total 0) is absent.
+    """
+    shares = {name: hits / total for name, (hits, total) in result.counts.items() if total}
+    spending = {
+        "spent": result.spent,
+        "rows": result.rows,
+        "distinct_rows": result.distinct_rows,
+        "calls": result.calls,
+    }
+    values = {**shares, **result.measures, **spending}
+    return {_place(name, result.rows): float(value) for name, value in values.items()}
+
+
+def params(result: MatchResult) -> dict[str, str]:
+    """Return both players' hyper-parameters; a wrapped player's stand below it: ``attack/base/step``."""
+    players = {"attack": result.matchup.attack, "defense": result.matchup.defense}
+    return {
+        legal_name(name): value[:LONGEST_PARAM]
+        for role, player in players.items()
+        for name, value in _parameters(role, player)
+    }
+
+
+def tags(result: MatchResult) -> dict[str, str]:
+    """Return what results are filtered and grouped by; what is empty is left out."""
+    matchup, verdict = result.matchup, result.verdict
+    values = {
+        "attack": matchup.attack.name,
+        "defense": matchup.defense.name,
+        "victim": matchup.victim.name,
+        "victim_seed": str(matchup.victim_seed),
+        "seed": str(matchup.seed),
+        "budget": str(matchup.budget),
+        "pool": matchup.pool,
+        "pool_source": matchup.pool_source,
+        "informed": str(matchup.informed).lower(),
+        "outliers": matchup.knowledge.outliers,
+        "surrogate": matchup.knowledge.surrogate,
+        "verdict": verdict.outcome,
+        "fault": verdict.fault,
+        "stage": verdict.stage,
+        "reason": verdict.reason,
+        "attempt": str(result.attempt),
+        "isolation": result.isolation,
+        "flags": ", ".join(result.flags),
+        "matchup": matchup_id(matchup),
+        "transcript_digest": result.transcript_digest,
+        "clone_digest": result.clone_digest,
+    }
+    return {name: value[:LONGEST_TAG] for name, value in values.items() if value}
+
+
+def legal_name(name: str) -> str:
+    """Return a name of letters, digits and ``_ - . / space :`` only."""
+    return FORBIDDEN_IN_NAMES.sub("_", name)
+
+
+def _place(name: str, rows: int) -> tuple[str, int]:
+    point = CURVE.fullmatch(name)
+    return (legal_name(point[2]), int(point[1])) if point else (legal_name(name), rows)
+
+
+def _parameters(role: str, player: Spec) -> Iterator[tuple[str, str]]:
+    for name, value in player.params:
+        if isinstance(value, Spec):
+            yield f"{role}/{name}", value.name
+            yield from _parameters(f"{role}/{name}", value)
+        else:
+            yield f"{role}/{name}", _shown(to_json(value))
+
+
+def _shown(value: Json) -> str:
+    return ", ".join(map(_shown, value)) if isinstance(value, list) else str(value)

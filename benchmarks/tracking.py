@@ -1,0 +1,97 @@
+"""What recording a match in MLflow costs: milliseconds of wall and CPU time, and the share of a ten-second match.
+
+Run: ``python benchmarks/tracking.py``. Exits with 1 when a record takes more than the demanded share.
+"""
+
+from __future__ import annotations
+
+import sys
+import tempfile
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from statistics import median
+
+from arena.contracts import Knowledge, MatchResult, Matchup, Spec, Tracker, Verdict
+from arena.tracking.background import BackgroundTracker
+from arena.tracking.mlflow import MlflowTracker
+
+MATCHES = 100
+MATCH_SECONDS = 10.0
+DEMANDED_SHARE = 0.03
+COUNTS = 30
+MEASURES = 15
+
+
+@dataclass(frozen=True, kw_only=True)
+class Cost:
+    """What something took."""
+
+    wall: float  # seconds
+    cpu: float  # seconds, all threads of this process
+
+
+def result(seed: int) -> MatchResult:
+    """Return a result of the usual size."""
+    return MatchResult(
+        matchup=Matchup(
+            victim=Spec(name="digits", params=(("arch", "small-cnn"),)),
+            victim_seed=0,
+            defense=Spec(name="mad", params=(("epsilon", 0.5), ("surrogate", "random"))),
+            knowledge=Knowledge(surrogate="random"),
+            attack=Spec(name="knockoff", params=(("arch", "auto"),)),
+            pool="near",
+            budget=400,
+            seed=seed,
+        ),
+        attempt=1,
+        verdict=Verdict(outcome="completed"),
+        isolation="process",
+        spent=400,
+        rows=400,
+        distinct_rows=400,
+        calls=2,
+        counts={f"count/{index}": (index, COUNTS) for index in range(COUNTS)}
+        | {f"curve/{rows}/a/fidelity": (rows, 400) for rows in (100, 200, 300, 400)},
+        measures={f"measure/{index}": index / MEASURES for index in range(MEASURES)},
+    )
+
+
+def cost(action: Callable[[], None]) -> Cost:
+    """Return what one call takes."""
+    wall, cpu = time.perf_counter(), time.process_time()
+    action()
+    return Cost(wall=time.perf_counter() - wall, cpu=time.process_time() - cpu)
+
+
+def row(name: str, took: Cost) -> str:
+    """Return a row of the table."""
+    return f"| {name} | {took.wall * 1e3:.2f} | {took.cpu * 1e3:.2f} | {took.wall / MATCH_SECONDS:.2%} |"
+
+
+def per_match(tracker: Tracker) -> Cost:
+    """Return the medians over matches of what `record` takes of its caller."""
+    costs = [cost(lambda seed=seed: tracker.record(result(seed))) for seed in range(MATCHES)]
+    return Cost(wall=median(each.wall for each in costs), cpu=median(each.cpu for each in costs))
+
+
+def main() -> int:
+    """Print the table; return 1 when tracking takes more of a match than demanded."""
+    print(f"| {MATCHES} matches | wall ms | CPU ms | share of a {MATCH_SECONDS:g} s match |\n|---|--:|--:|--:|")
+    with tempfile.TemporaryDirectory() as name:
+        folder = Path(name)
+        direct = MlflowTracker.for_folder(folder)
+        print(row("start, new database (once)", cost(lambda: direct.start("benchmark", ""))))
+        sent = per_match(direct)
+        print(row("record", sent))
+        queued = BackgroundTracker(MlflowTracker(f"sqlite:///{folder / 'mlflow.db'}", execution="queued"))
+        queued.start("benchmark", "")
+        print(row("record, as a match waits for it", per_match(queued)))
+        print(row("close, with all of them in the queue", cost(queued.close)))
+        direct.close()
+    return int(sent.wall / MATCH_SECONDS > DEMANDED_SHARE)
+
+
+if __name__ == "__main__":
+    sys.exit(main())
