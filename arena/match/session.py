@@ -301,9 +301,11 @@ class _Guard:
     def _released(self, queries: QueryBatch) -> Answer:
         try:
             answer = self._responder(queries)
-        except Exception as error:
+            check_answer(answer, rows=len(queries.inputs), classes=self._classes)
+        except DefenseFault:
+            raise
+        except Exception as error:  # also of an answer that is no Answer of tensors
             raise DefenseFault(f"the defense raised {type(error).__name__}; the call was not charged") from error
-        check_answer(answer, rows=len(queries.inputs), classes=self._classes)
         posteriors = answer.posteriors.detach().cpu()
         if self._decimals is not None:
             posteriors = posteriors.round(decimals=self._decimals)

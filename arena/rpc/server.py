@@ -160,9 +160,9 @@ class ServerThread:
     """
 
     def __init__(
-        self, host: str = "127.0.0.1", port: int = 0, *, exposed: bool = False, max_message_bytes: int = 16 << 20
+        self, host: str = "127.0.0.1", port: int = 0, *, exposed: bool = False, server: OracleServer | None = None
     ) -> None:
-        self._server = OracleServer(max_message_bytes=max_message_bytes)
+        self._server = server or OracleServer()
         self._start = functools.partial(self._server.start, host, port, exposed=exposed)
         self._loop = asyncio.new_event_loop()
         self._thread = threading.Thread(target=self._loop.run_forever, name="oracle server", daemon=True)

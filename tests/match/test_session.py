@@ -165,6 +165,10 @@ class TestWhatItLetsOut:
         assert "secret words" not in str(fault.value)
         assert str(fault.value.__cause__) == "secret words"
 
+    def test_an_answer_of_another_kind_is_a_fault_of_the_defense(self):
+        with pytest.raises(DefenseFault):
+            session(responder=lambda queries: None).query(key(1), batch(1))
+
     def test_rounds_after_the_simplex_was_checked(self):
         thirds = torch.full((1, 3), 1 / 3)
         answer = session(responder=answering(thirds), decimals=1).query(key(1), batch(1))

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 from collections.abc import Iterator
 
 import grpc
@@ -10,7 +9,6 @@ import pytest
 import torch
 
 from arena.contracts import (
-    ArenaError,
     AttackFault,
     DeadlinePassed,
     InvalidQuery,
@@ -26,7 +24,7 @@ from tests.rpc.test_server import MESSAGE_LIMIT, session
 
 @pytest.fixture(scope="module")
 def server() -> Iterator[ServerThread]:
-    with ServerThread(max_message_bytes=MESSAGE_LIMIT) as running:
+    with ServerThread(server=OracleServer(max_message_bytes=MESSAGE_LIMIT)) as running:
         yield running
 
 
@@ -110,22 +108,12 @@ class TestPlayingFromOutside:
 
 
 def test_a_clone_has_a_largest_size():
-    async def play() -> ArenaError:
-        server = OracleServer(max_clone_bytes=10)
-        address = await server.start()
-        token = server.open(session())
-
-        def hand_back() -> ArenaError:
-            with Connection(address, token) as connection, pytest.raises(AttackFault) as refusal:
-                RemoteMatch(connection).hand_back(b"x" * 11)
-            return refusal.value
-
-        try:
-            return await asyncio.to_thread(hand_back)
-        finally:
-            await server.stop()
-
-    assert "at most 10 bytes" in str(asyncio.run(play()))
+    with (
+        ServerThread(server=OracleServer(max_clone_bytes=10)) as server,
+        Connection(server.address, server.open(session())) as connection,
+        pytest.raises(AttackFault, match="at most 10 bytes"),
+    ):
+        RemoteMatch(connection).hand_back(b"x" * 11)
 
 
 def test_an_invalid_query_is_refused_by_the_client_before_it_is_sent(server: ServerThread):

@@ -17,6 +17,7 @@ from arena.contracts import (
     Answer,
     BadParameter,
     BudgetExhausted,
+    Overloaded,
     QueryBatch,
     RequestConflict,
     Task,
@@ -28,7 +29,7 @@ from arena.proto.v1 import oracle_pb2, oracle_pb2_grpc, tensor_pb2
 from arena.rpc.client import Connection, RemoteOracle
 from arena.rpc.codec import query_to_message
 from arena.rpc.errors import REASON, from_status
-from arena.rpc.server import ServerThread
+from arena.rpc.server import OracleServer, ServerThread
 from tests.match.players import TASK, CountingResponder, batch, inputs, key
 from tests.match.test_session import MirroringScript
 
@@ -43,7 +44,7 @@ def session(*, budget: int = 100, **options) -> Session:
 
 @pytest.fixture(scope="module")
 def server() -> Iterator[ServerThread]:
-    with ServerThread(max_message_bytes=MESSAGE_LIMIT) as running:
+    with ServerThread(server=OracleServer(max_message_bytes=MESSAGE_LIMIT)) as running:
         yield running
 
 
@@ -206,6 +207,33 @@ def test_health_is_answered_while_a_forward_runs():
             assert reply.status == health_pb2.HealthCheckResponse.SERVING
         released.set()
         assert call.result(timeout=20).remaining == 8
+
+
+def test_too_many_calls_at_once_are_an_overload():
+    running, released = threading.Event(), threading.Event()
+
+    def slow(queries: QueryBatch) -> Answer:
+        running.set()
+        assert released.wait(20)
+        return CountingResponder()(queries)
+
+    hosted = Session(task=TASK, responder=slow, ledger=MemoryLedger(budget=9), budget=9)
+    narrow = OracleServer(max_concurrent_calls=1)
+    with ServerThread(server=narrow) as server, own_channel(server) as first, own_channel(server) as second:
+        metadata = bearer(server.open(hosted))
+        call = oracle_pb2_grpc.OracleServiceStub(first).Query.future(request(), metadata=metadata)
+        assert running.wait(20)
+        with pytest.raises(grpc.RpcError) as failure:
+            oracle_pb2_grpc.OracleServiceStub(second).Query(request(), metadata=metadata, timeout=20)
+        error = failure.value
+        assert isinstance(from_status(error.code(), error.details(), error.trailing_metadata()), Overloaded)
+        released.set()
+        assert call.result(timeout=20).remaining == 8
+
+
+def own_channel(server: ServerThread) -> grpc.Channel:
+    """A connection that is not shared with other channels to the same address."""
+    return grpc.insecure_channel(server.address, options=[("grpc.use_local_subchannel_pool", 1)])
 
 
 def test_reflection_tells_the_services(channel: grpc.Channel):
