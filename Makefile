@@ -15,7 +15,7 @@ help: ## this list
 	@echo "ARENA_DATA=DIR   where downloaded data sets lie; tests that need one which is not there are skipped"
 
 demo: $(BUILT) ## play a small tournament and print its table
-	.venv/bin/arena run demo
+	.venv/bin/arena run demo --prove
 
 test: $(BUILT) ## run the tests
 	OMP_NUM_THREADS=1 .venv/bin/pytest

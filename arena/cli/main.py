@@ -8,7 +8,7 @@ import sys
 import typer
 
 from arena import __version__
-from arena.cli import check, list_, play, report, resume, run, show
+from arena.cli import check, list_, play, report, resume, run, serve, show
 from arena.cli.console import errors
 from arena.contracts import ArenaError, UsageError
 
@@ -37,6 +37,7 @@ app.command("run")(run.command)
 app.command("resume")(resume.command)
 app.command("show")(show.command)
 app.command("report")(report.command)
+app.command("serve")(serve.command)
 app.command("check")(check.command)
 
 

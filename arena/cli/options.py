@@ -6,13 +6,15 @@ import json
 import re
 import tempfile
 import tomllib
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Annotated, Any
 
 import typer
 
-from arena.contracts import BadParameter, Spec, UnknownName
+from arena.contracts import BadParameter, Matchup, Spec, UnknownName, to_json
 from arena.match.site import Limits, Site, default_cache, default_data
+from arena.referee.tournament import tournament_from
 
 DataOption = Annotated[
     Path | None, typer.Option("--data", help="Folder of data sets in torchvision's layout [default: $ARENA_DATA].")
@@ -79,6 +81,41 @@ def site(data: Path | None, *, work: Path | None = None, limits: dict[str, float
         cache=default_cache(),
         limits=Limits(**(limits or {})),
     )
+
+
+def matchup_of(
+    *,
+    where: str,
+    victim: str,
+    attack: str,
+    defense: str,
+    budget: int,
+    pool: str,
+    source: str = "",
+    accounts: int,
+    seed: int,
+    decimals: int | None,
+    informed: bool = False,
+    known: Mapping[str, str],
+) -> Matchup:
+    """Return the one matchup that options describe. Raises `UsageError`; ``known`` is what the defense knows."""
+    defender = player(defense)
+    declared = {key: value for key, value in known.items() if value}
+    params = tuple(sorted({**dict(defender.params), **declared}.items()))
+    table = {
+        "name": "command-line",
+        "victims": [to_json(player(victim))],
+        "attacks": [to_json(player(attack))],
+        "defenses": [to_json(Spec(name=defender.name, params=params))],
+        "pools": [{"kind": pool, "source": source}],
+        "budgets": [budget],
+        "seeds": [seed],
+        "informed": informed,
+        "accounts": accounts,
+        **({"decimals": decimals} if decimals is not None else {}),
+    }
+    (matchup,) = tournament_from(table, where=where, folder=Path()).matchups()
+    return matchup
 
 
 def print_json(value: Any) -> None:

@@ -3,16 +3,15 @@
 from __future__ import annotations
 
 from dataclasses import replace
-from pathlib import Path
 from typing import Annotated
 
 import typer
 
 from arena.cli.console import errors, output
-from arena.cli.options import DataOption, JsonOption, player, print_json, site
+from arena.cli.options import DataOption, JsonOption, matchup_of, print_json, site
 from arena.cli.wiring import play_one
 from arena.contracts import MatchResult, Recipe, to_json
-from arena.referee.tournament import POOLS, tournament_from
+from arena.referee.tournament import POOLS
 from arena.report.tables import match_table
 
 
@@ -45,21 +44,20 @@ def command(
 
     Example: arena play --victim digits --attack knockoff --defense mad --budget 200
     """
-    known = {key: value for key, value in (("surrogate", surrogate), ("outliers", outliers)) if value}
-    defender = player(defense)
-    table = {
-        "name": "play",
-        "victims": [to_json(player(victim))],
-        "attacks": [to_json(player(attack))],
-        "defenses": [to_json(replace(defender, params=tuple(sorted({**dict(defender.params), **known}.items()))))],
-        "pools": [{"kind": pool, "source": source}],
-        "budgets": [budget],
-        "seeds": [seed],
-        "informed": informed,
-        "accounts": accounts,
-        **({"decimals": decimals} if decimals is not None else {}),
-    }
-    (matchup,) = tournament_from(table, where="arena play", folder=Path()).matchups()
+    matchup = matchup_of(
+        where="arena play",
+        victim=victim,
+        attack=attack,
+        defense=defense,
+        budget=budget,
+        pool=pool,
+        source=source,
+        accounts=accounts,
+        seed=seed,
+        decimals=decimals,
+        informed=informed,
+        known={"surrogate": surrogate, "outliers": outliers},
+    )
     matchup = replace(matchup, recipe=Recipe(steps=steps))
     with errors.status("playing ..."):
         result: MatchResult = play_one(matchup, site(data), over_wire=grpc, debug=debug)

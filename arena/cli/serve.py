@@ -1,0 +1,120 @@
+"""``arena serve``: a defended victim for any gRPC client."""
+
+from __future__ import annotations
+
+import contextlib
+import json as json_format
+import os
+import secrets
+import signal
+import tempfile
+import threading
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from arena.cli.console import errors, output
+from arena.cli.options import DataOption, JsonOption, matchup_of, site
+from arena.match.deployment import deploy
+from arena.match.ledger import SqliteLedger
+from arena.match.preparation import check, load_pool, prepare
+from arena.match.session import Session
+from arena.registry import build_attack, build_defense
+from arena.rpc.server import ServerThread
+
+
+def command(
+    victim: Annotated[str, typer.Option(help="Data set of the victim, such as digits.")] = "digits",
+    defense: Annotated[str, typer.Option(help="A name, 'name(key=value, ...)', or a folder.")] = "none",
+    budget: Annotated[int, typer.Option(help="Rows that may be asked.")] = 100,
+    pool: Annotated[str, typer.Option(help="Kind of pool that a client may fetch.")] = "same",
+    accounts: Annotated[int, typer.Option(help="Accounts that a client may use, one budget over all.")] = 1,
+    decimals: Annotated[int | None, typer.Option(help="Round released rows to so many decimals.")] = None,
+    seed: Annotated[int, typer.Option(help="Seed of the defense's own randomness.")] = 0,
+    surrogate: Annotated[
+        str, typer.Option(help="What the defense knows of the clone; empty: the least it needs.")
+    ] = "",
+    outliers: Annotated[
+        str, typer.Option(help="What the defense knows of the queries; empty: the least it needs.")
+    ] = "",
+    host: Annotated[str, typer.Option(help="Address to listen on.")] = "127.0.0.1",
+    port: Annotated[int, typer.Option(help="Port to listen on; 0 takes a free one.", min=0, max=65535)] = 0,
+    insecure_bind: Annotated[
+        bool, typer.Option("--insecure-bind", help="Listen where other machines reach it, without encryption.")
+    ] = False,
+    ledger: Annotated[
+        Path | None, typer.Option(help="Ledger file; one that is there is continued under its token.")
+    ] = None,
+    seconds: Annotated[float | None, typer.Option(help="Stop serving after so many seconds.")] = None,
+    data: DataOption = None,
+    json: JsonOption = False,
+) -> None:
+    """Serve a defended victim until Ctrl-C; every row is charged to the budget, in a ledger that survives a crash.
+
+    Example: arena serve --victim digits --defense none --budget 100 --port 0 --json
+    """
+    here = site(data)
+    matchup = matchup_of(
+        where="arena serve",
+        victim=victim,
+        attack="knockoff",
+        defense=defense,
+        budget=budget,
+        pool=pool,
+        accounts=accounts,
+        seed=seed,
+        decimals=decimals,
+        known={"surrogate": surrogate, "outliers": outliers},
+    )
+    player = build_defense(matchup.defense)
+    check(matchup, build_attack(matchup.attack), player, here)
+    with errors.status("preparing the victim ..."):
+        prepared = prepare(matchup, player, here)
+    path = ledger or Path(tempfile.mkdtemp(prefix="arena-serve-")) / "ledger.sqlite"
+    record = SqliteLedger.open(path, budget=budget)
+    session = Session(
+        task=prepared.ground.victim.task,
+        responder=deploy(matchup, player, prepared),
+        ledger=record,
+        budget=budget,
+        accounts=accounts,
+        decimals=decimals,
+    )
+    rows = load_pool(matchup.victim, matchup.pool, matchup.pool_source, here)
+    over = threading.Event()
+    signal.signal(signal.SIGTERM, lambda *_: over.set())
+    with ServerThread(host, port, exposed=insecure_bind) as server:
+        token = server.open(session, pool=rows, seed=seed, token=_token_of(path))
+        _announce(server.address, token, session, path, as_json=json)
+        with contextlib.suppress(KeyboardInterrupt):
+            over.wait(seconds)
+        errors.print(f"{budget - session.remaining} of {budget} units were spent; the ledger is {path}")
+
+
+def _token_of(ledger: Path) -> str:
+    """Return the token that belongs to a ledger, made at its first use and kept beside it for its owner alone."""
+    path = ledger.with_name(f"{ledger.name}.token")
+    if not path.exists():
+        with open(path, "x", opener=lambda name, flags: os.open(name, flags, 0o600)) as file:
+            file.write(secrets.token_urlsafe(32))
+    return path.read_text()
+
+
+def _announce(address: str, token: str, session: Session, ledger: Path, *, as_json: bool) -> None:
+    """Print how to reach the oracle: one line of JSON, or words."""
+    task = session.terms.task
+    if as_json:
+        line = {
+            "address": address,
+            "token": token,
+            "task": {"shape": list(task.shape), "classes": task.classes},
+            "budget": session.terms.budget,
+            "remaining": session.remaining,
+            "ledger": str(ledger),
+        }
+        typer.echo(json_format.dumps(line))
+        return
+    output.print(f"address  {address}\ntoken    {token}\ntask     inputs {task.shape}, {task.classes} classes")
+    output.print(f"budget   {session.remaining} of {session.terms.budget} left\nledger   {ledger}")
+    output.print("protocol protos/arena/proto/v1/oracle.proto; the token goes as metadata: authorization: Bearer TOKEN")
