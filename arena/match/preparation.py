@@ -253,6 +253,6 @@ def _train(matchup: Matchup, defense: Defense, ground: DefenderGround) -> bytes:
     try:
         with one_thread():
             return save_state(defense.train(ground, rng=generator(matchup.victim_seed, "defense", "training")))
-    except Exception as error:
+    except (Exception, SystemExit) as error:
         message = f"the training of {matchup.defense.name} failed: {type(error).__name__}: {error}"
         raise DefenseFault(message) from error
