@@ -25,6 +25,7 @@ from arena.contracts import (
     PoolKind,
     Spec,
     State,
+    Task,
 )
 from arena.data import pools
 from arena.learning.architectures import build, resolve
@@ -32,12 +33,19 @@ from arena.learning.distillation import distil
 from arena.learning.features import penultimate
 from arena.learning.randomness import generator
 from arena.learning.tensors import digest_of, load_state, row_digests, save_state
-from arena.learning.training import one_thread
+from arena.learning.training import one_thread, padded_forward
 from arena.match.cache import Cache
 from arena.match.clones import pack_clone, unpack_clone
 from arena.match.honest import HonestTraffic
 from arena.match.site import Site
-from arena.match.victims import NetworkVictim, load_splits, load_victim, victim_key
+from arena.match.victims import (
+    NetworkVictim,
+    load_splits,
+    load_victim,
+    victim_architecture,
+    victim_key,
+    victim_terms,
+)
 from arena.metrics.knowledge import two_sample_accuracy
 
 INDISTINGUISHABLE = 0.6  # accuracy of a classifier between outliers and pool under which the defense knows the pool
@@ -61,7 +69,8 @@ def check(matchup: Matchup, attack: Attack, defense: Defense, site: Site) -> tup
     """Return what is to be flagged of a matchup before it starts.
 
     Raises `NeedUnmet` or `BadParameter` if it cannot be played: a need that its terms do not meet, a budget of
-    nothing or below the attack's minimum.
+    nothing or below the attack's minimum, networks that do not fit the data, a pool that cannot be had; `DataMissing`
+    if its data are not here.
     """
     task = load_splits(matchup.victim, site.data).task
     name = matchup.attack.name
@@ -86,6 +95,11 @@ def check(matchup: Matchup, attack: Attack, defense: Defense, site: Site) -> tup
     if matchup.budget < least:
         message = f"attack {name} cannot play with {matchup.budget} rows; its minimum here is {least}"
         raise BadParameter(message)
+    if matchup.explanation is not None:
+        raise _no_explanation(matchup.explanation)
+    _check_network(victim_architecture(victim_terms(matchup.victim), task), task)
+    _check_network(resolve(matchup.recipe.arch, task), task)
+    load_pool(matchup.victim, matchup.pool, matchup.pool_source, site)
     return ("honest rows short",) if honest_traffic(matchup, site).falls_short else ()
 
 
@@ -179,8 +193,22 @@ def explainer_of(matchup: Matchup, victim: NetworkVictim) -> Explainer | None:
     """Return the victim's explainer if the matchup offers explanations. Raises `BadParameter` for an unknown one."""
     if matchup.explanation is None:
         return None
-    message = f"no explanation is called {matchup.explanation.name!r}; this version offers none, leave explanation out"
-    raise BadParameter(message)
+    raise _no_explanation(matchup.explanation)
+
+
+def _no_explanation(explanation: Spec) -> BadParameter:
+    return BadParameter(f"no explanation is called {explanation.name!r}; this version offers none, leave it out")
+
+
+@functools.lru_cache(maxsize=32)
+def _check_network(arch: str, task: Task) -> None:
+    """Raise `BadParameter` if a network of this name cannot be built for a task, or does not take its inputs."""
+    network = build(arch, task, rng=generator(0, "check")).eval()
+    try:
+        padded_forward(network, torch.zeros(1, *task.shape))
+    except RuntimeError as error:
+        message = f"{arch} does not take inputs of shape {task.shape}: {error}"
+        raise BadParameter(message) from error
 
 
 def audit(
