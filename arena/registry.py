@@ -106,7 +106,7 @@ def player_class(role: Role, name: str) -> tuple[type[Player], Mapping[str, Para
         if point.name == name:
             return typing.cast(type[Player], point.load()), {}
     message = f"no {role} is called {name!r}{_nearest(name, names(role))}; `arena list` shows them all, and a folder "
-    message += f"with an {MANIFEST} is named by its path"
+    message += f"with an {MANIFEST} is named by its path (there is none in ./{name})"
     raise UnknownName(message)
 
 
@@ -115,7 +115,7 @@ def entry_folder(name: str) -> Path | None:
     path = Path(name).expanduser()
     if (path / MANIFEST).is_file():
         return path.resolve()
-    if "/" in name or path.is_dir():
+    if "/" in name:
         message = f"no entry in {name!r}: there is no {path / MANIFEST}; `arena new` writes a folder that works"
         raise UnknownName(message)
     return None
@@ -131,6 +131,7 @@ def manifest(folder: Path) -> Mapping[str, str]:
         raise BadParameter(message) from error
     if (
         set(table) != {"name", "role", "entry"}
+        or not all(isinstance(value, str) for value in table.values())
         or table["role"] not in ("attack", "defense")
         or ":" not in table["entry"]
     ):
@@ -218,11 +219,18 @@ def _load_entry(role: Role, folder: Path) -> type[Player]:
         root = types.ModuleType(package)
         root.__path__ = [str(folder)]
         sys.modules[package] = root
-    module = importlib.import_module(f"{package}.{module_name}")
+    try:
+        module = importlib.import_module(f"{package}.{module_name}")
+    except Exception as error:  # whatever an author's module raises
+        message = f"{folder}: {module_name}.py cannot be imported: {type(error).__name__}: {error}"
+        raise BadParameter(message) from error
     kind = getattr(module, class_name, None)
     wanted = Attack if role == "attack" else Defense
     if not (isinstance(kind, type) and issubclass(kind, wanted)):
         message = f"{folder}: {about['entry']} is not a class derived from arena.contracts.{wanted.__name__}"
+        raise BadParameter(message)
+    if not getattr(getattr(kind, "__dataclass_params__", None), "frozen", False):
+        message = f"{folder}: {about['entry']} must be a dataclass(frozen=True, kw_only=True): nothing of it may change"
         raise BadParameter(message)
     return kind
 

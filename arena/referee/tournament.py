@@ -118,7 +118,7 @@ def read_tournament(path: Path) -> Tournament:
     """
     try:
         table = tomllib.loads(path.read_text())
-    except FileNotFoundError as error:
+    except (FileNotFoundError, IsADirectoryError) as error:
         message = f"there is no tournament file {path}"
         raise UnknownName(message) from error
     except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
@@ -147,7 +147,7 @@ def tournament_from(table: Mapping[str, typing.Any], *, where: str, folder: Path
         victims=tuple(_victim(item, where) for item in read.some("victims")),
         attacks=tuple(complete("attack", _player(item, where, "attacks", folder)) for item in attacks),
         defenses=tuple(_defense(item, where, folder) for item in read.some("defenses")),
-        pools=tuple(_pool(item, where) for item in read.get("pools", ["same"])),
+        pools=tuple(_pool(item, where) for item in read.some("pools", ["same"])),
         budgets=read.integers("budgets", read.get("budgets", None), least=1),
         seeds=read.integers("seeds", seeds, least=0),
         informed=tuple(_informed(read.get("informed", False), where)),
@@ -238,10 +238,10 @@ class _Reader:
             raise BadParameter(message)
         return value
 
-    def some(self, key: str) -> list[typing.Any]:
-        value = self.table.get(key)
+    def some(self, key: str, default: list[typing.Any] | None = None) -> list[typing.Any]:
+        value = self.table.get(key, default)
         if not isinstance(value, list) or not value:
-            message = f'{self.where}: {key} must list at least one player, such as {key} = ["{_EXAMPLES[key]}"]'
+            message = f'{self.where}: {key} must list at least one, such as {key} = ["{_EXAMPLES[key]}"]'
             raise BadParameter(message)
         return value
 
@@ -253,7 +253,7 @@ class _Reader:
         return tuple(value)
 
 
-_EXAMPLES = {"victims": "digits", "attacks": "knockoff", "defenses": "none"}
+_EXAMPLES = {"victims": "digits", "attacks": "knockoff", "defenses": "none", "pools": "same"}
 
 
 def _spec(item: typing.Any, where: str, key: str) -> Spec:
@@ -347,7 +347,11 @@ def _resources(table: typing.Any, where: str) -> Resources:
     here = f"{where}: resources"
     values = dict(_table(table, here))
     shares = {key: _share(values.pop(key), f"{here}: {key}") for key in ("oracle", "attack") if key in values}
-    return _fill(Resources, {**values, **shares}, here)
+    resources = _fill(Resources, {**values, **shares}, here)
+    if resources.oracles < 1 or (resources.slots is not None and resources.slots < 1):
+        message = f"{here}: oracles and slots must be at least 1"
+        raise BadParameter(message)
+    return resources
 
 
 def _share(table: typing.Any, where: str) -> Share:

@@ -1,0 +1,59 @@
+from __future__ import annotations
+
+import json
+import os
+from pathlib import Path
+
+import pytest
+
+from arena.contracts import LedgerUnavailable
+from arena.referee.journal import JOURNAL, Journal, read_results
+from tests.tracking.matches import result
+
+
+def test_gives_back_what_was_appended(tmp_path: Path):
+    journal = Journal(tmp_path)
+    for seed in range(3):
+        journal.append(result(seed))
+    assert journal.results == [result(seed) for seed in range(3)]
+    assert list(read_results(tmp_path)) == journal.results
+    assert Journal(tmp_path).results == journal.results
+
+
+def test_a_result_is_one_line_of_json(tmp_path: Path):
+    Journal(tmp_path).append(result())
+    (line,) = (tmp_path / JOURNAL).read_text().splitlines()
+    assert json.loads(line)["matchup"]["seed"] == 3
+
+
+def test_an_empty_folder_has_no_results(tmp_path: Path):
+    assert Journal(tmp_path).results == list(read_results(tmp_path)) == []
+
+
+@pytest.mark.parametrize("kept", [1, 40, -1])
+def test_a_line_that_was_cut_off_is_left_out_and_then_overwritten(tmp_path: Path, kept: int):
+    journal = Journal(tmp_path)
+    journal.append(result(0))
+    journal.append(result(1))
+    first, second, _ = (tmp_path / JOURNAL).read_bytes().split(b"\n")
+    (tmp_path / JOURNAL).write_bytes(first + b"\n" + second[:kept])
+    assert list(read_results(tmp_path)) == [result(0)]
+    again = Journal(tmp_path)
+    again.append(result(2))
+    assert list(read_results(tmp_path)) == again.results == [result(0), result(2)]
+
+
+def test_a_full_disk_leaves_the_journal_as_it_was_and_is_said(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    journal = Journal(tmp_path)
+    journal.append(result(0))
+
+    def full(descriptor: int) -> None:
+        raise OSError(28, "No space left on device")
+
+    with monkeypatch.context() as patched:
+        patched.setattr(os, "fsync", full)
+        with pytest.raises(LedgerUnavailable, match="No space left on device; make room, then `arena resume"):
+            journal.append(result(1))
+    assert list(read_results(tmp_path)) == journal.results == [result(0)]
+    journal.append(result(2))
+    assert list(read_results(tmp_path)) == [result(0), result(2)]

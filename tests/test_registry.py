@@ -1,0 +1,183 @@
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from arena.contracts import BadParameter, Parameter, Spec, UnknownName
+from arena.registry import (
+    Role,
+    build_attack,
+    build_defense,
+    code_digest,
+    complete,
+    entry_folder,
+    folder_digest,
+    manifest,
+    names,
+    player_class,
+)
+from tests.players import every
+
+ATTACK = """
+from dataclasses import dataclass
+from arena.contracts import Attack
+{imports}
+
+@dataclass(frozen=True, kw_only=True)
+class Mine(Attack):
+    rows: int = 3
+
+    def extract(self, oracle, ground, *, rng):
+        return None
+"""
+
+
+def entry(folder: Path, *, code: str = ATTACK.format(imports=""), toml: str | None = None) -> Path:
+    folder.mkdir(parents=True)
+    (folder / "agent.toml").write_text(toml or 'name = "mine"\nrole = "attack"\nentry = "agent:Mine"\n')
+    (folder / "agent.py").write_text(code)
+    return folder
+
+
+def spec(name: str, **params: Parameter) -> Spec:
+    return Spec(name=name, params=tuple(sorted(params.items())))
+
+
+@pytest.mark.parametrize("role", ["attack", "defense"])
+def test_every_name_builds_the_same_player_twice(role: Role):
+    build = build_attack if role == "attack" else build_defense
+    for one in every(role):
+        assert build(one) == build(one)
+        assert complete(role, one) == complete(role, complete(role, one))
+        assert code_digest(role, one) == code_digest(role, one)
+    assert len(every(role)) == len(names(role)) > 5
+
+
+def test_a_name_may_preset_fields():
+    assert player_class("attack", "jbda")[0] is player_class("attack", "jbda-tr")[0]
+    assert build_attack(spec("jbda")) != build_attack(spec("jbda-tr"))
+    assert build_defense(spec("mad-argmax")) == build_defense(spec("mad-argmax", argmax=True))
+    with pytest.raises(BadParameter, match="mad-argmax stands for argmax = True"):
+        build_defense(spec("mad-argmax", argmax=False))
+
+
+def test_a_base_is_a_player_or_its_name():
+    full = complete("attack", spec("argmax", base=spec("knockoff", steps=20)))
+    assert dict(full.params)["base"] == spec("knockoff", steps=20)
+    assert complete("attack", spec("argmax", base="jbda")) == complete("attack", spec("argmax", base=spec("jbda")))
+
+
+@pytest.mark.parametrize(
+    ("player", "said"),
+    [
+        (spec("knockof"), "did you mean 'knockoff'"),
+        (spec("argmax", base="knockof"), "did you mean 'knockoff'"),
+        (spec("xyz"), "arena list"),
+        (spec("none"), "no attack is called 'none'"),
+        (spec("no/such/folder"), "there is no no/such/folder/agent.toml; `arena new`"),
+    ],
+)
+def test_an_unknown_name_is_told_the_nearest(player: Spec, said: str):
+    with pytest.raises(UnknownName, match=said):
+        complete("attack", player)
+
+
+@pytest.mark.parametrize(
+    ("player", "said"),
+    [
+        (spec("knockoff", stepz=1), "has no parameter 'stepz' .did you mean 'steps'"),
+        (spec("knockoff", steps="many"), "steps = 'many' is not"),
+        (spec("knockoff", steps=True), "steps = True is not"),
+        (spec("jbda", step="far"), "step = 'far' is not"),
+        (spec("jbda", seeds=2.5), "seeds = 2.5 is not"),
+        (spec("equation-solving", design="best"), "one of 'mixed', 'uniform', 'pool'"),
+        (spec("equation-solving", n_check=0), "n_check = 0 is at least 1"),
+        (spec("argmax"), "argmax needs base"),
+        (spec("argmax", base=3), "base = 3 is not"),
+    ],
+)
+def test_a_parameter_that_it_lacks_or_a_value_it_cannot_have_is_refused(player: Spec, said: str):
+    with pytest.raises(BadParameter, match=said):
+        complete("attack", player)
+
+
+def test_a_whole_number_may_stand_for_a_float():
+    assert build_defense(spec("mad", epsilon=1)) == build_defense(spec("mad", epsilon=1.0))
+
+
+class TestAnEntry:
+    def test_is_named_by_its_folder_and_known_by_its_bytes(self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+        folder = entry(tmp_path / "mine")
+        full = complete("attack", spec(str(folder), rows=5))
+        assert (full.name, full.digest) == (str(folder), folder_digest(folder))
+        assert repr(build_attack(full)) == "Mine(rows=5)"
+        monkeypatch.chdir(tmp_path)
+        assert complete("attack", spec("mine", rows=5)) == full
+        assert complete("attack", spec("./mine", rows=5)) == full
+
+    def test_that_was_edited_is_another_one(self, tmp_path: Path):
+        folder = entry(tmp_path / "mine")
+        before = complete("attack", spec(str(folder))).digest, code_digest("attack", spec(str(folder)))
+        (folder / "agent.py").write_text(ATTACK.format(imports="").replace("rows: int = 3", "rows: int = 4"))
+        assert repr(build_attack(spec(str(folder)))) == "Mine(rows=4)"
+        after = complete("attack", spec(str(folder))).digest, code_digest("attack", spec(str(folder)))
+        assert before[0] != after[0]
+        assert before[1] != after[1]
+
+    def test_may_have_modules_of_the_same_name_as_another_one(self, tmp_path: Path):
+        for name, rows in (("one", 1), ("two", 2)):
+            code = ATTACK.format(imports="from .sampling import ROWS").replace("= 3", "= ROWS")
+            (entry(tmp_path / name, code=code) / "sampling.py").write_text(f"ROWS = {rows}")
+        built = [repr(build_attack(spec(str(tmp_path / name)))) for name in ("one", "two")]
+        assert built == ["Mine(rows=1)", "Mine(rows=2)"]
+
+    def test_is_not_hidden_by_compiled_files(self, tmp_path: Path):
+        folder = entry(tmp_path / "mine")
+        before = folder_digest(folder)
+        build_attack(spec(str(folder)))
+        assert folder_digest(folder) == before
+
+    def test_of_the_other_role_is_refused(self, tmp_path: Path):
+        with pytest.raises(BadParameter, match="an entry for the role 'attack', and a defense is wanted"):
+            build_defense(spec(str(entry(tmp_path / "mine"))))
+
+    @pytest.mark.parametrize(
+        ("code", "said"),
+        [
+            ("class Mine: pass", "not a class derived from arena.contracts.Attack"),
+            ("x = 1", "not a class derived"),
+            ("def f(:", "agent.py cannot be imported: SyntaxError"),
+            ("import no_such_module", "cannot be imported: ModuleNotFoundError"),
+            (ATTACK.format(imports="").replace("frozen=True, ", ""), r"must be a dataclass\(frozen=True"),
+            (ATTACK.format(imports="").replace("@dataclass(frozen=True, kw_only=True)", ""), "must be a dataclass"),
+            (ATTACK.format(imports="").replace("def extract", "def other"), "abstract"),
+        ],
+    )
+    def test_whose_code_is_no_player_is_refused(self, code: str, said: str, tmp_path: Path):
+        folder = entry(tmp_path / "mine", code=code)
+        with pytest.raises(BadParameter, match=said):
+            build_attack(spec(str(folder)))
+
+    @pytest.mark.parametrize(
+        "toml",
+        [
+            'name = "mine"',
+            'name = "mine"\nrole = "judge"\nentry = "agent:Mine"',
+            'name = "mine"\nrole = "attack"\nentry = "agent"',
+            'name = "mine"\nrole = "attack"\nentry = 3',
+            'name = "mine"\nrole = "attack"\nentry = "agent:Mine"\nextra = 1',
+            "name = ",
+        ],
+    )
+    def test_whose_manifest_is_wrong_is_told_so(self, toml: str, tmp_path: Path):
+        folder = entry(tmp_path / "mine", toml=toml)
+        with pytest.raises(BadParameter, match=r"agent\.toml"):
+            manifest(folder)
+
+
+def test_a_folder_that_is_no_entry_does_not_hide_a_built_in_player(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.chdir(tmp_path)
+    Path("knockoff").mkdir()
+    assert entry_folder("knockoff") is None
+    assert build_attack(spec("knockoff")) == build_attack(spec("knockoff", arch="auto"))
