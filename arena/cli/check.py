@@ -8,6 +8,7 @@ from typing import Annotated
 
 import typer
 from rich.table import Table
+from rich.text import Text
 
 from arena.cli.console import output
 from arena.cli.options import JsonOption, player, print_json, site
@@ -75,5 +76,5 @@ def _table(name: str, role: str, findings: list[Finding]) -> Table:
         table.add_column(column)
     for finding in findings:
         mark = "[green]ok[/]" if finding.passed else "[red]failed[/]" if finding.must else "[yellow]note[/]"
-        table.add_row(mark, finding.name, "must" if finding.must else "advice", finding.detail[:200])
+        table.add_row(mark, finding.name, "must" if finding.must else "advice", Text(finding.detail[:200]))
     return table

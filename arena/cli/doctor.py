@@ -17,6 +17,7 @@ from typing import Annotated
 import torch
 import typer
 from rich.table import Table
+from rich.text import Text
 
 from arena import __version__
 from arena.cli.console import errors, output
@@ -164,5 +165,5 @@ def _table(findings: list[Finding]) -> Table:
         table.add_column(column)
     for finding in findings:
         mark = "[green]ok[/]" if finding.passed else "[red]broken[/]" if finding.must else "[yellow]not here[/]"
-        table.add_row(mark, finding.name, finding.detail)
+        table.add_row(mark, finding.name, Text(finding.detail))
     return table

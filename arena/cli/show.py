@@ -26,7 +26,11 @@ def command(
 
     Example: arena show runs/demo 3f
     """
-    result = find_match(list(read_results(folder)), match, folder)
+    results = list(read_results(folder))
+    if not results:
+        message = f"{folder} is no run folder, or no match of it has ended yet"
+        raise UnknownName(message)
+    result = find_match(results, match, folder)
     transcript = find_transcript(folder, result)
     if json:
         print_json(to_json(result))

@@ -73,7 +73,8 @@ def watched_run(
                     verdict, matchup = progress.last.verdict, progress.last.matchup
                     bars.console.print(
                         f"{label(matchup.attack)} against {label(matchup.defense)}, seed {matchup.seed}: "
-                        f"{verdict.outcome}, fault: {verdict.fault} ({verdict.reason})"
+                        f"{verdict.outcome}, fault: {verdict.fault} ({verdict.reason})",
+                        markup=False,
                     )
 
             summary = run(folder, tournament, settings, matchups, reuse=reuse, report=tell)

@@ -116,7 +116,7 @@ def match_table(result: MatchResult) -> Table:
     )
     reason = f": {verdict.reason}" if verdict.reason else ""
     blame = f" (fault: {verdict.fault}, stage {verdict.stage})" if verdict.fault != "nobody" else ""
-    table.add_row("verdict", f"{verdict.outcome}{blame}{reason}")
+    table.add_row("verdict", Text(f"{verdict.outcome}{blame}{reason}"))  # a player's words are no markup
     table.add_row(
         "asked",
         f"{result.spent} of {matchup.budget} units: {result.rows} rows, {result.distinct_rows} distinct, {result.calls} calls",
@@ -142,7 +142,7 @@ def match_table(result: MatchResult) -> Table:
     if "attack/cpu_seconds" in result.measures:
         table.add_row("attack's time", f"{result.measures['attack/cpu_seconds']:.1f} CPU s")
     if verdict.output:
-        table.add_row("its output", verdict.output[-2000:].rstrip())
+        table.add_row("its output", Text(verdict.output[-2000:].rstrip()))
     return table
 
 
@@ -216,7 +216,7 @@ def _faults(results: Iterable[MatchResult]) -> list[RenderableType]:
             str(matchup.seed),
             verdict.outcome,
             verdict.fault,
-            verdict.reason[:80],
+            Text(verdict.reason[:80]),
         )
     return [table, Text(f"and {len(found) - 20} more")] if len(found) > 20 else [table]
 

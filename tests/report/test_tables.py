@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import io
 from dataclasses import replace
 
 from rich.console import Console, RenderableType
@@ -13,7 +14,7 @@ FLOOR = {"floor/fidelity": (10, 100), "victim/accuracy": (95, 100)}
 
 
 def shown(what: RenderableType) -> str:
-    console = Console(width=200, record=True, quiet=True)
+    console = Console(width=200, file=io.StringIO(), record=True)
     console.print(what)
     return console.export_text()
 
@@ -70,10 +71,11 @@ def test_a_tournament_of_missing_matches_is_still_a_report():
 def test_a_match_shows_its_verdict_and_what_a_player_printed():
     crashed = replace(
         result("knockoff", "none", 50, counts=FLOOR),
-        verdict=Verdict(outcome="crashed", fault="attack", stage="play", reason="out of [ideas]", output="epoch [1]"),
+        verdict=Verdict(outcome="crashed", fault="attack", stage="play", reason="out of [ideas]", output="epoch [/1]"),
         flags=("leak",),
     )
     text = shown(match_table(crashed))
     assert "crashed (fault: attack, stage play): out of [ideas]" in text
     assert "leak" in text
-    assert "epoch [1]" in text
+    assert "epoch [/1]" in text
+    assert "out of [ideas]" in shown(tournament_report([crashed]))

@@ -1,0 +1,168 @@
+"""A user's mistake is one message on stderr and exit code 2: no traceback, nothing made, nothing started."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from tests.cli.arena import Arena, Ended
+
+TINY = "digits(arch=mlp,steps=100)"
+TOURNAMENT = """
+name = "t"
+victims = [{ name = "digits", arch = "mlp", steps = 100 }]
+attacks = [{ name = "knockoff", steps = 20 }]
+defenses = ["none"]
+budgets = [20]
+seeds = 1
+recipe = { steps = 20 }
+"""
+
+
+def refused(ended: Ended, *said: str) -> None:
+    message = " ".join(ended.err.replace("│", " ").split())
+    assert ended.code == 2, ended
+    assert ended.out == ""
+    assert "Traceback" not in message
+    for words in said:
+        assert words in message
+
+
+PLAY = [
+    pytest.param({"attack": "knockof"}, "did you mean 'knockoff'?", id="unknown-attack"),
+    pytest.param({"attack": "argmax(base=knockof)"}, "did you mean 'knockoff'?", id="unknown-base"),
+    pytest.param({"attack": "none"}, "no attack is called 'none'", id="a-defense-as-attack"),
+    pytest.param({"attack": "agents/nobody"}, "there is no agents/nobody/agent.toml", id="unknown-folder"),
+    pytest.param({"defense": "madd"}, "did you mean 'mad'?", id="unknown-defense"),
+    pytest.param({"victim": "digit"}, "did you mean digits?", id="unknown-victim"),
+    pytest.param({"victim": "digits(arch=mpl)"}, "no architecture 'mpl'", id="unknown-architecture"),
+    pytest.param({"victim": "digits(archh=mlp)"}, "did you mean 'arch'?", id="unknown-key-of-victim"),
+    pytest.param({"victim": "digits(steps=many)"}, "steps = 'many' is not", id="victim-value"),
+    pytest.param({"victim": "digits(test=5000)"}, "5,000", id="more-rows-than-there-are"),
+    pytest.param({"victim": "digits(honest=0)"}, "every split needs at least one row", id="empty-split"),
+    pytest.param({"victim": "digits(weights=none.safetensors)"}, "no file of weights", id="no-weights"),
+    pytest.param({"victim": "image-folder:/no/such/place"}, "is not a folder with one folder of images", id="images"),
+    pytest.param({"attack": "knockoff(stepz=3)"}, "did you mean 'steps'?", id="parameter-it-lacks"),
+    pytest.param({"attack": "knockoff(steps=many)"}, "steps = 'many' is not", id="value-it-cannot-have"),
+    pytest.param({"attack": "argmax"}, "argmax needs base", id="wrapper-without-base"),
+    pytest.param({"defense": "mad(epsilon=-1)"}, "a distance is 0 or more", id="value-out-of-range"),
+    pytest.param({"defense": "mad-argmax(argmax=false)"}, "stands for argmax = True", id="preset-field"),
+    pytest.param({"attack": "knockoff(steps=3"}, "expected at", id="bracket-left-open"),
+    pytest.param({"attack": "knockoff)"}, "cannot read ')'", id="bracket-too-many"),
+    pytest.param({"attack": "knockoff(3)"}, "key=value is expected", id="no-key"),
+    pytest.param({"attack": ""}, "a player is expected", id="no-player"),
+    pytest.param({"budget": 0}, "budgets must be whole numbers of at least 1", id="budget-zero"),
+    pytest.param({"budget": -5}, "budgets must be whole numbers of at least 1", id="budget-negative"),
+    pytest.param({"accounts": 0}, "accounts must be whole numbers of at least 1", id="accounts"),
+    pytest.param({"decimals": -1}, "decimals must be whole numbers of at least 0", id="decimals"),
+    pytest.param({"seed": -1}, "seeds must be whole numbers of at least 0", id="seed"),
+    pytest.param({"pool": "sam"}, "is not one of 'same', 'near'", id="unknown-pool"),
+    pytest.param({"pool": "none"}, "attack knockoff needs a pool", id="needs-a-pool"),
+    pytest.param({"pool": "near", "source": "glyfs"}, "glyfs", id="unknown-source"),
+    pytest.param({"pool": "same", "source": "glyphs"}, "has no source to choose", id="source-without-choice"),
+    pytest.param({"defense": "mad", "surrogate": "none"}, "defense mad needs surrogate", id="needs-a-surrogate"),
+    pytest.param({"defense": "mad", "surrogate": "psychic"}, "is not one of none, random", id="unknown-surrogate"),
+    pytest.param({"victim": "mnist"}, "mnist is not in", id="missing-data-set"),
+    pytest.param({"victim": "mnist"}, "download=True", id="missing-data-set-says-how"),
+    pytest.param({"data": "no-such-folder"}, "there is no data folder no-such-folder", id="missing-data-folder"),
+    pytest.param({"budget": "many"}, "'--budget'", id="option-of-another-type"),
+]
+
+
+@pytest.mark.parametrize(("options", "said"), PLAY)
+def test_a_match_that_cannot_be_is_refused(options: dict[str, object], said: str, arena: Arena):
+    asked = {"victim": TINY, "attack": "knockoff(steps=20)", "steps": 20, **options}
+    refused(arena("play", *(f"--{name}={value}" for name, value in asked.items())), said)
+    assert list(Path().iterdir()) == []
+
+
+def test_an_attack_below_its_minimum_is_refused(arena: Arena):
+    folder = Path("greedy")
+    assert arena("new", "attack", "greedy", "--to", ".").code == 0
+    code = (folder / "agent.py").read_text()
+    (folder / "agent.py").write_text(code + "\n    def minimum(self, task):\n        return 50\n")
+    ended = arena("play", "--victim", TINY, "--attack", "./greedy", "--budget", 20)
+    refused(ended, "cannot play with 20 rows; its minimum here is 50")
+
+
+RUN = [
+    pytest.param(
+        TOURNAMENT.replace("seeds = 1", "seeds = "), "t.toml: not TOML: Invalid value (at line 7", id="syntax"
+    ),
+    pytest.param(TOURNAMENT.replace("budgets", "budgetz"), "did you mean 'budgets'", id="unknown-key"),
+    pytest.param(TOURNAMENT.replace("[20]", "[0]"), "t.toml: budgets must be", id="budget-zero"),
+    pytest.param(TOURNAMENT.replace('"knockoff", steps', '"knockoff", stepz'), "did you mean 'steps'", id="parameter"),
+    pytest.param(TOURNAMENT.replace('"knockoff"', '"knockof"'), "did you mean 'knockoff'", id="unknown-attack"),
+    pytest.param(TOURNAMENT.replace('"digits"', '"digit"'), "did you mean digits", id="unknown-victim"),
+    pytest.param(TOURNAMENT.replace("steps = 100", "test = 5000"), "5,000", id="too-many-rows"),
+    pytest.param(TOURNAMENT + 'pools = ["none"]', "needs a pool", id="needs-unmet"),
+    pytest.param(TOURNAMENT + 'pools = [{ kind = "near", source = "glyfs" }]', "glyfs", id="unknown-source"),
+    pytest.param(TOURNAMENT.replace("recipe = { ", 'recipe = { arch = "mpl", '), "no architecture 'mpl'", id="recipe"),
+    pytest.param(TOURNAMENT + 'explanation = "grad-cam"', "no explanation is called 'grad-cam'", id="explanation"),
+    pytest.param(
+        TOURNAMENT.replace('["none"]', '[{ name = "mad", surrogate = "none" }]'), "needs surrogate", id="surrogate"
+    ),
+]
+
+
+@pytest.mark.parametrize(("text", "said"), RUN)
+@pytest.mark.parametrize("runner", ["local", "ray"])
+def test_a_tournament_that_cannot_be_is_refused_before_a_folder_is_made(
+    text: str, said: str, runner: str, arena: Arena
+):
+    Path("t.toml").write_text(text)
+    refused(arena("run", "t.toml", "--runner", runner, "--out", "out"), said)
+    assert [path.name for path in Path().iterdir()] == ["t.toml"]
+
+
+@pytest.mark.parametrize(
+    ("arguments", "said"),
+    [
+        (("run", "no-such-preset"), "there is no file and no preset 'no-such-preset'; presets are demo"),
+        (("run", "none.toml"), "there is no tournament file none.toml"),
+        (("run", "."), "there is no tournament file"),
+        (("run", "demo", "--data", "nowhere"), "there is no data folder nowhere"),
+        (("run", "demo", "--runner", "slurm"), "'slurm' is not one of"),
+        (("resume", "nowhere"), "nowhere is no run folder"),
+        (("resume", "."), "is no run folder"),
+        (("report", "nowhere"), "nowhere is no run folder"),
+        (("show", "nowhere", "3f"), "nowhere is no run folder"),
+        (("list", "knockof"), "did you mean 'knockoff'"),
+        (("check", "knockof"), "did you mean 'knockoff'"),
+        (("check", "."), "without an agent.toml"),
+        (("new", "judge", "mine"), "'judge' is not one of"),
+        (("serve", "--budget", "0"), "budgets must be whole numbers"),
+        (("serve", "--host", "0.0.0.0", "--victim", TINY), "can be reached from other machines"),
+        (("plai",), "No such command 'plai'"),
+        (("play", "--budgett", "3"), "No such option"),
+    ],
+    ids=lambda value: "-".join(value) if isinstance(value, tuple) else "",
+)
+def test_every_other_command_refuses_alike(arguments: tuple[str, ...], said: str, arena: Arena):
+    refused(arena(*arguments), said)
+    assert list(Path().iterdir()) == []
+
+
+@pytest.fixture
+def run_folder(arena: Arena) -> Path:
+    """A finished run of one match."""
+    Path("t.toml").write_text(TOURNAMENT)
+    ended = arena("run", "t.toml", "--runner", "local", "--mlflow", "none", "--out", "out", "--no-reuse")
+    assert ended.code == 0, ended.err
+    return Path("out")
+
+
+def test_a_run_is_not_overwritten_and_its_matches_are_named(run_folder: Path, arena: Arena):
+    refused(arena("run", "t.toml", "--runner", "local", "--out", run_folder), "continue it with `arena resume out`")
+    other = Path("other")
+    other.mkdir()
+    (other / "mine").write_text("precious")
+    refused(arena("run", "t.toml", "--runner", "local", "--out", other), "exists and is not empty")
+    assert (other / "mine").read_text() == "precious"
+    refused(arena("show", run_folder, "zzzz"), "out has no match 'zzzz'; there are ")
+    shown = arena("show", run_folder, "")
+    assert shown.code == 0
+    assert "as recorded" in shown.out
+    assert arena("report", run_folder, "--csv").out.count("\n") == 2
+    assert arena("resume", run_folder).code == 0
