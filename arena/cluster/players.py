@@ -177,7 +177,7 @@ class AttackSlot:
     ) -> MatchResult:
         """Train the referee's clones on the ledger, score everything, and return the result."""
         _store(self._site, artefacts)
-        start = time.perf_counter()
+        start, cpu = time.perf_counter(), time.process_time()
         clone = self._report.clone if self._report is not None and report.clone_digest else None
         self._report = None
         result = result_of(
@@ -192,7 +192,14 @@ class AttackSlot:
             measures=measures,
             isolation="process",
         )
-        return replace(result, measures={**result.measures, "score/wall_seconds": time.perf_counter() - start})
+        return replace(
+            result,
+            measures={
+                **result.measures,
+                "score/wall_seconds": time.perf_counter() - start,
+                "score/cpu_seconds": time.process_time() - cpu,
+            },
+        )
 
     def _stored(self, keys: tuple[str, ...]) -> Artefacts:
         cache = Cache(folder=self._site.cache)

@@ -7,7 +7,7 @@ import statistics
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from scipy import stats
+from scipy import special
 
 FEWEST_SEEDS = 5  # with fewer, values are printed and no interval is claimed
 CONFIDENCE = 0.95
@@ -37,7 +37,7 @@ def mean_interval(values: Sequence[float], *, confidence: float = CONFIDENCE) ->
 
 def t_quantile(degrees: int, confidence: float = CONFIDENCE) -> float:
     """Return the two-sided Student t quantile."""
-    return float(stats.t.ppf(0.5 + confidence / 2, degrees))
+    return float(special.stdtrit(degrees, 0.5 + confidence / 2))
 
 
 def wilson(hits: int, total: int, *, z: float = 1.96) -> tuple[float, float]:
@@ -73,4 +73,4 @@ def paired_p_value(differences: Sequence[float]) -> float:
     mean = statistics.fmean(differences)
     if spread == 0:
         return 1.0 if mean == 0 else 0.0
-    return float(2 * stats.t.sf(abs(mean) / (spread / math.sqrt(n)), n - 1))
+    return float(2 * special.stdtr(n - 1, -abs(mean) / (spread / math.sqrt(n))))

@@ -22,7 +22,6 @@ class Terms:
     victim: str
     pool: str
     budget: int
-    informed: bool
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -82,7 +81,7 @@ def payoff(result: MatchResult) -> float | None:
 
 
 def matrices(results: Iterable[MatchResult]) -> list[PayoffMatrix]:
-    """Return one matrix for each combination of victim, pool, budget and informed."""
+    """Return one matrix for each combination of victim, pool and budget."""
     grouped: dict[Terms, list[MatchResult]] = {}
     for result in results:
         grouped.setdefault(terms_of(result), []).append(result)
@@ -94,7 +93,7 @@ def terms_of(result: MatchResult) -> Terms:
     matchup = result.matchup
     pool = f"{matchup.pool}:{matchup.pool_source}" if matchup.pool_source else matchup.pool
     victim = label(matchup.victim) + (f" #{matchup.victim_seed}" if matchup.victim_seed else "")
-    return Terms(victim=victim, pool=pool, budget=matchup.budget, informed=matchup.informed)
+    return Terms(victim=victim, pool=pool, budget=matchup.budget)
 
 
 def label(spec: Spec) -> str:
@@ -102,6 +101,11 @@ def label(spec: Spec) -> str:
     name = spec.name.rstrip("/").rsplit("/", 1)[-1]
     inside = ", ".join(f"{key}={_shown(value)}" for key, value in spec.params)
     return f"{name}({inside})" if inside else name
+
+
+def attack_label(spec: Spec, *, informed: bool) -> str:
+    """Return an attack, marked if it was told the defense: a defense is ranked by its worst case over both."""
+    return label(spec) + (" +informed" if informed else "")
 
 
 def without_parameters(player: str) -> str:
@@ -124,7 +128,10 @@ def _matrix(terms: Terms, results: Iterable[MatchResult]) -> PayoffMatrix:
     cells: dict[tuple[str, str], list[MatchResult]] = {}
     for result in results:
         matchup = result.matchup
-        place = (label(matchup.attack), defense_label(matchup.defense, matchup.knowledge))
+        place = (
+            attack_label(matchup.attack, informed=matchup.informed),
+            defense_label(matchup.defense, matchup.knowledge),
+        )
         cells.setdefault(place, []).append(result)
         value = payoff(result)
         if value is not None:

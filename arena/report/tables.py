@@ -38,9 +38,8 @@ def tournament_report(results: Sequence[MatchResult]) -> RenderableType:
 def payoff_table(matrix: PayoffMatrix) -> Table:
     """Return attacks x defenses: mean payoff in percent, half-width of its 95 % interval over seeds."""
     terms = matrix.terms
-    told = "informed" if terms.informed else "blind"
     table = Table(
-        title=f"Fidelity of the best clone, %: victim {terms.victim}, pool {terms.pool}, {terms.budget:,} rows, {told}",
+        title=f"Fidelity of the best clone, %: victim {terms.victim}, pool {terms.pool}, {terms.budget:,} rows",
         caption=f"per match the largest of tracks A, A-hard and B; mean over {_seeds(matrix)} seeds ± 95 % interval; "
         f"* yardstick; own: track B, mean over defenses",
         title_justify="left",
@@ -193,10 +192,11 @@ def _what_helps(matrix: PayoffMatrix) -> str:
 
 
 def _what_it_does_not_show(matrix: PayoffMatrix) -> str:
+    told = any(attack.endswith(" +informed") for attack in matrix.attacks)
     return (
         f"It does not show: other victims, budgets or pools than {matrix.terms.victim}, {matrix.terms.budget:,} rows, "
-        f"{matrix.terms.pool}; differences smaller than the intervals; or attacks that know the defense"
-        + (" not." if matrix.terms.informed else ", which were not told here.")
+        f"{matrix.terms.pool}; differences smaller than the intervals"
+        + ("." if told else "; or attacks that are told the defense, which none was here.")
     )
 
 
@@ -264,7 +264,7 @@ def _knowledge(knowledge: Knowledge) -> str:
 
 def _starred(matrix: PayoffMatrix, player: str) -> str:
     """Return a player's short name, with a star if it is a yardstick."""
-    mark = " *" if without_parameters(player) in (YARDSTICK_ATTACK, YARDSTICK_DEFENSE) else ""
+    mark = " *" if without_parameters(player).split(" +")[0] in (YARDSTICK_ATTACK, YARDSTICK_DEFENSE) else ""
     return matrix.short(player) + mark
 
 
