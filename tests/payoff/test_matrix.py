@@ -1,0 +1,98 @@
+import pytest
+
+from arena.contracts import Knowledge, Spec
+from arena.payoff.matrix import PayoffMatrix, bare_label, defense_label, label, matrices, own_score, payoff
+from tests.payoff.matches import CRASHED, match, over_seeds
+
+WRAPPED = Spec(name="argmax", params=(("base", Spec(name="knockoff", params=(("steps", 500),))),))
+
+
+def only(results) -> PayoffMatrix:
+    (matrix,) = matrices(results)
+    return matrix
+
+
+def test_a_payoff_is_the_largest_fidelity_of_the_three_tracks():
+    tracks = {"a/fidelity": (820, 1_000), "a-hard/fidelity": (810, 1_000)}
+    assert payoff(match(fidelity=800, counts=tracks)) == 0.82
+    assert payoff(match(fidelity=830, counts=tracks)) == 0.83
+    assert payoff(match(fidelity=800, counts={**tracks, "a-hard/fidelity": (900, 1_000)})) == 0.9
+
+
+def test_an_attack_that_got_no_answer_has_the_floor():
+    assert payoff(match(fidelity=None)) == own_score(match(fidelity=None)) == 0.1
+
+
+def test_an_attack_without_a_clone_is_scored_by_what_its_answers_were_worth():
+    tracks = {"a/fidelity": (700, 1_000), "a-hard/fidelity": (900, 1_000)}
+    assert own_score(match(fidelity=None, counts=tracks)) == 0.7
+    assert own_score(match(fidelity=300, counts=tracks)) == 0.3
+
+
+def test_a_match_lost_to_the_infrastructure_is_missing_not_zero():
+    assert payoff(match(verdict=CRASHED)) is None
+    matrix = only([match(seed=0), match(seed=1, verdict=CRASHED), match(attack="jbda", verdict=CRASHED)])
+    assert matrix.cell("knockoff", "none").n == 1
+    assert matrix.cell("jbda", "none") is None
+
+
+def test_a_cell_is_a_mean_over_seeds_with_its_interval():
+    cell = only(over_seeds("knockoff", "none", [810, 820, 830, 840, 850])).cell("knockoff", "none")
+    assert cell.mean == pytest.approx(0.83)
+    assert cell.half == pytest.approx(2.776 * 0.015811 / 5**0.5, abs=1e-5)
+
+
+def test_the_worst_attack_is_chosen_on_the_other_seeds():
+    # Each attack is best on one seed by luck; the others choose the steady one, whose own figure then counts.
+    results = over_seeds("lucky", "none", [900, 700, 700]) + over_seeds("steady", "none", [800, 810, 820])
+    worst = only(results).worst_case("none")
+    assert worst.mean == pytest.approx((0.8 + 0.81 + 0.82) / 3)
+    assert worst.n == 3
+
+
+def test_the_worst_case_of_one_seed_is_its_maximum():
+    results = over_seeds("knockoff", "none", [700]) + over_seeds("jbda", "none", [800])
+    assert only(results).worst_case("none").mean == 0.8
+
+
+def test_an_informed_attack_is_a_row_of_its_own_in_the_same_matrix():
+    results = [match("recovery", fidelity=700), match("recovery", fidelity=900, informed=True)]
+    matrix = only(results)
+    assert matrix.attacks == ("recovery", "recovery +informed")
+    assert matrix.informed == {"recovery +informed"}
+    assert matrix.worst_case("none").mean == 0.9
+    assert matrix.worst_case("none", attacks=["recovery"]).mean == 0.7
+
+
+def test_rows_of_different_budgets_are_never_in_one_matrix():
+    first = match()
+    second = match()
+    object.__setattr__(second.matchup, "budget", 400)
+    assert [matrix.terms.budget for matrix in matrices([first, second])] == [100, 400]
+
+
+def test_labels_are_written_as_a_reader_writes_them():
+    assert label(WRAPPED) == "argmax(base=knockoff(steps=500))"
+    assert bare_label(WRAPPED) == "argmax(knockoff)"
+    assert label(Spec(name="/home/me/agents/mine/")) == "mine"
+
+
+def test_what_a_defense_knows_beyond_the_least_is_in_its_label():
+    mad = Spec(name="mad", params=(("epsilon", 0.5),))
+    assert defense_label(mad, Knowledge(surrogate="random")) == "mad(epsilon=0.5)"
+    assert defense_label(mad, Knowledge(surrogate="attacker")) == "mad(epsilon=0.5) +attacker"
+
+
+def test_a_name_is_short_only_where_it_still_tells_players_apart():
+    mild, strong = (Spec(name="mad", params=(("epsilon", epsilon),)) for epsilon in (0.1, 1.0))
+    matrix = only([match(WRAPPED, defense) for defense in (mild, strong, "none")])
+    assert matrix.short("argmax(base=knockoff(steps=500))") == "argmax(knockoff)"
+    assert matrix.short("mad(epsilon=0.1)") == "mad(epsilon=0.1)"
+    assert matrix.short("none") == "none"
+
+
+def test_a_player_is_found_by_its_name_whatever_its_parameters():
+    knockoff = Spec(name="knockoff", params=(("steps", 500),))
+    matrix = only([match(WRAPPED), match(knockoff)])
+    assert matrix.named("knockoff") == "knockoff(steps=500)"
+    assert matrix.named("jbda") is None
