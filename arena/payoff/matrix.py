@@ -42,10 +42,15 @@ class PayoffMatrix:
     results: Mapping[tuple[str, str], tuple[MatchResult, ...]]
 
     def short(self, player: str) -> str:
-        """Return a player's label without its parameters, if that still tells it from the others of its side."""
+        """Return the shortest name of a player that still tells it from the others of its side.
+
+        Its parameters are left out first, what it knows or is told second.
+        """
         peers = self.attacks if player in self.attacks else self.defenses
-        name = self._bare(player)
-        return name if sum(self._bare(other) == name for other in peers) == 1 else player
+        for name in (self._bare, self._bare_and_told, self._untold):
+            if sum(name(other) == name(player) for other in peers) == 1:
+                return name(player)
+        return player
 
     def named(self, name: str) -> str | None:
         """Return the first player of this name, whatever its parameters; None if there is none."""
@@ -80,8 +85,13 @@ class PayoffMatrix:
         return [result for defense in self.defenses for result in self.results.get((attack, defense), ())]
 
     def _bare(self, player: str) -> str:
-        spec = self.specs[player]
-        return bare_label(spec) + player.removeprefix(label(spec))
+        return bare_label(self.specs[player])
+
+    def _untold(self, player: str) -> str:
+        return label(self.specs[player])
+
+    def _bare_and_told(self, player: str) -> str:
+        return self._bare(player) + player.removeprefix(self._untold(player))
 
 
 def payoff(result: MatchResult) -> float | None:

@@ -53,13 +53,13 @@ def tournament_report(results: Sequence[MatchResult]) -> RenderableType:
 def payoff_table(matrix: PayoffMatrix) -> RenderableType:
     """Return attacks x defenses: mean payoff in percent, half-width of its 95 % interval over seeds.
 
-    Defenses that `PAGE` columns cannot hold go into a table of their own; the attacks' own scores close the last one.
+    Defenses that `PAGE` columns cannot hold go into a table of their own; the attacks' own scores close the first one.
     """
-    *earlier, last = _pages(matrix)
+    first, *others = _pages(matrix)
     return _titled(
         _payoff_title(matrix),
-        *(_payoff_page(matrix, page, own=False) for page in earlier),
-        _payoff_page(matrix, last, own=True),
+        _payoff_page(matrix, first, own=True),
+        *(_payoff_page(matrix, page, own=False) for page in others),
         caption=_payoff_caption(matrix),
     )
 
@@ -83,9 +83,9 @@ def _payoff_page(matrix: PayoffMatrix, defenses: Sequence[str], *, own: bool) ->
 def _pages(matrix: PayoffMatrix) -> list[list[str]]:
     """Return the defenses in groups whose columns fit a page."""
     names = [*(_starred(matrix, attack) for attack in matrix.attacks), LONGEST_ROW_NAME]
-    room = PAGE - max(map(len, names)) - OWN_COLUMNS
+    room = PAGE - max(map(len, names))
     pages: list[list[str]] = [[]]
-    left = room
+    left = room - OWN_COLUMNS
     for defense in matrix.defenses:
         cells = [_percent(matrix.cell(attack, defense)) for attack in matrix.attacks]
         width = GUTTER + max(map(len, [*_header(matrix, defense).split("\n"), *cells]))
@@ -151,7 +151,7 @@ def _standing_cells(matrix: PayoffMatrix, standing: Standing) -> list[str]:
         f"  {_starred(matrix, standing.defense)}",
         _knew(played),
         f"{'~' if cost.borderline else ''}{100 * cost.decisions:.1f} ±{100 * cost.half:.1f}",
-        f"{cost.changed}/{cost.rows}",
+        f"{100 * cost.changed / cost.rows:.2f} %",
         "-" if cost.l1 is None else f"{cost.l1:.2f}",
         _mean_measure(played, "utility/brier_cost", "+.3f"),
         _percent(standing.worst_case),
@@ -388,15 +388,15 @@ def _starred(matrix: PayoffMatrix, player: str) -> str:
 
 def _header(matrix: PayoffMatrix, defense: str) -> str:
     """Return a column's head; parameters, where a name needs them, stand below it."""
-    name, _, inside = _starred(matrix, defense).partition("(")
-    return "\n".join([name, *inside.replace(")", "").split(", ")]) if inside else name
+    name = _starred(matrix, defense).replace(" +", "\n+")
+    return name.replace(")", "").replace("(", "\n").replace(", ", "\n")
 
 
 def _table(*words: str, numbers: Sequence[str]) -> Table:
     """Return an empty table with columns of words and, right-justified, of numbers."""
     table = Table(box=SIMPLE_HEAD, padding=(0, GUTTER - 1, 0, 0), pad_edge=False)
     for column in words:
-        table.add_column(Text(column), no_wrap=True)
+        table.add_column(Text(column), overflow="fold")
     for column in numbers:
         table.add_column(Text(column), justify="right", no_wrap=True)
     return table

@@ -91,6 +91,19 @@ def test_a_name_is_short_only_where_it_still_tells_players_apart():
     assert matrix.short("none") == "none"
 
 
+def test_what_a_defense_knows_is_left_out_only_where_another_knows_the_same():
+    mild, strong = (Spec(name="mad", params=(("epsilon", epsilon),)) for epsilon in (0.1, 1.0))
+    attacker, none = Knowledge(surrogate="attacker"), Knowledge()
+    alone = only([match(defense=mild, knowledge=attacker)])
+    assert [alone.short(one) for one in alone.defenses] == ["mad"]
+    knowing = only([match(defense=mild, knowledge=known) for known in (attacker, none)])
+    assert [knowing.short(one) for one in knowing.defenses] == ["mad +attacker", "mad"]
+    stronger = only([match(defense=defense, knowledge=attacker) for defense in (mild, strong)])
+    assert [stronger.short(one) for one in stronger.defenses] == ["mad(epsilon=0.1)", "mad(epsilon=1.0)"]
+    both = only([match(defense=defense, knowledge=known) for defense in (mild, strong) for known in (attacker, none)])
+    assert both.short("mad(epsilon=0.1) +attacker") == "mad(epsilon=0.1) +attacker"
+
+
 def test_a_player_is_found_by_its_name_whatever_its_parameters():
     knockoff = Spec(name="knockoff", params=(("steps", 500),))
     matrix = only([match(WRAPPED), match(knockoff)])
