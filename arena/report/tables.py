@@ -26,7 +26,7 @@ from arena.payoff.ranking import (
     told_apart,
 )
 
-PAGE = 100  # columns that a table may fill
+PAGE = 106  # columns that a table may fill
 GUTTER = 2  # between two columns
 OWN_COLUMNS = len("  100.0 ±10.0  rank ")
 LONGEST_ROW_NAME = "asked nothing"
