@@ -18,13 +18,13 @@ from arena.contracts import (
     DefenderGround,
     Defense,
     DefenseFault,
-    Explainer,
     Knowledge,
     Matchup,
     NeedUnmet,
     PoolKind,
     Spec,
     State,
+    Task,
 )
 from arena.data import pools
 from arena.learning.architectures import build, resolve
@@ -37,7 +37,7 @@ from arena.match.cache import Cache
 from arena.match.clones import pack_clone, unpack_clone
 from arena.match.honest import HonestTraffic
 from arena.match.site import Site
-from arena.match.victims import NetworkVictim, load_splits, load_victim, victim_key
+from arena.match.victims import NetworkVictim, load_splits, load_victim, victim_architecture, victim_key, victim_terms
 from arena.metrics.knowledge import two_sample_accuracy
 
 INDISTINGUISHABLE = 0.6  # accuracy of a classifier between outliers and pool under which the defense knows the pool
@@ -60,10 +60,12 @@ class Prepared:
 def check(matchup: Matchup, attack: Attack, defense: Defense, site: Site) -> tuple[str, ...]:
     """Return what is to be flagged of a matchup before it starts.
 
-    Raises `NeedUnmet` or `BadParameter` if it cannot be played: a need that its terms do not meet, a budget of
-    nothing or below the attack's minimum.
+    Raises `UsageError` if it cannot be played: a network, pool or explanation that is not there, a need that its
+    terms do not meet, a budget of nothing or below the attack's minimum.
     """
-    task = load_splits(matchup.victim, site.data).task
+    task = _checked_task(matchup.victim, matchup.recipe.arch, site)
+    load_pool(matchup.victim, matchup.pool, matchup.pool_source, site)
+    _check_explanation(matchup)
     name = matchup.attack.name
     unmet = {
         "pool": matchup.pool == "none" and 'a pool: set pools = ["same"], or near, far, universe',
@@ -90,6 +92,15 @@ def check(matchup: Matchup, attack: Attack, defense: Defense, site: Site) -> tup
 
 
 _EXAMPLES = {"outliers": 'outliers = "far"', "surrogate": 'surrogate = "random"'}
+
+
+@functools.lru_cache(maxsize=16)
+def _checked_task(victim: Spec, clone_arch: str, site: Site) -> Task:
+    """Return the task of a victim whose network, and that of the referee's clones, can be built."""
+    task = load_splits(victim, site.data).task
+    for arch in (victim_architecture(victim_terms(victim), task), clone_arch):
+        build(arch, task, rng=generator(0, "check"))
+    return task
 
 
 def honest_traffic(matchup: Matchup, site: Site) -> HonestTraffic:
@@ -168,19 +179,17 @@ def _prepare(matchup: Matchup, defense: Defense, site: Site, shadow: _Shadow) ->
         validation=splits.validation,
         outliers=outliers,
         surrogate=surrogate,
-        explainer=explainer_of(matchup, victim),
     )
     key = _training_key(matchup, defense, artefacts, outliers)
     state = load_state(Cache(folder=site.cache).once(key, lambda: _train(matchup, defense, ground)))
     return Prepared(ground=ground, state=state, flags=flags, measures=measures, artefacts=(*artefacts, key))
 
 
-def explainer_of(matchup: Matchup, victim: NetworkVictim) -> Explainer | None:
-    """Return the victim's explainer if the matchup offers explanations. Raises `BadParameter` for an unknown one."""
-    if matchup.explanation is None:
-        return None
-    message = f"no explanation is called {matchup.explanation.name!r}; this version offers none, leave explanation out"
-    raise BadParameter(message)
+def _check_explanation(matchup: Matchup) -> None:
+    if matchup.explanation is not None:
+        name = matchup.explanation.name
+        message = f"no explanation is called {name!r}; this version offers none, leave explanation out"
+        raise BadParameter(message)
 
 
 def audit(
