@@ -165,11 +165,11 @@ class _Score:
             self.measures |= {f"utility/{name}": value for name, value in got.measures.items()}
         if faulty:
             self._count_unanswered(traffic.planned_rows - len(transcript.honest_inputs))
-        inputs = torch.cat([transcript.attack_inputs.flatten(1), transcript.honest_inputs.flatten(1)])
+        inputs = torch.cat([transcript.attack_inputs, transcript.honest_inputs])
         if len(inputs):
             broken = broken_promises(
                 defense.promise,
-                clean=victim(inputs.reshape(-1, *victim.task.shape)),
+                clean=victim(inputs),
                 released=torch.cat([transcript.attack_posteriors, transcript.honest_posteriors]),
                 refused=torch.cat([transcript.attack_refused, transcript.honest_refused]),
                 decimals=self._matchup.decimals,
