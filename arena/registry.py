@@ -22,7 +22,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
-from arena.contracts import Attack, BadParameter, Defense, Parameter, Spec, UnknownName
+from arena.contracts import Attack, BadParameter, Defense, Parameter, Spec, UnknownName, checked
 
 Role = Literal["attack", "defense"]
 Player = Attack | Defense
@@ -178,7 +178,7 @@ def _build(role: Role, spec: Spec) -> Player:
         if key in preset and value != preset[key]:
             message = f"{spec.name} stands for {key} = {preset[key]!r}; leave {key} out, or take another name"
             raise BadParameter(message)
-        values[key] = _build(role, value) if isinstance(value, Spec) else _checked(spec.name, key, value, hints[key])
+        values[key] = _build(role, value) if isinstance(value, Spec) else checked(spec.name, key, value, hints[key])
     missing = [
         name
         for name, field in fields.items()
@@ -204,40 +204,6 @@ def _base_fields(kind: type[Player]) -> frozenset[str]:
     """Return the fields that hold another player."""
     hints = typing.get_type_hints(kind)
     return frozenset(field.name for field in player_fields(kind) if hints[field.name] in (Attack, Defense))
-
-
-def _checked(player: str, key: str, value: Parameter, hint: object) -> object:
-    """Return ``value`` if it is of the field's type (an int may stand for a float), else raise `BadParameter`."""
-    if _fits(value, hint):
-        return float(value) if hint is float and isinstance(value, int) else value
-    message = f"{player}: {key} = {value!r} is not {_words(hint)}"
-    raise BadParameter(message)
-
-
-def _fits(value: object, hint: object) -> bool:
-    origin, arguments = typing.get_origin(hint), typing.get_args(hint)
-    if origin is Literal:
-        return value in arguments
-    if origin in (typing.Union, types.UnionType):
-        return any(_fits(value, argument) for argument in arguments)
-    if origin is tuple:
-        if not isinstance(value, tuple):
-            return False
-        kinds = [arguments[0]] * len(value) if arguments[-1] is Ellipsis else list(arguments)
-        return len(kinds) == len(value) and all(_fits(item, kind) for item, kind in zip(value, kinds, strict=True))
-    if hint is None or hint is type(None):
-        return value is None
-    if hint is float:
-        return isinstance(value, int | float) and not isinstance(value, bool)
-    if hint is int:
-        return isinstance(value, int) and not isinstance(value, bool)
-    return isinstance(value, hint) if isinstance(hint, type) else True
-
-
-def _words(hint: object) -> str:
-    if typing.get_origin(hint) is Literal:
-        return "one of " + ", ".join(map(repr, typing.get_args(hint)))
-    return f"a value of type {getattr(hint, '__name__', hint)}"
 
 
 def _load_entry(role: Role, folder: Path) -> type[Player]:

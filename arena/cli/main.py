@@ -9,7 +9,7 @@ import sys
 import typer
 
 from arena import __version__
-from arena.cli import check, list_, play, report, resume, run, serve, show
+from arena.cli import check, doctor, list_, new, play, report, resume, run, serve, show
 from arena.cli.console import errors
 from arena.contracts import ArenaError, PlayerFault, UsageError
 
@@ -41,6 +41,8 @@ app.command("show")(show.command)
 app.command("report")(report.command)
 app.command("serve")(serve.command)
 app.command("check")(check.command)
+app.command("new")(new.command)
+app.command("doctor")(doctor.command)
 
 
 def main() -> None:

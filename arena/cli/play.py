@@ -34,7 +34,9 @@ def command(
     informed: Annotated[bool, typer.Option("--informed", help="Tell the attack which defense it meets.")] = False,
     accounts: Annotated[int, typer.Option(help="Accounts that the attack may use, one budget over all.")] = 1,
     decimals: Annotated[int | None, typer.Option(help="Round released rows to so many decimals.")] = None,
-    steps: Annotated[int | None, typer.Option(help="Training steps of the referee's clones; none: by budget.")] = None,
+    steps: Annotated[
+        int | None, typer.Option(help="Training steps of the referee's clones; none: by budget.", min=1)
+    ] = None,
     data: DataOption = None,
     grpc: Annotated[bool, typer.Option("--grpc", help="Put the wire between attack and oracle.")] = False,
     debug: Annotated[bool, typer.Option("--debug", help="Step through the attack in the debugger.")] = False,

@@ -91,7 +91,7 @@ def attack_stage(
             verdict = Verdict(
                 outcome="crashed", fault="attack", stage="play", reason=f"{type(error).__name__}: {error}"
             )
-        except Exception as error:
+        except (Exception, SystemExit) as error:  # a player that ends the process ends its match, not ours
             output.write(traceback.format_exc())
             verdict = Verdict(
                 outcome="crashed", fault="attack", stage="play", reason=f"{type(error).__name__}: {error}"

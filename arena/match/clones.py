@@ -7,6 +7,7 @@ import struct
 from collections.abc import Callable
 
 import torch
+from safetensors import SafetensorError
 from torch import Generator, Tensor, nn
 
 from arena.contracts import AttackFault, Task
@@ -53,7 +54,11 @@ def unpack_clone(data: bytes, task: Task) -> Classifier:
         odd = sorted(set(given) ^ set(wanted)) or ["shapes or dtypes differ"]
         message = f"the clone's tensors are not those of {architecture}: {', '.join(odd[:4])}"
         raise AttackFault(message)
-    state = load_state(data)
+    try:
+        state = load_state(data)
+    except SafetensorError as error:
+        message = f"the clone's data do not fit its header: {error}"
+        raise AttackFault(message) from error
     if not all(bool(torch.isfinite(value).all()) for value in state.values()):
         message = "the clone has weights that are not finite"
         raise AttackFault(message)
@@ -102,7 +107,7 @@ def _header(data: bytes) -> dict[str, object]:
         raise AttackFault(message)
     try:
         header = json.loads(data[8 : 8 + length])
-    except ValueError as error:
+    except (ValueError, RecursionError) as error:
         message = f"the clone's header is not JSON: {error}"
         raise AttackFault(message) from error
     if not isinstance(header, dict):

@@ -95,7 +95,7 @@ def check_attack(attack: Attack, spec: Spec, site: Site, *, undefended: Defense)
         _at_once(attack, undefended, matchup, site, first),
         Finding(
             name="prints nothing",
-            passed=not first.report.verdict.output,
+            passed=first.report.verdict.outcome != "completed" or not first.report.verdict.output,  # a crash is traced
             must=False,
             detail=first.report.verdict.output[:200],
         ),
@@ -122,21 +122,22 @@ def check_defense(defense: Defense, spec: Spec, site: Site) -> list[Finding]:
     before = _global_state()
     try:
         prepared = prepare(matchup, defense, site)
-        calls = list(_calls(load_splits(CHECK_VICTIM, site.data).pool))
+        splits = load_splits(CHECK_VICTIM, site.data)
+        calls, task = list(_calls(splits.pool)), splits.task
 
         def fresh(seed: int = 0) -> Responder:
             return deploy(replace(matchup, seed=seed), defense, prepared)
 
         with one_thread():
-            answers = [_checked(responder, call) for responder in [fresh()] for call in calls]
-            again = [_checked(responder, call) for responder in [fresh()] for call in calls]
+            answers = [_checked(responder, call, task) for responder in [fresh()] for call in calls]
+            again = [_checked(responder, call, task) for responder in [fresh()] for call in calls]
             one, other = fresh(), fresh(1)
             between = []
             for call in calls:
-                between.append(_checked(one, call))
-                _checked(other, call)
+                between.append(_checked(one, call, task))
+                _checked(other, call, task)
             clean = torch.cat([prepared.ground.victim(call.inputs) for call in calls])
-    except Exception as error:  # whatever an author's code raises is a finding
+    except (Exception, SystemExit) as error:  # whatever an author's code raises is a finding
         return [Finding(name="answers on the simplex", passed=False, detail=f"{type(error).__name__}: {error}")]
     untouched = before == _global_state()
     broken = broken_promises(
@@ -294,9 +295,9 @@ def _calls(rows: Tensor) -> Iterator[QueryBatch]:
         yield QueryBatch(inputs=rows[start : start + size])
 
 
-def _checked(responder: Responder, call: QueryBatch) -> Answer:
+def _checked(responder: Responder, call: QueryBatch, task: Task) -> Answer:
     answer = responder(call)
-    check_answer(answer, rows=len(call.inputs), classes=answer.posteriors.shape[-1])
+    check_answer(answer, rows=len(call.inputs), classes=task.classes)
     return answer
 
 

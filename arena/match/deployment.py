@@ -44,7 +44,7 @@ def deploy(matchup: Matchup, defense: Defense, prepared: Prepared) -> Responder:
     """Return a fresh responder that draws from the match's own generator of the defense."""
     try:
         return defense.deploy(prepared.ground, prepared.state, rng=generator(matchup.seed, "defense"))
-    except Exception as error:
+    except (Exception, SystemExit) as error:
         message = f"{matchup.defense.name} could not be deployed: {type(error).__name__}: {error}"
         raise DefenseFault(message) from error
 

@@ -53,12 +53,6 @@ class HonestTraffic:
         return [int(number) for number in self._numbers[: self._accounts]]
 
     @property
-    def planned_rows(self) -> int:
-        """Rows that the script asks when the attack spends its whole budget."""
-        light = sum(min(call, self._capacity) for call in self._rows_per_light())
-        return min(self._budget, self._capacity) + light
-
-    @property
     def falls_short(self) -> bool:
         """Whether the honest split has too few rows for the heavy account to mirror a whole budget."""
         return max([self._budget, *self._rows_per_light()]) > self._capacity

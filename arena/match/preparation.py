@@ -18,6 +18,7 @@ from arena.contracts import (
     DefenderGround,
     Defense,
     DefenseFault,
+    Explainer,
     Knowledge,
     Matchup,
     NeedUnmet,
@@ -32,12 +33,19 @@ from arena.learning.distillation import distil
 from arena.learning.features import penultimate
 from arena.learning.randomness import generator
 from arena.learning.tensors import digest_of, load_state, row_digests, save_state
-from arena.learning.training import one_thread
+from arena.learning.training import one_thread, padded_forward
 from arena.match.cache import Cache
 from arena.match.clones import pack_clone, unpack_clone
 from arena.match.honest import HonestTraffic
 from arena.match.site import Site
-from arena.match.victims import NetworkVictim, load_splits, load_victim, victim_architecture, victim_key, victim_terms
+from arena.match.victims import (
+    NetworkVictim,
+    load_splits,
+    load_victim,
+    victim_architecture,
+    victim_key,
+    victim_terms,
+)
 from arena.metrics.knowledge import two_sample_accuracy
 
 INDISTINGUISHABLE = 0.6  # accuracy of a classifier between outliers and pool under which the defense knows the pool
@@ -60,12 +68,11 @@ class Prepared:
 def check(matchup: Matchup, attack: Attack, defense: Defense, site: Site) -> tuple[str, ...]:
     """Return what is to be flagged of a matchup before it starts.
 
-    Raises `UsageError` if it cannot be played: a network, pool or explanation that is not there, a need that its
-    terms do not meet, a budget of nothing or below the attack's minimum.
+    Raises `NeedUnmet` or `BadParameter` if it cannot be played: a need that its terms do not meet, a budget of
+    nothing or below the attack's minimum, networks that do not fit the data, a pool that cannot be had; `DataMissing`
+    if its data are not here.
     """
-    task = _checked_task(matchup.victim, matchup.recipe.arch, site)
-    load_pool(matchup.victim, matchup.pool, matchup.pool_source, site)
-    _check_explanation(matchup)
+    task = load_splits(matchup.victim, site.data).task
     name = matchup.attack.name
     unmet = {
         "pool": matchup.pool == "none" and 'a pool: set pools = ["same"], or near, far, universe',
@@ -88,19 +95,15 @@ def check(matchup: Matchup, attack: Attack, defense: Defense, site: Site) -> tup
     if matchup.budget < least:
         message = f"attack {name} cannot play with {matchup.budget} rows; its minimum here is {least}"
         raise BadParameter(message)
+    if matchup.explanation is not None:
+        raise _no_explanation(matchup.explanation)
+    _check_network(victim_architecture(victim_terms(matchup.victim), task), task)
+    _check_network(resolve(matchup.recipe.arch, task), task)
+    load_pool(matchup.victim, matchup.pool, matchup.pool_source, site)
     return ("honest rows short",) if honest_traffic(matchup, site).falls_short else ()
 
 
 _EXAMPLES = {"outliers": 'outliers = "far"', "surrogate": 'surrogate = "random"'}
-
-
-@functools.lru_cache(maxsize=16)
-def _checked_task(victim: Spec, clone_arch: str, site: Site) -> Task:
-    """Return the task of a victim whose network, and that of the referee's clones, can be built."""
-    task = load_splits(victim, site.data).task
-    for arch in (victim_architecture(victim_terms(victim), task), clone_arch):
-        build(arch, task, rng=generator(0, "check"))
-    return task
 
 
 def honest_traffic(matchup: Matchup, site: Site) -> HonestTraffic:
@@ -179,17 +182,33 @@ def _prepare(matchup: Matchup, defense: Defense, site: Site, shadow: _Shadow) ->
         validation=splits.validation,
         outliers=outliers,
         surrogate=surrogate,
+        explainer=explainer_of(matchup, victim),
     )
     key = _training_key(matchup, defense, artefacts, outliers)
     state = load_state(Cache(folder=site.cache).once(key, lambda: _train(matchup, defense, ground)))
     return Prepared(ground=ground, state=state, flags=flags, measures=measures, artefacts=(*artefacts, key))
 
 
-def _check_explanation(matchup: Matchup) -> None:
-    if matchup.explanation is not None:
-        name = matchup.explanation.name
-        message = f"no explanation is called {name!r}; this version offers none, leave explanation out"
-        raise BadParameter(message)
+def explainer_of(matchup: Matchup, victim: NetworkVictim) -> Explainer | None:
+    """Return the victim's explainer if the matchup offers explanations. Raises `BadParameter` for an unknown one."""
+    if matchup.explanation is None:
+        return None
+    raise _no_explanation(matchup.explanation)
+
+
+def _no_explanation(explanation: Spec) -> BadParameter:
+    return BadParameter(f"no explanation is called {explanation.name!r}; this version offers none, leave it out")
+
+
+@functools.lru_cache(maxsize=32)
+def _check_network(arch: str, task: Task) -> None:
+    """Raise `BadParameter` if a network of this name cannot be built for a task, or does not take its inputs."""
+    network = build(arch, task, rng=generator(0, "check")).eval()
+    try:
+        padded_forward(network, torch.zeros(1, *task.shape))
+    except RuntimeError as error:
+        message = f"{arch} does not take inputs of shape {task.shape}: {error}"
+        raise BadParameter(message) from error
 
 
 def audit(
@@ -262,6 +281,6 @@ def _train(matchup: Matchup, defense: Defense, ground: DefenderGround) -> bytes:
     try:
         with one_thread():
             return save_state(defense.train(ground, rng=generator(matchup.victim_seed, "defense", "training")))
-    except Exception as error:
+    except (Exception, SystemExit) as error:
         message = f"the training of {matchup.defense.name} failed: {type(error).__name__}: {error}"
         raise DefenseFault(message) from error

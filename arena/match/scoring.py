@@ -16,7 +16,6 @@ from arena.learning.randomness import generator
 from arena.learning.training import hardened, one_thread
 from arena.match.attacking import AttackReport
 from arena.match.clones import posteriors_of
-from arena.match.honest import HonestTraffic
 from arena.match.preparation import honest_traffic
 from arena.match.site import Site
 from arena.match.transcript import Transcript
@@ -79,8 +78,8 @@ def result_of(
     """Score what a match left and return its result.
 
     Without a transcript nothing was played, and only the verdict is told. Tracks A and A-hard are trained on the
-    answers that were given; if there are none, the floor stands. A faulty defense's honest rows that were never
-    answered count as wrong.
+    answers that were given; if there are none, the floor stands. Utility is that of the honest rows that were
+    answered: what a faulty defense left unanswered, the referee knows from the undefended match.
     """
     verdict = report.verdict
     if defense_fault and verdict.outcome != "infrastructure":
@@ -92,7 +91,7 @@ def result_of(
     with one_thread():
         score = _Score(matchup, site, transcript, report.clone)
         score.clones()
-        score.honest_utility(defense, faulty=verdict.fault == "defense")
+        score.honest_utility(defense)
     return MatchResult(
         matchup=matchup,
         attempt=attempt,
@@ -152,19 +151,17 @@ class _Score:
         self.counts[f"curve/{len(inputs)}/a/accuracy"] = self.counts["a/accuracy"]
         self.counts[f"curve/{len(inputs)}/a/fidelity"] = self.counts["a/fidelity"]
 
-    def honest_utility(self, defense: Defense, *, faulty: bool) -> None:
+    def honest_utility(self, defense: Defense) -> None:
         """Count what honest users got, and where the defense broke what it promised."""
         transcript, victim = self._transcript, self._reference.victim
-        traffic: HonestTraffic = honest_traffic(self._matchup, self._site)
         if transcript.honest_calls:
+            traffic = honest_traffic(self._matchup, self._site)
             rows, refused = transcript.honest_posteriors, transcript.honest_refused
             clean = victim(transcript.honest_inputs)
             labels = traffic.labels([call.queries for call in transcript.honest_calls])
             got = utility(released=rows, refused=refused, clean=clean, labels=labels)
             self.counts |= {f"utility/{name}": count for name, count in got.counts.items()}
             self.measures |= {f"utility/{name}": value for name, value in got.measures.items()}
-        if faulty:
-            self._count_unanswered(traffic.planned_rows - len(transcript.honest_inputs))
         inputs = torch.cat([transcript.attack_inputs, transcript.honest_inputs])
         if len(inputs):
             broken = broken_promises(
@@ -175,11 +172,6 @@ class _Score:
                 decimals=self._matchup.decimals,
             )
             self.counts |= {f"promise/{name}": count for name, count in broken.items()}
-
-    def _count_unanswered(self, rows: int) -> None:
-        for name in ("kept", "accuracy", "clean_accuracy"):
-            hits, total = self.counts.get(f"utility/{name}", (0, 0))
-            self.counts[f"utility/{name}"] = (hits, total + max(rows, 0))
 
     def _judge(self, track: str, clone: nn.Module) -> None:
         """Score one clone: accuracy, fidelity and both distances on test rows and uniform inputs."""

@@ -304,7 +304,7 @@ class _Guard:
             check_answer(answer, rows=len(queries.inputs), classes=self._classes)
         except DefenseFault:
             raise
-        except Exception as error:  # also of an answer that is no Answer of tensors
+        except (Exception, SystemExit) as error:  # also of an answer that is no Answer of tensors
             raise DefenseFault(f"the defense raised {type(error).__name__}; the call was not charged") from error
         posteriors = answer.posteriors.detach().cpu()
         if self._decimals is not None:

@@ -2,16 +2,16 @@
 
 from __future__ import annotations
 
-import dataclasses
 import difflib
 import functools
+import typing
 from dataclasses import dataclass
 from pathlib import Path
 
 import torch
 from torch import Tensor, nn
 
-from arena.contracts import BadParameter, DataMissing, Spec, Task
+from arena.contracts import BadParameter, DataMissing, Spec, Task, checked
 from arena.data.datasets import load
 from arena.data.splits import Splits, split
 from arena.learning.architectures import Classifier, build
@@ -73,16 +73,18 @@ class Normalised(nn.Module):
 
 
 def victim_terms(spec: Spec) -> VictimTerms:
-    """Return the parameters of a victim's spec. Raises `BadParameter` with the nearest known name."""
-    hints = {field.name: field for field in dataclasses.fields(VictimTerms)}
-    for key, _ in spec.params:
+    """Return the parameters of a victim's spec. Raises `BadParameter` with the nearest known name, or for a value."""
+    hints = typing.get_type_hints(VictimTerms)
+    values = {}
+    for key, value in spec.params:
         if key not in hints:
             close = difflib.get_close_matches(key, hints, n=1)
             hint = f" (did you mean {close[0]!r}?)" if close else ""
             message = f"victim {spec.name} has no parameter {key!r}{hint}; it has {', '.join(hints)}"
             raise BadParameter(message)
-    terms = VictimTerms(**dict(spec.params))  # type: ignore[arg-type]  # values are checked where they are used
-    if terms.steps is not None and (not isinstance(terms.steps, int) or terms.steps < 1):
+        values[key] = checked(f"victim {spec.name}", key, value, hints[key])
+    terms = VictimTerms(**values)  # type: ignore[arg-type]  # each value is of its field's type by now
+    if terms.steps is not None and terms.steps < 1:
         message = f"victim {spec.name}: steps must be a whole number above 0, not {terms.steps!r}"
         raise BadParameter(message)
     if len(terms.mean) != len(terms.std):

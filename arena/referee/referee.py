@@ -134,7 +134,20 @@ def undefended(matchup: Matchup) -> Matchup:
 
 
 def scored_as(faulty: MatchResult, stand_in: MatchResult) -> MatchResult:
-    """Return a faulty defense's result with the clone scores of the undefended match; its own utility stays."""
+    """Return a faulty defense's result with the clone scores of the undefended match, and the utility that it had."""
     kept = {key: value for key, value in faulty.counts.items() if key.startswith(("utility/", "promise/"))}
     scores = {key: value for key, value in stand_in.counts.items() if not key.startswith(("utility/", "promise/"))}
-    return replace(faulty, counts={**scores, **kept}, flags=(*faulty.flags, "scored as none"))
+    return replace(
+        faulty,
+        counts={**scores, **kept, **_unanswered_as_wrong(faulty, stand_in)},
+        flags=(*faulty.flags, "scored as none"),
+    )
+
+
+def _unanswered_as_wrong(faulty: MatchResult, stand_in: MatchResult) -> dict[str, tuple[int, int]]:
+    """Count the honest rows that a faulty defense never answered as wrong; the undefended match answered them all."""
+    clean = stand_in.counts.get("utility/clean_accuracy")
+    if clean is None:
+        return {}
+    kept, accuracy = (faulty.counts.get(f"utility/{name}", (0, 0))[0] for name in ("kept", "accuracy"))
+    return {"utility/kept": (kept, clean[1]), "utility/accuracy": (accuracy, clean[1]), "utility/clean_accuracy": clean}

@@ -6,8 +6,8 @@ import difflib
 import itertools
 import tomllib
 import typing
-from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass, field, fields
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
 
 from arena.contracts import (
@@ -18,6 +18,7 @@ from arena.contracts import (
     Recipe,
     Spec,
     UnknownName,
+    checked,
     spec_from_json,
 )
 from arena.registry import build_defense, complete
@@ -153,8 +154,8 @@ def tournament_from(table: Mapping[str, typing.Any], *, where: str, folder: Path
         accounts=read.integers("accounts", [read.get("accounts", 1)], least=1)[0],
         explanation=_optional_spec(read.get("explanation", None), where, "explanation"),
         explanation_price=read.integers("explanation_price", [read.get("explanation_price", 1)], least=0)[0],
-        decimals=read.get("decimals", None),
-        recipe=_fill(Recipe, read.get("recipe", {}), f"{where}: recipe"),
+        decimals=read.integers("decimals", [read.get("decimals", 0)], least=0)[0] if "decimals" in table else None,
+        recipe=_recipe(read.get("recipe", {}), f"{where}: recipe"),
         curve=read.integers("curve", read.get("curve", []), least=1, empty=True),
         limits=_limits(read.get("limits", {}), where),
         resources=_resources(read.get("resources", {}), where),
@@ -313,11 +314,7 @@ def knowledge_of(defense: Spec, declared: Mapping[str, typing.Any], where: str) 
 
 def _pool(item: typing.Any, where: str) -> PoolTerms:
     terms = {"kind": item} if isinstance(item, str) else item
-    pool = _fill(PoolTerms, terms, f"{where}: pools")
-    if pool.kind not in POOLS:
-        message = f"{where}: no pool of kind {pool.kind!r}; there are {', '.join(POOLS)}"
-        raise UnknownName(message)
-    return pool
+    return _fill(PoolTerms, terms, f"{where}: pools")
 
 
 def _informed(value: typing.Any, where: str) -> Iterable[bool]:
@@ -326,6 +323,14 @@ def _informed(value: typing.Any, where: str) -> Iterable[bool]:
         message = f"{where}: informed must be true, false, or [false, true] for both columns"
         raise BadParameter(message)
     return values
+
+
+def _recipe(table: typing.Any, where: str) -> Recipe:
+    recipe = _fill(Recipe, table, where)
+    if recipe.steps is not None and recipe.steps < 1:
+        message = f"{where}: steps must be a whole number above 0, not {recipe.steps}; leave it out for the default"
+        raise BadParameter(message)
+    return recipe
 
 
 def _limits(table: typing.Any, where: str) -> Mapping[str, float]:
@@ -372,12 +377,13 @@ def _spec_table(spec: Spec) -> dict[str, typing.Any]:
 Value = typing.TypeVar("Value")
 
 
-def _fill(kind: Callable[..., Value], table: typing.Any, where: str) -> Value:
+def _fill(kind: type[Value], table: typing.Any, where: str) -> Value:
     """Return a frozen value filled from a table; its keys are the fields of ``kind``."""
     values = _table(table, where)
-    _Reader(values, where).only([item.name for item in fields(typing.cast(typing.Any, kind))])
+    hints = typing.get_type_hints(kind)
+    _Reader(values, where).only(list(hints))
     try:
-        return kind(**values)
+        return kind(**{key: checked(where, key, value, hints[key]) for key, value in values.items()})
     except TypeError as error:
         message = f"{where}: {error}"
         raise BadParameter(message) from error

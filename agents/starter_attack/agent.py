@@ -1,0 +1,34 @@
+"""Ask random rows of the pool and train a clone on the answers: put your idea in its place."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import ClassVar
+
+import torch
+from torch import Generator, nn
+
+from arena.contracts import Attack, AttackerGround, Need, Oracle, StopReason
+from arena.learning.architectures import build
+from arena.learning.distillation import distil
+
+
+@dataclass(frozen=True, kw_only=True)
+class StarterAttack(Attack):
+    """Fields are parameters: ``arch`` names the clone's network, ``steps`` None is the referee's number of steps."""
+
+    needs: ClassVar[frozenset[Need]] = frozenset({"pool"})  # a matchup without one is refused before it starts
+    stops_early: ClassVar[frozenset[StopReason]] = frozenset({"pool exhausted"})  # why budget may be left
+
+    arch: str = "auto"
+    steps: int | None = None
+
+    def extract(self, oracle: Oracle, ground: AttackerGround, *, rng: Generator) -> nn.Module:
+        # oracle.task says the shape of an input and the number of classes, oracle.remaining what is left to ask.
+        # ground.pool (M, *shape) is unlabelled, ground.time_left() counts seconds, ground.defense is the defense's
+        # spec where the matchup is informed. Every draw comes from rng: the same seed is the same match.
+        order = torch.randperm(len(ground.pool), generator=rng)
+        chosen = ground.pool[order[: oracle.remaining]]
+        answer = oracle.query(chosen)  # posteriors (N, K); a row with answer.refused is charged and all zeros
+        clone = build(self.arch, oracle.task, rng=rng).to(ground.device)
+        return distil(clone, chosen, answer.posteriors, rng=rng, steps=self.steps, time_left=ground.time_left)

@@ -1,0 +1,38 @@
+"""Flatten each answer by a temperature and keep its label: put your idea in its place."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from torch import Generator, Tensor
+
+from arena.contracts import BadParameter, DefenderGround, Defense, Promise, Responder, State
+from arena.learning.release import keep_argmax, transformed
+
+SMALLEST = 1e-12  # posteriors of exactly 0 have no logarithm
+
+
+@dataclass(frozen=True, kw_only=True)
+class StarterDefense(Defense):
+    """Fields are parameters: ``temperature`` 1 releases the victim's rows, more flattens them."""
+
+    temperature: float = 2.0
+
+    def __post_init__(self) -> None:
+        if self.temperature <= 0:
+            message = f"temperature = {self.temperature}: it is more than 0"
+            raise BadParameter(message)
+
+    @property
+    def promise(self) -> Promise:
+        return Promise(argmax=True)  # the referee counts each row that breaks it
+
+    def deploy(self, ground: DefenderGround, state: State, *, rng: Generator) -> Responder:
+        # Called once a match. What lives for the match belongs in what is returned here, never in the class; every
+        # draw comes from rng. ground has victim, training and validation rows, and what the matchup lets a defense
+        # know: outliers, surrogate. Something to train first? Define train, and name its fields in trained_by.
+        def flattened(posteriors: Tensor) -> Tensor:
+            rows = (posteriors.double().clamp(min=SMALLEST).log() / self.temperature).softmax(dim=1)
+            return keep_argmax(rows, posteriors)
+
+        return transformed(ground.victim, flattened)

@@ -1,0 +1,168 @@
+"""``arena doctor``: what works on this machine; it tries, and does not only look."""
+
+from __future__ import annotations
+
+import dataclasses
+import os
+import platform
+import shutil
+import subprocess
+import tempfile
+from collections.abc import Callable
+from functools import partial
+from importlib.metadata import version
+from pathlib import Path
+from typing import Annotated
+
+import torch
+import typer
+from rich.table import Table
+
+from arena import __version__
+from arena.cli.console import errors, output
+from arena.cli.options import DataOption, JsonOption, print_json, site
+from arena.cluster.runner import RayRunner
+from arena.contracts import Answer, DataMissing, QueryBatch, Task
+from arena.data.datasets import dataset_names, load
+from arena.match.cache import Cache
+from arena.match.conformance import Finding
+from arena.match.ledger import MemoryLedger
+from arena.match.session import Session
+from arena.match.site import Site
+from arena.rpc.client import Connection, RemoteOracle
+from arena.rpc.server import ServerThread
+
+PROBE_SECONDS = 20.0  # for a program that is tried
+SANDBOX_PROBE = ("bwrap", "--ro-bind", "/", "/", "--unshare-net", "true")
+UNSANDBOXED = "this version plays entries without one: only those that you trust"
+NAMESPACE_PROBE = ("unshare", "--user", "--map-root-user", "--net", "true")
+
+
+class _NotHereError(Exception):
+    """Something that a run can do without."""
+
+
+def command(
+    data: DataOption = None,
+    ray: Annotated[bool, typer.Option("--ray", help="Also start a Ray cluster here, which takes seconds.")] = False,
+    json: JsonOption = False,
+) -> None:
+    """Try everything that a run needs: exit code 0, or 1 if something that is needed does not work.
+
+    Example: arena doctor --ray
+    """
+    with errors.status("trying ..."):
+        findings = examine(site(data), start_ray=ray)
+    if json:
+        print_json([dataclasses.asdict(finding) for finding in findings])
+    else:
+        output.print(_table(findings))
+    if any(finding.must and not finding.passed for finding in findings):
+        raise typer.Exit(1)
+
+
+def examine(here: Site, *, start_ray: bool) -> list[Finding]:
+    """Return what works and what does not; ``must`` is what every run needs."""
+    return [
+        _tried("python and torch", _versions),
+        _tried("GPU", _gpus, must=False),
+        _tried("gRPC", _served_row),
+        _tried("Ray", lambda: _cluster(here) if start_ray else f"{version('ray')}; --ray starts a cluster to try it"),
+        _tried("MLflow", lambda: version("mlflow")),
+        _tried("cache", lambda: _written(here.cache)),
+        _tried("data: digits", partial(_loaded, "digits", here)),
+        *(_tried(f"data: {name}", partial(_loaded, name, here), must=False) for name in dataset_names()[1:]),
+        _tried("sandbox", _sandbox, must=False),
+        _tried("network namespaces", lambda: _ran(NAMESPACE_PROBE), must=False),
+    ]
+
+
+def _tried(name: str, attempt: Callable[[], str], *, must: bool = True) -> Finding:
+    try:
+        return Finding(name=name, passed=True, must=must, detail=attempt())
+    except _NotHereError as absence:
+        return Finding(name=name, passed=False, must=must, detail=str(absence))
+    except DataMissing:
+        return Finding(name=name, passed=False, must=must, detail="its files are not in the data folder")
+    except Exception as error:  # whatever does not work here is what this command is asked for
+        return Finding(name=name, passed=False, must=must, detail=f"{type(error).__name__}: {error}")
+
+
+def _versions() -> str:
+    threads = f"{torch.get_num_threads()} threads on {os.cpu_count()} cores"
+    return f"arena {__version__}, Python {platform.python_version()}, torch {torch.__version__}, {threads}"
+
+
+def _gpus() -> str:
+    """Multiply on every GPU that torch sees."""
+    if not torch.cuda.is_available():
+        raise _NotHereError("torch sees none: matches are played on the CPU")
+    for number in range(torch.cuda.device_count()):
+        ones = torch.ones(8, 8, device=f"cuda:{number}")
+        assert float((ones @ ones).sum()) == 512.0, "a product of ones is exact"
+    return ", ".join(torch.cuda.get_device_name(number) for number in range(torch.cuda.device_count()))
+
+
+def _served_row() -> str:
+    """Serve an oracle on the loopback interface and ask it one row."""
+    task = Task(shape=(1,), classes=2)
+
+    def even(queries: QueryBatch) -> Answer:
+        rows = len(queries.inputs)
+        return Answer(posteriors=torch.full((rows, 2), 0.5), refused=torch.zeros(rows, dtype=torch.bool))
+
+    session = Session(task=task, responder=even, ledger=MemoryLedger(budget=1), budget=1)
+    with ServerThread() as server, Connection(server.address, server.open(session), tries=1) as connection:
+        oracle = RemoteOracle(connection)
+        oracle.query(torch.zeros(1, 1))
+        return f"{version('grpcio')}; an oracle at {server.address} answered, {oracle.remaining} of 1 row is left"
+
+
+def _cluster(here: Site) -> str:
+    runner = RayRunner(here)
+    try:
+        return f"{version('ray')}; a cluster started here, with {runner.slots} slots for attacks"
+    finally:
+        runner.close()
+
+
+def _written(folder: Path) -> str:
+    """Write a file into the cache as a trained victim would be, and take it away again."""
+    folder.mkdir(parents=True, exist_ok=True)
+    with tempfile.TemporaryDirectory(dir=folder, prefix=".doctor-") as probe:
+        Cache(folder=Path(probe)).put("probe", b"probe")
+    free = shutil.disk_usage(folder).free / 2**30
+    return f"{folder} is writable, {free:.1f} GiB are free"
+
+
+def _loaded(name: str, here: Site) -> str:
+    found = load(name, folder=here.data)
+    return f"{len(found.labels):,} rows of shape {found.shape}, {len(found.class_names)} classes"
+
+
+def _sandbox() -> str:
+    try:
+        found = _ran(SANDBOX_PROBE)
+    except _NotHereError as absence:
+        raise _NotHereError(f"{absence}; {UNSANDBOXED}") from absence
+    return f"{found}; {UNSANDBOXED}"
+
+
+def _ran(program: tuple[str, ...]) -> str:
+    """Run a program that ends by itself. Raises `_NotHereError` if there is none, or if it may not do that here."""
+    if shutil.which(program[0]) is None:
+        raise _NotHereError(f"{program[0]} is not installed")
+    done = subprocess.run(program, capture_output=True, text=True, timeout=PROBE_SECONDS, check=False)
+    if done.returncode != 0:
+        raise _NotHereError(f"{' '.join(program)}: {done.stderr.strip()}")
+    return f"{program[0]} works"
+
+
+def _table(findings: list[Finding]) -> Table:
+    table = Table(title="What works here", title_justify="left")
+    for column in ("", "tried", "found"):
+        table.add_column(column)
+    for finding in findings:
+        mark = "[green]ok[/]" if finding.passed else "[red]broken[/]" if finding.must else "[yellow]not here[/]"
+        table.add_row(mark, finding.name, finding.detail)
+    return table

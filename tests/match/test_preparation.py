@@ -1,0 +1,270 @@
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass, field, replace
+from typing import ClassVar
+
+import pytest
+import torch
+from torch import Generator, Tensor, nn
+
+from arena.contracts import (
+    ArenaFault,
+    Attack,
+    AttackerGround,
+    BadParameter,
+    DataMissing,
+    DefenderGround,
+    Defense,
+    DefenseFault,
+    Knowledge,
+    Matchup,
+    Need,
+    NeedUnmet,
+    Oracle,
+    OutlierKind,
+    Recipe,
+    Responder,
+    Spec,
+    State,
+    SurrogateKind,
+    Task,
+    UnknownName,
+)
+from arena.defenses.none import NoDefense
+from arena.learning.release import transformed
+from arena.learning.tensors import row_digests, state_digest
+from arena.match.clones import clone_digest
+from arena.match.play import stolen_clone
+from arena.match.preparation import Prepared, audit, check, load_pool, prepare
+from arena.match.site import Site
+from arena.match.victims import load_splits, load_victim
+from arena.registry import build_attack
+from tests.players import MATCHUP
+
+UNTRAINED = Spec(name="digits", params=(("arch", "mlp"), ("steps", 1)))
+
+
+@dataclass(frozen=True, kw_only=True)
+class Wanting(Attack):
+    """An attack that needs something."""
+
+    needs: frozenset[Need] = frozenset()  # type: ignore[misc]  # a field here: each test needs something else
+    least: int = 1
+
+    def minimum(self, task: Task) -> int:
+        return self.least
+
+    def extract(self, oracle: Oracle, ground: AttackerGround, *, rng: Generator) -> nn.Module:
+        raise NotImplementedError
+
+
+@dataclass(frozen=True, kw_only=True)
+class WantingDefense(NoDefense):
+    """A defense that needs something."""
+
+    needs: frozenset[Need] = frozenset()  # type: ignore[misc]  # a field here: each test needs something else
+
+
+class TestTheCheckBeforeTheMatch:
+    @pytest.mark.parametrize(
+        ("need", "unmet", "met"),
+        [
+            ("pool", {"pool": "none"}, {}),
+            ("accounts", {"accounts": 1}, {"accounts": 2}),
+            ("defense", {"informed": False}, {"informed": True}),
+            ("explanations", {}, None),
+        ],
+    )
+    def test_an_attack_gets_what_it_needs_or_is_refused(self, need: Need, unmet: dict, met: dict | None, site: Site):
+        attack = Wanting(needs=frozenset({need}))
+        with pytest.raises(NeedUnmet, match=r"attack knockoff needs .*set "):
+            check(replace(MATCHUP, **unmet), attack, NoDefense(), site)
+        if met is not None:
+            check(replace(MATCHUP, **met), attack, NoDefense(), site)
+
+    @pytest.mark.parametrize("need", ["outliers", "surrogate"])
+    def test_a_defense_gets_what_it_needs_or_is_refused(self, need: Need, site: Site):
+        defense = WantingDefense(needs=frozenset({need}))
+        with pytest.raises(NeedUnmet, match=f"defense none needs {need}: declare {need}"):
+            check(MATCHUP, Wanting(), defense, site)
+        check(replace(MATCHUP, knowledge=Knowledge(outliers="far", surrogate="random")), Wanting(), defense, site)
+
+    @pytest.mark.parametrize(
+        ("budget", "said"), [(0, "buys nothing"), (-5, "buys nothing"), (9, "its minimum here is 10")]
+    )
+    def test_a_budget_that_cannot_be_played_is_refused(self, budget: int, said: str, site: Site):
+        with pytest.raises(BadParameter, match=said):
+            check(replace(MATCHUP, budget=budget), Wanting(least=10), NoDefense(), site)
+
+    @pytest.mark.parametrize(
+        ("terms", "error", "said"),
+        [
+            ({"explanation": Spec(name="grad-cam")}, BadParameter, "no explanation is called 'grad-cam'"),
+            ({"victim": Spec(name="digits", params=(("arch", "mpl"),))}, BadParameter, "no architecture 'mpl'"),
+            ({"victim": Spec(name="iris", params=(("arch", "lenet"),))}, BadParameter, "lenet takes images"),
+            ({"victim": Spec(name="digits", params=(("arch", "vgg11"),))}, BadParameter, "vgg11 does not take inputs"),
+            ({"recipe": Recipe(arch="mpl")}, BadParameter, "no architecture 'mpl'"),
+            ({"pool": "near", "pool_source": "glyfs"}, UnknownName, "no data set 'glyfs'"),
+            ({"pool": "near", "pool_source": "cifar-10"}, DataMissing, "download=True"),
+            ({"pool": "same", "pool_source": "glyphs"}, BadParameter, "no source to choose"),
+        ],
+        ids=["explanation", "architecture", "images-only", "too-small", "recipe", "source", "missing", "no-source"],
+    )
+    def test_what_would_fail_later_fails_now(self, terms: dict, error: type[Exception], said: str, site: Site):
+        with pytest.raises(error, match=said):
+            check(replace(MATCHUP, **terms), Wanting(), NoDefense(), site)
+
+    def test_flags_honest_traffic_that_cannot_mirror_the_budget(self, site: Site):
+        iris = replace(MATCHUP, victim=Spec(name="iris"))
+        assert check(replace(iris, budget=10), Wanting(), NoDefense(), site) == ()
+        assert check(replace(iris, budget=400), Wanting(), NoDefense(), site) == ("honest rows short",)
+
+
+def knowing(outliers: OutlierKind = "none", surrogate: SurrogateKind = "none", **terms: object) -> Matchup:
+    knowledge = Knowledge(outliers=outliers, surrogate=surrogate)
+    return replace(MATCHUP, victim=UNTRAINED, knowledge=knowledge, **terms)  # type: ignore[arg-type]  # of a matchup
+
+
+class TestOutliers:
+    def test_that_are_the_pool_leak(self, site: Site):
+        prepared = prepare(knowing("pool"), NoDefense(), site)
+        pool = load_pool(UNTRAINED, "same", "", site)
+        assert prepared.ground.outliers is not None
+        assert set(row_digests(prepared.ground.outliers)) <= set(row_digests(pool))
+        assert prepared.flags == ("leak",)
+        assert dict(prepared.measures)["audit/overlap"] == len(pool)
+
+    @pytest.mark.parametrize("kind", ["near", "far"])
+    def test_of_another_kind_than_the_pool_do_not(self, kind: OutlierKind, site: Site):
+        prepared = prepare(knowing(kind), NoDefense(), site)
+        measures = dict(prepared.measures)
+        assert prepared.flags == ()
+        assert measures["audit/overlap"] == 0
+        assert measures["audit/two_sample"] > 0.6
+        assert prepared.ground.outliers is not None
+        assert not set(row_digests(prepared.ground.outliers)) & load_splits(UNTRAINED, None).kept_from_attackers
+
+    def test_are_not_given_to_a_defense_that_may_not_know_them(self, site: Site):
+        prepared = prepare(knowing(), NoDefense(), site)
+        assert (prepared.ground.outliers, prepared.ground.surrogate, prepared.flags) == (None, None, ())
+
+    def test_one_shared_row_is_a_leak(self, site: Site):
+        victim = load_victim(UNTRAINED, 0, site)
+        noise, pool = torch.rand(60, 1, 8, 8), load_splits(UNTRAINED, None).pool[:60]
+        assert audit(victim, noise, pool, Knowledge(outliers="far"))[0] == ()
+        assert audit(victim, torch.cat([noise, pool[:1]]), pool, Knowledge(outliers="far"))[0] == ("leak",)
+
+    def test_rows_that_nothing_tells_from_the_pool_are_a_leak(self, site: Site):
+        one, other = load_splits(UNTRAINED, None).pool.chunk(2)
+        flags, measures = audit(load_victim(UNTRAINED, 0, site), one, other, Knowledge(outliers="near"))
+        assert dict(measures)["audit/overlap"] == 0
+        assert dict(measures)["audit/two_sample"] < 0.6
+        assert flags == ("leak",)
+
+    def test_without_a_pool_only_a_declaration_can_leak(self, site: Site):
+        victim, nothing = load_victim(UNTRAINED, 0, site), torch.empty(0, 1, 8, 8)
+        assert audit(victim, torch.rand(9, 1, 8, 8), nothing, Knowledge(outliers="far"))[0] == ()
+        assert audit(victim, nothing, nothing, Knowledge(outliers="pool"))[0] == ("leak",)
+
+
+class TestSurrogates:
+    @pytest.mark.parametrize("kind", ["random", "same-architecture", "other-architecture"])
+    def test_are_networks_for_the_task(self, kind: SurrogateKind, site: Site, quick_recipe: None):
+        prepared = prepare(knowing(surrogate=kind), NoDefense(), site)
+        surrogate = prepared.ground.surrogate
+        assert surrogate is not None
+        assert not surrogate.training
+        assert (surrogate.architecture == "mlp") is (kind != "other-architecture")
+        assert surrogate(load_splits(UNTRAINED, None).pool[:3]).shape == (3, 10)
+
+    def test_the_attackers_is_what_it_stole_in_a_shadow_match(self, site: Site):
+        matchup = knowing(surrogate="attacker")
+        attack = build_attack(matchup.attack)
+        stolen: list[nn.Module] = []
+
+        def shadow(terms: Matchup) -> nn.Module:
+            assert (terms.defense, terms.knowledge) == (Spec(name="none"), Knowledge())
+            stolen.append(stolen_clone(terms, attack, site))
+            return stolen[-1]
+
+        prepared = prepare(matchup, NoDefense(), site, shadow=shadow)
+        again = prepare(replace(matchup, decimals=2, informed=True), NoDefense(), site, shadow=shadow)
+        assert len(stolen) == 1
+        for found in (prepared, again):
+            assert found.ground.surrogate is not None
+            assert clone_digest(found.ground.surrogate) == clone_digest(stolen[0])
+        prepare(replace(matchup, seed=1), NoDefense(), site, shadow=shadow)
+        assert len(stolen) == 2
+
+    def test_the_attackers_cannot_be_had_without_a_shadow_match(self, site: Site):
+        with pytest.raises(ArenaFault, match="in no cache here"):
+            prepare(knowing(surrogate="attacker", seed=77), NoDefense(), site)
+
+
+@pytest.fixture
+def quick_recipe(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Trained surrogates take the recipe's steps, which take seconds."""
+    monkeypatch.setattr("arena.learning.distillation.FEWEST_STEPS", 20)
+    monkeypatch.setattr("arena.learning.distillation.MOST_STEPS", 20)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Trained(Defense):
+    """A defense with something to train; ``strength`` acts when it replies."""
+
+    trained_by: ClassVar[frozenset[str]] = frozenset({"width"})
+    trainings: ClassVar[list[int]] = []
+
+    width: int = 1
+    strength: float = 0.5
+    fails: bool = field(default=False)
+
+    def train(self, ground: DefenderGround, *, rng: Generator) -> State:
+        if self.fails:
+            message = "no GPU"
+            raise RuntimeError(message)
+        self.trainings.append(self.width)
+        return {"weights": torch.rand(self.width, generator=rng), "steps": torch.tensor(3)}
+
+    def deploy(self, ground: DefenderGround, state: State, *, rng: Generator) -> Responder:
+        def unchanged(rows: Tensor) -> Tensor:
+            return rows
+
+        return transformed(ground.victim, unchanged)
+
+
+@pytest.fixture
+def trainings() -> Iterator[list[int]]:
+    Trained.trainings.clear()
+    yield Trained.trainings
+    Trained.trainings.clear()
+
+
+class TestTraining:
+    def test_happens_once_for_what_acts_only_in_replies_and_again_for_what_it_reads(
+        self, site: Site, trainings: list[int]
+    ):
+        def state_of(defense: Trained, **terms: object) -> str:
+            return state_digest(self.prepared(defense, site, **terms).state)
+
+        first = state_of(Trained(width=2, strength=0.5))
+        assert state_of(Trained(width=2, strength=0.9)) == first
+        assert state_of(Trained(width=2), seed=5, budget=7, pool="near") == first
+        assert trainings == [2]
+        assert state_of(Trained(width=3)) != first
+        assert trainings == [2, 3]
+        assert state_of(Trained(width=2), victim_seed=1) != first
+        assert trainings == [2, 3, 2]
+
+    def test_gives_its_tensors_to_deployment(self, site: Site, trainings: list[int]):
+        state = self.prepared(Trained(width=4), site).state
+        assert state["weights"].shape == (4,)
+        assert int(state["steps"]) == 3
+
+    def test_that_fails_is_the_defenses_fault(self, site: Site, trainings: list[int]):
+        with pytest.raises(DefenseFault, match="the training of none failed: RuntimeError: no GPU"):
+            self.prepared(Trained(fails=True, width=9), site)
+
+    def prepared(self, defense: Trained, site: Site, **terms: object) -> Prepared:
+        return prepare(knowing(**terms), defense, site)  # type: ignore[arg-type]  # fields of a matchup

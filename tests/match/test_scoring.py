@@ -1,0 +1,94 @@
+from __future__ import annotations
+
+from dataclasses import replace
+
+import pytest
+import torch
+
+from arena.contracts import MatchResult, Matchup, Recipe, Spec, Verdict
+from arena.defenses.none import NoDefense
+from arena.match.attacking import AttackReport
+from arena.match.scoring import hardened, load_reference, result_of
+from arena.match.site import Site
+from tests.players import MATCHUP, meeting, played, small
+
+KNOCKOFF = MATCHUP.attack
+
+
+def against(name: str) -> Matchup:
+    return meeting(KNOCKOFF, small("defense", name))
+
+
+def scores(result: MatchResult, track: str) -> dict[str, object]:
+    both = {**result.counts, **result.measures}
+    return {name.removeprefix(f"{track}/"): value for name, value in both.items() if name.startswith(f"{track}/")}
+
+
+def test_hard_rows_are_the_argmax_ties_to_the_lowest_and_refused_rows_stay_zero():
+    rows = torch.tensor([[0.2, 0.5, 0.3], [0.4, 0.4, 0.2], [0.0, 0.0, 0.0]])
+    assert hardened(rows).tolist() == [[0, 1, 0], [1, 0, 0], [0, 0, 0]]
+
+
+def test_labels_alone_make_tracks_a_and_a_hard_one(site: Site):
+    result = played(against("label-only"), site)
+    hard = scores(result, "a-hard")
+    assert hard == {name: value for name, value in scores(result, "a").items() if name in hard}
+
+
+@pytest.mark.parametrize("name", ["mad-argmax", "reverse-sigmoid", "none"])
+def test_a_defense_that_keeps_the_argmax_leaves_a_hard_that_of_label_only(name: str, site: Site):
+    result, label_only = played(against(name), site), played(against("label-only"), site)
+    assert result.counts["utility/kept"][0] == result.counts["utility/kept"][1]
+    assert scores(result, "a-hard") == scores(label_only, "a-hard")
+
+
+def test_the_argmax_attack_brings_the_clone_of_label_only_bit_for_bit(site: Site):
+    argmax = Spec(name="argmax", params=(("base", KNOCKOFF),))
+    robbed = played(meeting(argmax, small("defense", "mad-argmax")), site)
+    assert robbed.clone_digest == played(against("label-only"), site).clone_digest
+
+
+def test_the_curve_has_the_points_that_were_asked_for_and_the_last(site: Site):
+    result = played(replace(MATCHUP, curve=(10, 25, 1_000)), site)
+    points = {name.split("/")[1] for name in result.counts if name.startswith("curve/")}
+    assert points == {"10", "25", "40"}
+    assert result.counts["curve/40/a/fidelity"] == result.counts["a/fidelity"]
+    alone = played(replace(MATCHUP, budget=25, attack=KNOCKOFF), site)
+    assert result.counts["curve/25/a/fidelity"] == alone.counts["a/fidelity"]
+
+
+def test_a_clone_that_was_not_trained_to_the_end_is_flagged_where_nothing_is_defended(site: Site):
+    assert "undertrained" in played(MATCHUP, site).flags
+    assert "undertrained" not in played(replace(MATCHUP, recipe=Recipe(steps=800)), site).flags
+    assert "undertrained" not in played(against("mad-argmax"), site).flags
+
+
+def test_the_floor_is_the_same_for_every_match_of_a_seed(site: Site):
+    floors = [
+        scores(played(replace(matchup, seed=seed), site), "floor")
+        for seed in (0, 1)
+        for matchup in (MATCHUP, against("label-only"))
+    ]
+    assert floors[0] == floors[1] != floors[2] == floors[3]
+
+
+def test_guards_say_when_uniform_inputs_mean_nothing(site: Site):
+    result = played(MATCHUP, site)
+    share = result.measures["victim/unif_largest_share"]
+    assert 0.1 <= share <= 1
+    assert ("uniform inputs degenerate" in result.flags) is (share > 0.9)
+    assert -1 <= result.measures["b/unif_kappa"] <= 1
+    assert 0 <= result.measures["b/tv_test"] <= 1
+
+
+def test_a_clone_is_compared_with_the_undefended_victim_on_rows_that_no_player_has(site: Site):
+    reference = load_reference(MATCHUP.victim, 0, site)
+    assert torch.equal(reference.victim(reference.inputs), reference.posteriors)
+    assert len(reference.inputs) == 400
+    assert reference.uniform.shape == (10_000, 1, 8, 8)
+
+
+def test_what_the_infrastructure_ended_has_no_score(site: Site):
+    report = AttackReport(verdict=Verdict(outcome="infrastructure", fault="arena", stage="play", reason="disk full"))
+    result = result_of(MATCHUP, attempt=2, site=site, defense=NoDefense(), report=report, defense_fault="and broken")
+    assert (result.verdict, result.attempt, result.counts) == (report.verdict, 2, {})

@@ -1,0 +1,72 @@
+"""The smallest victim and matchup, and every built-in player small enough to play in a test.
+
+Players are found in the registry, so that a new one comes into these tests by itself.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import replace
+
+from arena.contracts import Knowledge, MatchResult, Matchup, Parameter, Recipe, Spec
+from arena.match.play import Transport, in_process, play
+from arena.match.site import Site
+from arena.match.victims import load_splits
+from arena.referee.tournament import knowledge_of
+from arena.registry import Role, build_attack, build_defense, names, player_class, player_fields
+
+MATCHUP = Matchup(
+    victim=Spec(name="digits", params=(("arch", "mlp"), ("steps", 100))),
+    victim_seed=0,
+    defense=Spec(name="none"),
+    knowledge=Knowledge(),
+    attack=Spec(name="knockoff", params=(("steps", 20),)),
+    pool="same",
+    budget=40,
+    seed=0,
+    recipe=Recipe(steps=20),
+)
+
+SMALL: Mapping[str, Parameter] = {"steps": 20, "steps_inner": 20, "iterations": 20, "seeds": 20}
+"""Values of fields that make a player slow, for whichever player has them."""
+
+BASES: Mapping[Role, Spec] = {"attack": Spec(name="knockoff", params=(("steps", 20),)), "defense": Spec(name="none")}
+
+
+def small(role: Role, name: str) -> Spec:
+    """Return the spec of a built-in player with few training steps, and with a base if it needs one."""
+    kind, preset = player_class(role, name)
+    values = {**SMALL, "base": BASES[role]}
+    params = {field.name: values[field.name] for field in player_fields(kind) if field.name in values}
+    return Spec(name=name, params=tuple(sorted((key, value) for key, value in params.items() if key not in preset)))
+
+
+def every(role: Role) -> list[Spec]:
+    """Return all built-in players of a role."""
+    return [small(role, name) for name in names(role)]
+
+
+def meeting(attack: Spec, defense: Spec) -> Matchup:
+    """Return a matchup of two players on terms that meet what they need."""
+    player = build_attack(attack)
+    task = load_splits(MATCHUP.victim, None).task
+    return replace(
+        MATCHUP,
+        attack=attack,
+        defense=defense,
+        knowledge=knowledge_of(defense, {}, "test"),
+        budget=max(MATCHUP.budget, player.minimum(task)),
+        accounts=2 if "accounts" in player.needs else 1,
+        informed="defense" in player.needs,
+    )
+
+
+def played(matchup: Matchup, site: Site, *, transport: Transport = in_process) -> MatchResult:
+    """Play a matchup with the players of its specs."""
+    return play(
+        matchup,
+        attack=build_attack(matchup.attack),
+        defense=build_defense(matchup.defense),
+        site=site,
+        transport=transport,
+    )
