@@ -55,8 +55,10 @@ class Victim:
 class BareSession(Session):
     """The same oracle without ledger and checks."""
 
+    bare = Victim()
+
     def query(self, request_id: bytes, queries: QueryBatch) -> Answer:
-        return self._guard._responder(queries)
+        return self.bare(queries)
 
 
 def rows_of_bytes(rows: int) -> torch.Tensor:

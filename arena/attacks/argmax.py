@@ -10,11 +10,11 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from torch import Generator, Tensor, nn
+from torch import Generator, nn
 
 from arena.contracts import Attack, AttackerGround, Oracle, Task
 from arena.learning.oracle_views import TransformedOracle
-from arena.learning.training import one_hot
+from arena.learning.training import hardened
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -34,8 +34,3 @@ class Argmax(Attack):
     def extract(self, oracle: Oracle, ground: AttackerGround, *, rng: Generator) -> nn.Module:
         """Whatever ``base`` does, with one-hot answers."""
         return self.base.extract(TransformedOracle(oracle=oracle, transform=hardened), ground, rng=rng)
-
-
-def hardened(rows: Tensor) -> Tensor:
-    """Return the one-hot rows (N, K) of the argmax, ties to the lowest index."""
-    return one_hot(rows.argmax(dim=1), rows.shape[1])

@@ -65,7 +65,8 @@ def _card(name: str, *, json: bool) -> None:
         }
         print_json({"name": name, "role": role, "about": about, "parameters": shown, "needs": sorted(kind.needs)})
         return
-    output.print(f"[bold]{name}[/] ({role})\n", about, "\n", inspect.getdoc(kind) or "", sep="")
+    output.print(f"[bold]{name}[/] ({role})\n")
+    output.print(f"{about}\n\n{inspect.getdoc(kind) or ''}\n", markup=False)
     table = Table(title="parameters", title_justify="left")
     for column in ("name", "type", "default"):
         table.add_column(column)

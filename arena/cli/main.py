@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import sys
 
@@ -10,9 +11,10 @@ import typer
 from arena import __version__
 from arena.cli import check, doctor, list_, new, play, report, resume, run, serve, show
 from arena.cli.console import errors
-from arena.contracts import ArenaError, UsageError
+from arena.contracts import ArenaError, PlayerFault, UsageError
 
 USAGE_EXIT, FAILURE_EXIT, INTERRUPTED_EXIT = 2, 1, 130
+FULL_DISK = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
 
 app = typer.Typer(
     name="arena",
@@ -58,13 +60,18 @@ def main() -> None:
         sys.exit(USAGE_EXIT)
     except ArenaError as error:
         errors.print(f"[bold red]{type(error).__name__}:[/] {_escaped(error)}")
-        sys.exit(FAILURE_EXIT)
-    except KeyboardInterrupt:
-        errors.print("interrupted")
-        sys.exit(INTERRUPTED_EXIT)
+        sys.exit(FAILURE_EXIT if isinstance(error, PlayerFault) else USAGE_EXIT)
     except BrokenPipeError:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         sys.exit(FAILURE_EXIT)
+    except OSError as error:
+        if error.errno not in FULL_DISK:
+            raise
+        errors.print(f"[bold red]the disk is full:[/] {_escaped(error)}; make room and try again, nothing is lost")
+        sys.exit(USAGE_EXIT)
+    except KeyboardInterrupt:
+        errors.print("interrupted")
+        sys.exit(INTERRUPTED_EXIT)
 
 
 def _escaped(error: Exception) -> str:

@@ -17,7 +17,7 @@ from arena.match.site import Limits, Site, default_cache, default_data
 from arena.referee.tournament import tournament_from
 
 DataOption = Annotated[
-    Path | None, typer.Option("--data", help="Folder of data sets in torchvision's layout [default: $ARENA_DATA].")
+    Path | None, typer.Option("--data", help="Folder of data sets in torchvision's layout; default: ARENA_DATA.")
 ]
 JsonOption = Annotated[bool, typer.Option("--json", help="Print JSON for programs.")]
 PLAYER_HELP = "a name with parameters in brackets, such as 'mad(epsilon=0.5)' or 'argmax(base=jbda)'"

@@ -19,6 +19,6 @@ def command(
     Example: arena resume runs/demo
     """
     terms, settings = open_run_folder(folder)
-    matchups = check_all(terms, site_of(folder, terms, settings))
-    announce(terms, matchups, settings)
+    matchups, flags = check_all(terms, site_of(folder, terms, settings))
+    announce(terms, matchups, settings, flags)
     watched_run(folder, terms, settings, matchups, reuse=[])

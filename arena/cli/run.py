@@ -20,7 +20,7 @@ from arena.cli.wiring import (
     preset_names,
     site_of,
 )
-from arena.contracts import Matchup, RunFolderExists
+from arena.contracts import RunFolderExists
 from arena.referee.journal import JOURNAL
 from arena.referee.tournament import read_tournament
 
@@ -31,12 +31,12 @@ def command(
     tournament: Annotated[str, typer.Argument(help=f"A TOML file, or a preset: {', '.join(preset_names())}.")],
     runner: Annotated[Literal["ray", "local"], typer.Option(help="Ray, or one match after another here.")] = "ray",
     address: Annotated[
-        str | None, typer.Option(help="Ray cluster to join, host:port [default: start one here].")
+        str | None, typer.Option(help="Ray cluster to join, host:port; default: start one here.")
     ] = None,
     mlflow: Annotated[
-        str | None, typer.Option(help="MLflow server, or none [default: a SQLite file in the run folder].")
+        str | None, typer.Option(help="MLflow server, or none; default: a SQLite file in the run folder.")
     ] = None,
-    out: Annotated[Path | None, typer.Option(help="Run folder [default: runs/NAME-TIME].")] = None,
+    out: Annotated[Path | None, typer.Option(help="Run folder; default: runs/NAME-TIME.")] = None,
     data: DataOption = None,
     reuse: Annotated[bool, typer.Option(help="Take over equal results of the run folders beside this one.")] = True,
     proofs: Annotated[bool, typer.Option("--prove", help="Then show a refused call, and replay a match.")] = False,
@@ -59,9 +59,9 @@ def command(
         message = f"{folder} holds a run: continue it with `arena resume {folder}`, or name another folder with --out"
         raise RunFolderExists(message)
     with errors.status("checking every matchup ..."):
-        matchups: list[Matchup] = check_all(terms, site_of(folder, terms, settings))
+        matchups, flags = check_all(terms, site_of(folder, terms, settings))
     create_run_folder(folder, terms, settings)
-    announce(terms, matchups, settings)
+    announce(terms, matchups, settings, flags)
     earlier = [path.parent for path in folder.resolve().parent.glob(f"*/{JOURNAL}")] if reuse else []
     watched_run(folder, terms, settings, matchups, reuse=earlier)
     if proofs:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 
 import typer
@@ -32,7 +32,7 @@ from arena.report.tables import tournament_report
 TYPICAL_SPREAD = 3.0  # points between paired seeds; the built-in presets spread about so
 
 
-def announce(tournament: Tournament, matchups: list[Matchup], settings: Settings) -> None:
+def announce(tournament: Tournament, matchups: list[Matchup], settings: Settings, flags: Mapping[str, int]) -> None:
     """Say how many matches there are, how long they may take, and what their seeds can resolve."""
     folder = Path(settings.data) if settings.data else None
     seconds = seconds_of_training(matchups, lambda spec: load_splits(spec, folder).task)
@@ -47,6 +47,14 @@ def announce(tournament: Tournament, matchups: list[Matchup], settings: Settings
         f"smallest difference that {seeds} paired seeds resolve, if they spread by {TYPICAL_SPREAD:g} points: "
         + (f"{resolvable:.1f} points" if resolvable else f"none, {FEWEST_SEEDS} seeds are the fewest for an interval")
     )
+    for flag, number in flags.items():
+        errors.print(f"[yellow]note:[/] {number} of {len(matchups)} matches: {_MEANINGS.get(flag, flag)}")
+
+
+_MEANINGS = {
+    "honest rows short": "the honest split has too few rows to mirror the whole budget; honest traffic is shorter than "
+    "the attack's, and what a defense costs rests on fewer rows",
+}
 
 
 def watched_run(

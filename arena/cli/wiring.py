@@ -6,6 +6,7 @@ import json
 import pdb
 import platform
 import sys
+from collections import Counter
 from collections.abc import Callable, Iterable
 from dataclasses import asdict, dataclass, replace
 from importlib.metadata import PackageNotFoundError, version
@@ -143,12 +144,16 @@ def site_of(folder: Path, tournament: Tournament, settings: Settings) -> Site:
     )
 
 
-def check_all(tournament: Tournament, site: Site) -> list[Matchup]:
-    """Return the matchups, each checked before anything starts. Raises `UsageError` for the first that cannot be played."""
+def check_all(tournament: Tournament, site: Site) -> tuple[list[Matchup], Counter[str]]:
+    """Return the matchups and how many have which flag, each checked before anything starts.
+
+    Raises `UsageError` for the first that cannot be played.
+    """
     matchups = tournament.matchups()
+    flags: Counter[str] = Counter()
     for matchup in matchups:
-        check(matchup, build_attack(matchup.attack), build_defense(matchup.defense), site)
-    return matchups
+        flags.update(check(matchup, build_attack(matchup.attack), build_defense(matchup.defense), site))
+    return matchups, flags
 
 
 def run(

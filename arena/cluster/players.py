@@ -8,10 +8,11 @@ from __future__ import annotations
 import asyncio
 import tempfile
 import time
-from collections.abc import Mapping
+from collections.abc import Awaitable, Collection, Iterable, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import TypeVar
 
 import ray
 
@@ -22,7 +23,7 @@ from arena.match.cache import Cache
 from arena.match.deployment import ledger_path, open_session
 from arena.match.ledger import read_transcript
 from arena.match.play import stolen_clone
-from arena.match.preparation import Prepared, load_pool, prepare
+from arena.match.preparation import check, load_pool, prepare
 from arena.match.scoring import result_of
 from arena.match.session import Session
 from arena.match.site import Site
@@ -32,26 +33,28 @@ from arena.rpc.client import Connection, RemoteOracle
 from arena.rpc.server import OracleServer
 
 Artefacts = Mapping[str, bytes]
-"""Cached training by key, on its way to a node that has not got it."""
+"""Cached training by key, on its way to a process that has not got it."""
+
+THREADS = 32  # of an oracle host: a defense that never answers holds some of them, and must not hold up the others
+
+_Value = TypeVar("_Value")
 
 
 @dataclass(frozen=True, kw_only=True)
-class PreparedReport:
-    """What a slot's preparation found out; ``failure`` is the defense's fault if there was one."""
+class Prepared:
+    """What a slot's preparation made and found out."""
 
     artefacts: Artefacts
     flags: tuple[str, ...] = ()
     measures: tuple[tuple[str, float], ...] = ()
-    failure: str = ""
 
 
 @dataclass(frozen=True, kw_only=True)
 class Opened:
-    """Where a match's oracle listens, and the token for it; ``failure`` is the defense's fault if there was one."""
+    """Where a match's oracle listens, and the token for it."""
 
-    address: str = ""
-    token: str = ""
-    failure: str = ""
+    address: str
+    token: str
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -62,6 +65,14 @@ class Closed:
     defense_fault: str = ""
 
 
+@dataclass(frozen=True, kw_only=True)
+class DefenseFailed:
+    """The defense ended the match; one that is ``stuck`` holds a thread that only the end of its process frees."""
+
+    reason: str
+    stuck: bool = False
+
+
 class OracleHost:
     """Hosts several defended victims and many matches at once behind one gRPC server."""
 
@@ -70,42 +81,55 @@ class OracleHost:
         self._folder = tempfile.TemporaryDirectory(prefix="arena-ledgers-")
         self._site = replace(site, work=Path(self._folder.name))
         self._address = address or ray.util.get_node_ip_address()
-        self._server = OracleServer()
-        self._starting = asyncio.Lock()
-        self._started = False
-        self._preparing = ThreadPoolExecutor(max_workers=1)  # beside the event loop, which answers other matches
+        self._server = OracleServer(threads=THREADS)
+        self._starting: asyncio.Task[str] | None = None
+        self._deploying = ThreadPoolExecutor(max_workers=THREADS)  # beside the event loop, which answers other matches
         self._open: dict[str, tuple[Session, Path]] = {}
 
-    def where(self) -> str:
+    async def node(self) -> str:
         """Return the id of the node that this process runs on."""
-        return str(ray.get_runtime_context().get_node_id())
-
-    async def open(self, matchup: Matchup, attempt: int, artefacts: Artefacts) -> Opened:
-        """Deploy the defense for one match; what was trained elsewhere comes along in ``artefacts``."""
-        async with self._starting:
-            if not self._started:
-                await self._server.start(self._address, exposed=True)
-                self._started = True
-        loop = asyncio.get_running_loop()
-        try:
-            session = await loop.run_in_executor(self._preparing, self._deployed, matchup, attempt, artefacts)
-        except DefenseFault as error:
-            return Opened(failure=str(error))
-        token = self._server.open(session)
-        self._open[token] = (session, ledger_path(self._site, matchup, attempt))
-        return Opened(address=self._server.address, token=token)
-
-    async def close(self, token: str) -> Closed:
-        """End a match's queries, play the rest of its honest traffic, and hand over its ledger."""
-        session, path = self._open.pop(token)
-        await self._server.close(token)
-        ledger = path.read_bytes()
-        path.unlink()
-        return Closed(ledger=ledger, defense_fault=str(session.fault) if session.fault else "")
+        return _node()
 
     async def until_death(self) -> None:
         """Never return: whoever waits for it learns at once when this process dies."""
         await asyncio.Event().wait()
+
+    async def open(self, matchup: Matchup, attempt: int, artefacts: Artefacts) -> Opened | DefenseFailed:
+        """Deploy the defense for one match; what was trained elsewhere comes along in ``artefacts``."""
+        self._starting = self._starting or asyncio.create_task(self._server.start(self._address, exposed=True))
+        address = await self._starting
+        seconds = self._site.limits.deploy
+        deployed = asyncio.get_running_loop().run_in_executor(
+            self._deploying, self._deployed, matchup, attempt, artefacts
+        )
+        try:
+            session = await _within(seconds, deployed)
+        except DefenseFault as error:
+            return DefenseFailed(reason=str(error))
+        except TimeoutError:
+            reason = f"{matchup.defense.name} was not deployed within {seconds:g} s"
+            return DefenseFailed(reason=reason, stuck=True)
+        token = self._server.open(session)
+        self._open[token] = (session, ledger_path(self._site, matchup, attempt))
+        return Opened(address=address, token=token)
+
+    async def close(self, token: str) -> Closed | DefenseFailed:
+        """End a match's queries, play the rest of its honest traffic, and hand over its ledger."""
+        session, path = self._open.pop(token)
+        seconds = self._site.limits.close
+        try:
+            await _within(seconds, self._server.close(token))
+        except TimeoutError:
+            reason = f"the defense still had calls to answer {seconds:g} s after the match"
+            return DefenseFailed(reason=reason, stuck=True)
+        ledger = path.read_bytes()
+        path.unlink()
+        return Closed(ledger=ledger, defense_fault=str(session.fault) if session.fault else "")
+
+    async def stop(self) -> None:
+        """Take no more calls and leave no files; the process is ended by whoever asked."""
+        await self._server.stop()
+        self._folder.cleanup()
 
     def _deployed(self, matchup: Matchup, attempt: int, artefacts: Artefacts) -> Session:
         _store(self._site, artefacts)
@@ -118,37 +142,39 @@ class AttackSlot:
     """Plays the attacker's side of one match after another, and does the referee's training beside it."""
 
     def __init__(self, site: Site) -> None:
-        self._folder = tempfile.TemporaryDirectory(prefix="arena-slot-")
-        self._site = replace(site, work=Path(self._folder.name))
+        self._site = site
         self._report: AttackReport | None = None
 
-    def where(self) -> str:
+    def node(self) -> str:
         """Return the id of the node that this process runs on."""
-        return str(ray.get_runtime_context().get_node_id())
+        return _node()
 
     def train_victim(self, matchup: Matchup) -> Artefacts:
         """Train the victim unless a cache has it, and return it."""
         load_victim(matchup.victim, matchup.victim_seed, self._site)
         return self._stored((victim_key(matchup.victim, matchup.victim_seed, self._site),))
 
-    def prepare(self, matchup: Matchup, artefacts: Artefacts) -> PreparedReport:
-        """Train surrogate and defense unless a cache has them."""
+    def prepare(self, matchup: Matchup, artefacts: Artefacts, held: Collection[str]) -> Prepared | DefenseFailed:
+        """Train surrogate and defense unless a cache has them; return what the runner does not hold yet."""
         _store(self._site, artefacts)
         attack, defense = build_attack(matchup.attack), build_defense(matchup.defense)
+        flags = check(matchup, attack, defense, self._site)
         try:
-            prepared: Prepared = prepare(
+            prepared = prepare(
                 matchup, defense, self._site, shadow=lambda terms: stolen_clone(terms, attack, self._site)
             )
         except DefenseFault as error:
-            return PreparedReport(artefacts={}, failure=str(error))
-        return PreparedReport(
-            artefacts=self._stored(prepared.artefacts), flags=prepared.flags, measures=prepared.measures
+            return DefenseFailed(reason=str(error))
+        return Prepared(
+            artefacts=self._stored(key for key in prepared.artefacts if key not in held),
+            flags=(*flags, *prepared.flags),
+            measures=prepared.measures,
         )
 
-    def play(self, matchup: Matchup, address: str, token: str, seconds: float) -> AttackReport:
+    def play(self, matchup: Matchup, address: str, token: str) -> AttackReport:
         """Play the attack against a remote oracle; the clone stays here until it is scored."""
         self._report = None
-        clock = Clock(seconds)
+        clock = Clock(self._site.limits.play)
         pool = load_pool(matchup.victim, matchup.pool, matchup.pool_source, self._site)
         try:
             with Connection(address, token, time_left=clock) as connection:
@@ -171,13 +197,12 @@ class AttackSlot:
         attempt: int,
         closed: Closed,
         report: AttackReport,
-        flags: tuple[str, ...],
-        measures: Mapping[str, float],
+        prepared: Prepared,
         artefacts: Artefacts,
     ) -> MatchResult:
         """Train the referee's clones on the ledger, score everything, and return the result."""
         _store(self._site, artefacts)
-        start = time.perf_counter()
+        start, cpu = time.perf_counter(), time.process_time()
         clone = self._report.clone if self._report is not None and report.clone_digest else None
         self._report = None
         result = result_of(
@@ -188,15 +213,26 @@ class AttackSlot:
             report=replace(report, clone=clone),
             transcript=read_transcript(closed.ledger),
             defense_fault=closed.defense_fault,
-            flags=flags,
-            measures=measures,
+            flags=prepared.flags,
+            measures=dict(prepared.measures),
             isolation="process",
         )
-        return replace(result, measures={**result.measures, "score/wall_seconds": time.perf_counter() - start})
+        return replace(
+            result,
+            measures={
+                **result.measures,
+                "score/wall_seconds": time.perf_counter() - start,
+                "score/cpu_seconds": time.process_time() - cpu,
+            },
+        )
 
-    def _stored(self, keys: tuple[str, ...]) -> Artefacts:
+    def _stored(self, keys: Iterable[str]) -> Artefacts:
         cache = Cache(folder=self._site.cache)
         return {key: data for key in keys if (data := cache.get(key)) is not None}
+
+
+def _node() -> str:
+    return str(ray.get_runtime_context().get_node_id())
 
 
 def _store(site: Site, artefacts: Artefacts) -> None:
@@ -204,3 +240,11 @@ def _store(site: Site, artefacts: Artefacts) -> None:
     for key, data in artefacts.items():
         if cache.get(key) is None:
             cache.put(key, data)
+
+
+async def _within(seconds: float, work: Awaitable[_Value]) -> _Value:
+    """Wait for work in a thread. Raises TimeoutError and lets it go on: a thread cannot be ended."""
+    done, _ = await asyncio.wait({asyncio.ensure_future(work)}, timeout=seconds)
+    if not done:
+        raise TimeoutError
+    return done.pop().result()

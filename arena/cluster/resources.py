@@ -13,6 +13,14 @@ def slots_for(resources: Resources, nodes: Sequence[dict[str, float]]) -> int:
 
     Raises `BadParameter` if the hosts and slots asked for cannot be placed, or not a single slot can.
     """
+    if resources.oracles < 1 or (resources.slots is not None and resources.slots < 1):
+        message = "[resources] oracles and slots must be 1 or more, or be left out"
+        raise BadParameter(message)
+    for share in (resources.oracle, resources.attack):
+        for name, amount in demand(share).items():
+            if amount > 1 and amount != int(amount):
+                message = f"[resources] {amount:g} {name}: a share above 1 must be a whole number"
+                raise BadParameter(message)
     free = [dict(node) for node in nodes]
     for number in range(resources.oracles):
         if not _place(resources.oracle, free):

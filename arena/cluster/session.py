@@ -4,14 +4,21 @@ from __future__ import annotations
 
 import os
 import secrets
+import shutil
+import socket
 import tempfile
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 import ray
 
-from arena.contracts import ServiceUnreachable
+from arena.contracts import BadParameter, ServiceUnreachable
 
-JOIN_SECONDS = 30
+PROBE_SECONDS = 5.0  # for a port to answer at all
+JOIN_SECONDS = 30  # for the cluster behind it
 
 WORKER_ENVIRONMENT = {
     # One torch thread an actor: two cores shared by many threads lose more than they win.
@@ -33,48 +40,98 @@ _HEALTH = {
     "RAY_health_check_failure_threshold": "5",
 }
 
+_QUIET: Mapping[str, Any] = {"log_to_driver": False, "logging_level": "ERROR", "configure_logging": True}
 
-def join(address: str | None) -> None:
-    """Start Ray on this machine, or join the cluster at ``address``; does nothing if this process has joined one.
 
-    Raises `ServiceUnreachable` if nothing answers there.
+@dataclass(frozen=True, kw_only=True)
+class Cluster:
+    """This process's part in a Ray cluster; what was there before it came is not ended by its leaving."""
+
+    folder: Path | None = None  # of a cluster that was started here, with everything that its processes write
+    joined: bool = False
+
+    @property
+    def started_here(self) -> bool:
+        return self.folder is not None
+
+    def leave(self) -> None:
+        """Leave the cluster; one that was started here ends, and its processes and files with it."""
+        if self.started_here or self.joined:
+            ray.shutdown(wait_for_processes=True)
+        if self.folder is not None:
+            shutil.rmtree(self.folder, ignore_errors=True)
+
+
+def join(address: str | None) -> Cluster:
+    """Start Ray on this machine, or join the cluster at ``address``; does nothing in a process that is in one.
+
+    Raises `BadParameter` for what is no address, `ServiceUnreachable` if nothing answers there.
     """
     if ray.is_initialized():
-        return
+        return Cluster()
     os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
     os.environ.setdefault("RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO", "0")
-    quiet: dict[str, Any] = {"log_to_driver": False, "logging_level": "ERROR", "configure_logging": True}
-    if address is not None:
-        os.environ.setdefault("RAY_AUTH_MODE", "disabled")  # the cluster's own mode is set by whoever runs it
-        _join_cluster(address, quiet)
-        return
-    for name, value in _HEALTH.items():
-        os.environ.setdefault(name, value)
+    return _started() if address is None else _joined(address)
+
+
+def _started() -> Cluster:
     # A local start turns token authentication on. Without a token of ours it would write one into the home folder,
-    # which breaks later clusters of the same user. The mode itself was read when ray was imported.
+    # which breaks later clusters of the same user.
     os.environ.setdefault("RAY_AUTH_TOKEN", secrets.token_hex(32))
-    ray.init(
-        num_cpus=os.cpu_count(),
-        include_dashboard=False,
-        object_store_memory=256 * 2**20,
-        _temp_dir=tempfile.mkdtemp(prefix="ray-", dir="/tmp"),
-        **quiet,
-    )
+    # Short, since sockets lie in it; workers are killed, so what they leave behind must lie in it as well.
+    cluster = Cluster(folder=Path(tempfile.mkdtemp(prefix="ray-", dir="/tmp")))
+    try:
+        # The workers that Ray starts ahead inherit this; a runtime_env would have them started a second time.
+        with _environment({**_HEALTH, **os.environ, **WORKER_ENVIRONMENT, "TMPDIR": str(cluster.folder)}):
+            ray.init(
+                num_cpus=os.cpu_count(),
+                include_dashboard=False,
+                object_store_memory=256 * 2**20,
+                _temp_dir=str(cluster.folder),
+                **_QUIET,
+            )
+    except BaseException:
+        cluster.leave()
+        raise
+    return cluster
 
 
-def leave() -> None:
-    """Leave the cluster; one that `join` started ends with all its processes."""
-    ray.shutdown()
-
-
-def _join_cluster(address: str, quiet: dict[str, Any]) -> None:
+def _joined(address: str) -> Cluster:
+    _probe(address)
     node_ip = os.environ.get("ARENA_NODE_IP")  # where a host has several addresses
     extra = {"_node_ip_address": node_ip} if node_ip else {}
     os.environ.setdefault("RAY_gcs_rpc_server_reconnect_timeout_s", str(JOIN_SECONDS))
     try:
-        ray.init(address=address, **quiet, **extra)
+        ray.init(address=address, runtime_env={"env_vars": WORKER_ENVIRONMENT}, **_QUIET, **extra)
     except Exception as error:
+        message = f"what answers at {address} is no Ray cluster that can be joined: {error}"
+        raise ServiceUnreachable(message) from error
+    return Cluster(joined=True)
+
+
+def _probe(address: str) -> None:
+    """Find out in seconds that nothing answers: Ray itself would try for a minute."""
+    host, _, port = address.rpartition(":")
+    if not host or not port.isdecimal():
+        message = f"a Ray cluster's address is host:port, such as 10.0.0.1:6379, not {address!r}"
+        raise BadParameter(message)
+    try:
+        socket.create_connection((host.strip("[]"), int(port)), timeout=PROBE_SECONDS).close()
+    except (OSError, OverflowError) as error:
         message = (
-            f"no Ray cluster answers at {address}: {error}; start one with `ray start --head`, or leave --address out"
+            f"nothing answers at {address}: {error}; start a cluster with `ray start --head`, or leave --address out"
         )
         raise ServiceUnreachable(message) from error
+
+
+@contextmanager
+def _environment(values: Mapping[str, str]) -> Iterator[None]:
+    """Set variables for processes that are started inside."""
+    before = dict(os.environ)
+    os.environ.update(values)
+    try:
+        yield
+    finally:
+        for name in values:
+            os.environ.pop(name)
+        os.environ.update(before)

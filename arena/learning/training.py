@@ -67,6 +67,11 @@ def one_hot(labels: Tensor, classes: int) -> Tensor:
     return nn.functional.one_hot(labels, classes).float()
 
 
+def hardened(rows: Tensor) -> Tensor:
+    """Return the one-hot rows (N, K) of the argmax, ties to the lowest index; a refused row of zeros stays one."""
+    return one_hot(rows.argmax(dim=1), rows.shape[1]) * (rows.sum(dim=1, keepdim=True) > 0)
+
+
 @torch.inference_mode()
 def padded_forward(network: nn.Module, inputs: Tensor) -> Tensor:
     """Return logits (N, K) on the CPU, each forward padded with zero rows to one of `PADDED_SIZES`.

@@ -13,7 +13,7 @@ from arena.contracts import Defense, MatchResult, Matchup, Spec, Verdict
 from arena.learning.architectures import build
 from arena.learning.distillation import distil, mean_divergence
 from arena.learning.randomness import generator
-from arena.learning.training import one_hot, one_thread
+from arena.learning.training import hardened, one_thread
 from arena.match.attacking import AttackReport
 from arena.match.clones import posteriors_of
 from arena.match.preparation import honest_traffic
@@ -203,9 +203,3 @@ class _Score:
         limit = UNDERTRAINED_HARD if torch.equal(hardened(released), released) else UNDERTRAINED_SOFT
         if self._matchup.defense.name == UNDEFENDED and divergence > limit:
             self.flags.append("undertrained")
-
-
-def hardened(released: Tensor) -> Tensor:
-    """Return one-hot rows of the argmax (ties: lowest index); a refused row stays zero."""
-    answered = (released.sum(dim=1) > 0).unsqueeze(1)
-    return one_hot(labels_of(released), released.shape[1]) * answered

@@ -8,8 +8,10 @@ from torch import Tensor
 
 def labels_of(posteriors: Tensor) -> Tensor:
     """Return the argmax (N,) int64 of rows (N, K), the lowest index where several are largest."""
-    # argmax may return any of several maxima on some devices; the first True of a comparison does not.
-    return (posteriors == posteriors.amax(dim=1, keepdim=True)).int().argmax(dim=1)
+    largest = posteriors == posteriors.amax(dim=1, keepdim=True)
+    # argmax may return any of several maxima on some devices: descending weights leave one, the first.
+    weights = torch.arange(posteriors.shape[1], 0, -1, device=posteriors.device)
+    return (largest * weights).argmax(dim=1)
 
 
 def agreement(first: Tensor, second: Tensor) -> tuple[int, int]:
@@ -28,7 +30,10 @@ def largest_share(labels: Tensor) -> float:
 
 
 def cohen_kappa(first: Tensor, second: Tensor, *, classes: int) -> float:
-    """Return Cohen's kappa of two label vectors (N,), (p_o - p_e) / (1 - p_e) in integers; 0/0 counts as 0."""
+    """Return Cohen's kappa of two label vectors (N,), (p_o - p_e) / (1 - p_e) in integers.
+
+    0/0, both constant on one class, counts as 0; `largest_share` is 1 there, so it is seen.
+    """
     total = len(first)
     agreed, _ = agreement(first, second)
     marginals = zip(

@@ -7,7 +7,7 @@ import statistics
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from scipy import stats
+from scipy import special
 
 FEWEST_SEEDS = 5  # with fewer, values are printed and no interval is claimed
 CONFIDENCE = 0.95
@@ -37,11 +37,11 @@ def mean_interval(values: Sequence[float], *, confidence: float = CONFIDENCE) ->
 
 def t_quantile(degrees: int, confidence: float = CONFIDENCE) -> float:
     """Return the two-sided Student t quantile."""
-    return float(stats.t.ppf(0.5 + confidence / 2, degrees))
+    return float(special.stdtrit(degrees, 0.5 + confidence / 2))
 
 
 def wilson(hits: int, total: int, *, z: float = 1.96) -> tuple[float, float]:
-    """Return the Wilson interval of a proportion: for one frozen model on one test set."""
+    """Return the Wilson interval of a proportion: for one frozen model on one test set. ``total`` is at least 1."""
     share = hits / total
     centre = (share + z * z / (2 * total)) / (1 + z * z / total)
     half = z / (1 + z * z / total) * math.sqrt(share * (1 - share) / total + z * z / (4 * total * total))
@@ -49,7 +49,10 @@ def wilson(hits: int, total: int, *, z: float = 1.96) -> tuple[float, float]:
 
 
 def smallest_difference(seeds: int, *, spread: float) -> float | None:
-    """Return the half-width of a paired interval over ``seeds`` when differences spread by ``spread`` (one sd)."""
+    """Return the smallest mean difference whose interval over paired ``seeds`` excludes zero, None with too few.
+
+    ``spread`` is one standard deviation of the differences; a true difference of this size is seen half of the time.
+    """
     return t_quantile(seeds - 1) * spread / math.sqrt(seeds) if seeds >= FEWEST_SEEDS else None
 
 
@@ -65,12 +68,12 @@ def holm(p_values: Sequence[float], *, level: float = 1 - CONFIDENCE) -> list[bo
 
 
 def paired_p_value(differences: Sequence[float]) -> float:
-    """Return the two-sided p of a paired t test, 1 where it cannot be computed (fewer than two, or all equal 0)."""
+    """Return the two-sided p of a paired t test; 1, nothing is claimed, with fewer than `FEWEST_SEEDS`."""
     n = len(differences)
-    if n < 2:
+    if n < FEWEST_SEEDS:
         return 1.0
     spread = statistics.stdev(differences)
     mean = statistics.fmean(differences)
     if spread == 0:
         return 1.0 if mean == 0 else 0.0
-    return float(2 * stats.t.sf(abs(mean) / (spread / math.sqrt(n)), n - 1))
+    return float(2 * special.stdtr(n - 1, -abs(mean) / (spread / math.sqrt(n))))

@@ -4,10 +4,6 @@ from __future__ import annotations
 
 import numpy as np
 import torch
-from sklearn.linear_model import LogisticRegression
-from sklearn.model_selection import StratifiedKFold, cross_val_predict
-from sklearn.pipeline import make_pipeline
-from sklearn.preprocessing import StandardScaler
 from torch import Tensor
 
 FOLDS = 5
@@ -19,6 +15,12 @@ def two_sample_accuracy(first: Tensor, second: Tensor) -> tuple[int, int]:
 
     Balanced halves, 5 folds, every row judged by a model that has not seen it; half right is indistinguishable.
     """
+    # Imported here: it takes a second, and most matches have no outliers to look at.
+    from sklearn.linear_model import LogisticRegression
+    from sklearn.model_selection import StratifiedKFold, cross_val_predict
+    from sklearn.pipeline import make_pipeline
+    from sklearn.preprocessing import StandardScaler
+
     size = min(len(first), len(second))
     features = torch.cat([first[:size], second[:size]]).double().numpy()
     sides = np.repeat([0, 1], size)

@@ -15,7 +15,6 @@ ONE_HOT = 1 - 1e-6
 BINS = 15
 SMALLEST_PROBABILITY = 1e-12
 L1_SLACK = 1e-5  # for float32 rounding of released rows
-ARGMAX_SLACK = 1e-7
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -77,17 +76,19 @@ def broken_promises(
 ) -> dict[str, tuple[int, int]]:
     """Return for each promise made (broken, answered rows); it is counted, never repaired.
 
-    Rounding by the oracle is no breach: with ``decimals`` the L1 bound has a slack of K * 10^-decimals, and the
-    argmax may tie.
+    A kept argmax is the undefended victim's, ties by the lowest index. Rounding by the oracle is no breach: with
+    ``decimals`` the L1 bound has a slack of K * 10^-decimals, and the argmax may tie, which is all that rounding can
+    do to a larger number.
     """
     answered = ~refused
     rows, honest = released[answered].double(), clean[answered].double()
     counts: dict[str, tuple[int, int]] = {}
     if promise.argmax:
-        kept = rows.gather(1, labels_of(honest).unsqueeze(1)).squeeze(1)
-        slack = ARGMAX_SLACK + (0.0 if decimals is None else 10.0**-decimals)
-        strict = kept < rows.amax(dim=1) - (0.0 if decimals is None else slack)
-        counts["argmax_broken"] = (int(strict.sum()), len(rows))
+        decided = labels_of(honest)
+        lost = labels_of(rows) != decided
+        if decimals is not None:
+            lost = rows.gather(1, decided.unsqueeze(1)).squeeze(1) < rows.amax(dim=1)
+        counts["argmax_broken"] = (int(lost.sum()), len(rows))
     if promise.l1 is not None:
         slack = L1_SLACK + (0.0 if decimals is None else rows.shape[1] * 10.0**-decimals)
         counts["l1_broken"] = (int(((rows - honest).abs().sum(dim=1) > promise.l1 + slack).sum()), len(rows))

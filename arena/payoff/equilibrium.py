@@ -44,5 +44,5 @@ def _maximin(matrix: np.ndarray[tuple[int, int], np.dtype[np.float64]]) -> tuple
         bounds=[(0, 1)] * rows + [(None, None)],
         method="highs",
     )
-    mixture = np.clip(found.x[:-1], 0, 1)
+    mixture = np.clip(found.x[:-1], 0, 1) + 0.0  # no negative zeros
     return float(found.x[-1]), tuple(float(share) for share in mixture / mixture.sum())

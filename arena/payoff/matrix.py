@@ -6,13 +6,14 @@ answer, the floor of a clone that asked nothing.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass
 
 from arena.contracts import Knowledge, MatchResult, Parameter, Spec
 from arena.metrics.intervals import Interval, mean_interval
 
 TRACKS = ("a", "a-hard", "b")
+UNSAID = ("none", "random", "far")  # what a defense knows at the least: a label leaves it out
 
 
 @dataclass(frozen=True, kw_only=True, order=True)
@@ -22,45 +23,57 @@ class Terms:
     victim: str
     pool: str
     budget: int
-    informed: bool
 
 
 @dataclass(frozen=True, kw_only=True)
 class PayoffMatrix:
-    """Payoffs by (attack, defense) and seed, in the order in which they were first seen; missing cells are missing."""
+    """Payoffs by (attack, defense) and seed, in the order in which they were first seen; missing cells are missing.
+
+    An attack that is told the defense is a row of its own, so that a worst case is one over blind and informed.
+    """
 
     terms: Terms
     attacks: tuple[str, ...]
     defenses: tuple[str, ...]
+    specs: Mapping[str, Spec]  # of every player by its label
+    informed: frozenset[str]  # the attacks that are told
     payoffs: Mapping[tuple[str, str], Mapping[int, float]]
-    own: Mapping[tuple[str, str], Mapping[int, float]]  # track B alone: what the attack made of its answers
+    own: Mapping[tuple[str, str], Mapping[int, float]]  # what the attack made of its answers
     results: Mapping[tuple[str, str], tuple[MatchResult, ...]]
 
     def short(self, player: str) -> str:
-        """Return a player's name without its parameters, if that still tells it from the others of the matrix."""
-        others = self.attacks if player in self.attacks else self.defenses
-        name = without_parameters(player)
-        return name if sum(without_parameters(other) == name for other in others) == 1 else player
+        """Return the shortest name of a player that still tells it from the others of its side.
+
+        Its parameters are left out first, what it knows or is told second.
+        """
+        peers = self.attacks if player in self.attacks else self.defenses
+        for name in (self._bare, self._bare_and_told, self._untold):
+            if sum(name(other) == name(player) for other in peers) == 1:
+                return name(player)
+        return player
 
     def named(self, name: str) -> str | None:
         """Return the first player of this name, whatever its parameters; None if there is none."""
-        return next((one for one in (*self.attacks, *self.defenses) if without_parameters(one) == name), None)
+        return next((one for one in (*self.attacks, *self.defenses) if self.specs[one].name == name), None)
 
     def cell(self, attack: str, defense: str) -> Interval | None:
         """Return mean and interval over seeds, None if every match of the cell is missing."""
         values = list(self.payoffs.get((attack, defense), {}).values())
         return mean_interval(values) if values else None
 
-    def worst_case(self, defense: str) -> Interval | None:
-        """Return what the worst attack gets, chosen on the other seeds: a maximum over the same seeds is biased up."""
-        columns = {attack: self.payoffs.get((attack, defense), {}) for attack in self.attacks}
+    def worst_case(self, defense: str, *, attacks: Collection[str] | None = None) -> Interval | None:
+        """Return what the worst of ``attacks`` gets, all by default, None if every match is missing.
+
+        For each seed the attack is chosen on the other seeds: a maximum over the same seeds is biased up, and a single
+        seed gives just that.
+        """
+        columns = {attack: self.payoffs.get((attack, defense), {}) for attack in attacks or self.attacks}
         seeds = sorted({seed for column in columns.values() for seed in column})
         values = []
         for seed in seeds:
             elsewhere = {attack: _mean_without(column, seed) for attack, column in columns.items() if seed in column}
-            if elsewhere:
-                worst = max(elsewhere, key=lambda attack: elsewhere[attack])
-                values.append(columns[worst][seed])
+            worst = max(elsewhere, key=lambda attack: elsewhere[attack])
+            values.append(columns[worst][seed])
         return mean_interval(values) if values else None
 
     def of_defense(self, defense: str) -> list[MatchResult]:
@@ -71,18 +84,28 @@ class PayoffMatrix:
         """Return all matches of an attack."""
         return [result for defense in self.defenses for result in self.results.get((attack, defense), ())]
 
+    def _bare(self, player: str) -> str:
+        return bare_label(self.specs[player])
+
+    def _untold(self, player: str) -> str:
+        return label(self.specs[player])
+
+    def _bare_and_told(self, player: str) -> str:
+        return self._bare(player) + player.removeprefix(self._untold(player))
+
 
 def payoff(result: MatchResult) -> float | None:
     """Return a match's payoff in [0, 1], None if the match is missing."""
-    if result.verdict.outcome == "infrastructure":
-        return None
-    found = [hits / total for track in TRACKS for hits, total in _count(result, f"{track}/fidelity")]
-    found = found or [hits / total for hits, total in _count(result, "floor/fidelity")]
-    return max(found, default=None)
+    return _largest_fidelity(result, TRACKS)
+
+
+def own_score(result: MatchResult) -> float | None:
+    """Return what the attack made of its answers; without a clone, what the referee makes of them or the floor."""
+    return _largest_fidelity(result, ("b",) if "b/fidelity" in result.counts else ("a",))
 
 
 def matrices(results: Iterable[MatchResult]) -> list[PayoffMatrix]:
-    """Return one matrix for each combination of victim, pool, budget and informed."""
+    """Return one matrix for each combination of victim, pool and budget."""
     grouped: dict[Terms, list[MatchResult]] = {}
     for result in results:
         grouped.setdefault(terms_of(result), []).append(result)
@@ -94,27 +117,29 @@ def terms_of(result: MatchResult) -> Terms:
     matchup = result.matchup
     pool = f"{matchup.pool}:{matchup.pool_source}" if matchup.pool_source else matchup.pool
     victim = label(matchup.victim) + (f" #{matchup.victim_seed}" if matchup.victim_seed else "")
-    return Terms(victim=victim, pool=pool, budget=matchup.budget, informed=matchup.informed)
+    return Terms(victim=victim, pool=pool, budget=matchup.budget)
 
 
 def label(spec: Spec) -> str:
     """Return a player as a reader writes it: ``argmax(base=jbda)``, an entry by its folder's name."""
-    name = spec.name.rstrip("/").rsplit("/", 1)[-1]
     inside = ", ".join(f"{key}={_shown(value)}" for key, value in spec.params)
-    return f"{name}({inside})" if inside else name
+    return _folder_name(spec) + (f"({inside})" if inside else "")
 
 
-def without_parameters(player: str) -> str:
-    """Return a label with only names left in it: ``argmax(base=knockoff(steps=500))`` becomes ``argmax(knockoff)``."""
-    name, _, inside = player.partition("(")
-    known = "".join(f" +{word}" for word in player.rpartition(")")[2].split(" +")[1:]) if inside else ""
-    base = next((part.partition("=")[2] for part in inside.split(", ") if part.startswith("base=")), "")
-    return f"{name}({without_parameters(base.rstrip(')'))})" if base else name + known
+def bare_label(spec: Spec) -> str:
+    """Return a label with only names left in it: ``argmax(knockoff)``."""
+    inside = ", ".join(bare_label(value) for _, value in spec.params if isinstance(value, Spec))
+    return _folder_name(spec) + (f"({inside})" if inside else "")
+
+
+def attack_label(spec: Spec, *, informed: bool) -> str:
+    """Return an attack, and whether it is told the defense."""
+    return label(spec) + (" +informed" if informed else "")
 
 
 def defense_label(spec: Spec, knowledge: Knowledge) -> str:
     """Return a defense with what it was let know beyond the least: two of the same name may know different things."""
-    known = [word for word in (knowledge.surrogate, knowledge.outliers) if word not in ("none", "random", "far")]
+    known = [word for word in (knowledge.surrogate, knowledge.outliers) if word not in UNSAID]
     return label(spec) + "".join(f" +{word}" for word in known)
 
 
@@ -122,23 +147,38 @@ def _matrix(terms: Terms, results: Iterable[MatchResult]) -> PayoffMatrix:
     payoffs: dict[tuple[str, str], dict[int, float]] = {}
     own: dict[tuple[str, str], dict[int, float]] = {}
     cells: dict[tuple[str, str], list[MatchResult]] = {}
+    specs: dict[str, Spec] = {}
+    informed: set[str] = set()
     for result in results:
         matchup = result.matchup
-        place = (label(matchup.attack), defense_label(matchup.defense, matchup.knowledge))
-        cells.setdefault(place, []).append(result)
-        value = payoff(result)
-        if value is not None:
-            payoffs.setdefault(place, {})[matchup.seed] = value
-            for hits, total in _count(result, "b/fidelity"):
-                own.setdefault(place, {})[matchup.seed] = hits / total
+        attack = attack_label(matchup.attack, informed=matchup.informed)
+        defense = defense_label(matchup.defense, matchup.knowledge)
+        specs |= {attack: matchup.attack, defense: matchup.defense}
+        if matchup.informed:
+            informed.add(attack)
+        cells.setdefault((attack, defense), []).append(result)
+        for scores, score in ((payoffs, payoff(result)), (own, own_score(result))):
+            if score is not None:
+                scores.setdefault((attack, defense), {})[matchup.seed] = score
     return PayoffMatrix(
         terms=terms,
         attacks=tuple(dict.fromkeys(attack for attack, _ in cells)),
         defenses=tuple(dict.fromkeys(defense for _, defense in cells)),
+        specs=specs,
+        informed=frozenset(informed),
         payoffs=payoffs,
         own=own,
         results={place: tuple(found) for place, found in cells.items()},
     )
+
+
+def _largest_fidelity(result: MatchResult, tracks: Iterable[str]) -> float | None:
+    """Return the largest fidelity of the tracks that there are, else the floor, None if the match is missing."""
+    if result.verdict.outcome == "infrastructure":
+        return None
+    found = [hits / total for track in tracks for hits, total in _count(result, f"{track}/fidelity")]
+    found = found or [hits / total for hits, total in _count(result, "floor/fidelity")]
+    return max(found, default=None)
 
 
 def _count(result: MatchResult, key: str) -> list[tuple[int, int]]:
@@ -148,6 +188,10 @@ def _count(result: MatchResult, key: str) -> list[tuple[int, int]]:
 def _mean_without(column: Mapping[int, float], seed: int) -> float:
     others = [value for other, value in column.items() if other != seed]
     return sum(others) / len(others) if others else column[seed]
+
+
+def _folder_name(spec: Spec) -> str:
+    return spec.name.rstrip("/").rsplit("/", 1)[-1]
 
 
 def _shown(value: Parameter) -> str:

@@ -6,7 +6,6 @@ import csv
 import io
 import json
 import os
-import tempfile
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -26,7 +25,7 @@ def read_results(folder: Path) -> list[MatchResult]:
     """Return the results of a run folder. Raises `UnknownName` if there are none."""
     path = folder / RESULTS_JSON
     try:
-        return [from_json(MatchResult, item) for item in json.loads(path.read_text())]
+        return [from_json(MatchResult, item) for item in json.loads(path.read_text(encoding="utf-8"))]
     except FileNotFoundError as error:
         message = f"{folder} is no run folder: there is no {path}"
         raise UnknownName(message) from error
@@ -46,13 +45,13 @@ def results_csv(results: Sequence[MatchResult]) -> str:
 
 
 def write_whole(path: Path, text: str) -> None:
-    """Write a file through to the disk and put it in place in one step."""
-    descriptor, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
-    with os.fdopen(descriptor, "w") as file:
+    """Write a file through to the disk and put it in place in one step; a folder has one writer."""
+    partial = path.with_name(f".{path.name}.partial")
+    with partial.open("w", encoding="utf-8") as file:
         file.write(text)
         file.flush()
         os.fsync(file.fileno())
-    Path(name).replace(path)
+    partial.replace(path)
 
 
 _COLUMNS = (

@@ -2,22 +2,37 @@
 
 from __future__ import annotations
 
+import itertools
 import statistics
 from collections.abc import Iterable, Sequence
 
-from rich.box import SIMPLE_HEAD
+from rich.box import SIMPLE, SIMPLE_HEAD
 from rich.console import Group, RenderableType
 from rich.table import Table
 from rich.text import Text
 
 from arena.contracts import Knowledge, MatchResult, matchup_id
 from arena.match.transcript import Transcript
-from arena.metrics.intervals import Interval
+from arena.metrics.intervals import FEWEST_SEEDS, Interval, wilson
 from arena.payoff.comparison import against_attack
-from arena.payoff.matrix import PayoffMatrix, defense_label, label, matrices, without_parameters
-from arena.payoff.ranking import SCORES_BOUND, cost_of, standings
+from arena.payoff.matrix import PayoffMatrix, bare_label, defense_label, label, matrices
+from arena.payoff.ranking import (
+    SCORES_BOUND,
+    Standing,
+    attack_standings,
+    cost_of,
+    mixture,
+    standings,
+    told_apart,
+)
 
-SHOWN_CALLS = 12
+PAGE = 106  # columns that a table may fill
+GUTTER = 2  # between two columns
+OWN_COLUMNS = len("  100.0 ±10.0  rank ")
+LONGEST_ROW_NAME = "asked nothing"
+SHOWN_CALLS, SHOWN_FAULTS = 12, 20
+SHOWN_ID, SHOWN_REASON, SHOWN_OUTPUT = 8, 80, 2_000  # characters
+PROMISES = {"promise/argmax_broken": "the same decision", "promise/l1_broken": "a bounded L1 shift"}
 YARDSTICK_ATTACK, YARDSTICK_DEFENSE, UNDEFENDED = "knockoff", "label-only", "none"
 
 
@@ -28,73 +43,133 @@ def tournament_report(results: Sequence[MatchResult]) -> RenderableType:
         parts += [
             payoff_table(matrix),
             defense_table(matrix),
-            *(Text(sentence) for sentence in sentences(matrix)),
+            *(Text(line) for line in (*broken_promises(matrix), *sentences(matrix))),
             Text(),
         ]
     parts += _faults(results)
     return Group(*parts)
 
 
-def payoff_table(matrix: PayoffMatrix) -> Table:
-    """Return attacks x defenses: mean payoff in percent, half-width of its 95 % interval over seeds."""
-    terms = matrix.terms
-    told = "informed" if terms.informed else "blind"
-    table = Table(
-        title=f"Fidelity of the best clone, %: victim {terms.victim}, pool {terms.pool}, {terms.budget:,} rows, {told}",
-        caption=f"per match the largest of tracks A, A-hard and B; mean over {_seeds(matrix)} seeds ± 95 % interval; "
-        f"* yardstick; own: track B, mean over defenses",
-        title_justify="left",
-        caption_justify="left",
-        box=SIMPLE_HEAD,
+def payoff_table(matrix: PayoffMatrix) -> RenderableType:
+    """Return attacks x defenses: mean payoff in percent, half-width of its 95 % interval over seeds.
+
+    Defenses that `PAGE` columns cannot hold go into a table of their own; the attacks' own scores close the first one.
+    """
+    first, *others = _pages(matrix)
+    return _titled(
+        _payoff_title(matrix),
+        _payoff_page(matrix, first, own=True),
+        *(_payoff_page(matrix, page, own=False) for page in others),
+        caption=_payoff_caption(matrix),
     )
-    table.add_column("attack")
-    for defense in matrix.defenses:
-        table.add_column(_starred(matrix, defense), justify="right")
-    table.add_column("own", justify="right")
+
+
+def _payoff_page(matrix: PayoffMatrix, defenses: Sequence[str], *, own: bool) -> Table:
+    table = _table("attack", numbers=[_header(matrix, defense) for defense in defenses] + ["own", "rank"] * own)
+    scored = {one.attack: (_percent(one.score), str(one.rank)) for one in attack_standings(matrix)}
     for attack in matrix.attacks:
-        cells = [_percent(matrix.cell(attack, defense)) for defense in matrix.defenses]
-        own = [value for defense in matrix.defenses for value in matrix.own.get((attack, defense), {}).values()]
-        table.add_row(_starred(matrix, attack), *cells, f"{100 * statistics.fmean(own):.1f}" if own else "-")
+        cells = [_percent(matrix.cell(attack, defense)) for defense in defenses]
+        _add_row(table, _starred(matrix, attack), *cells, *(scored.get(attack, ("missing", "-")) if own else ()))
     table.add_section()
-    table.add_row("worst case", *(_percent(matrix.worst_case(defense)) for defense in matrix.defenses), "")
-    table.add_row(
-        "asked nothing", *(_share(matrix.of_defense(defense), "floor/fidelity") for defense in matrix.defenses), ""
-    )
+    for words, attacks in _worst_case_rows(matrix):
+        _add_row(table, words, *(_percent(matrix.worst_case(defense, attacks=attacks)) for defense in defenses))
+    mixed = mixture(matrix)
+    if mixed is not None:
+        _add_row(table, "equilibrium", *(_plays(mixed.defenses.get(defense)) for defense in defenses))
+    _add_row(table, "asked nothing", *(_share(matrix.of_defense(defense), "floor/fidelity") for defense in defenses))
     return table
 
 
-def defense_table(matrix: PayoffMatrix) -> Table:
-    """Return a row a defense: what it knew, what honest users lost, its division and rank."""
-    table = Table(
-        title="What each defense knew and cost",
-        caption="decisions: points of accuracy lost on honest traffic; L1: mean shift of honest posteriors; ~ an "
-        f"interval crosses a division's border; scores kept: mean L1 up to {SCORES_BOUND:g} and not one-hot",
-        title_justify="left",
-        caption_justify="left",
-        box=SIMPLE_HEAD,
+def _pages(matrix: PayoffMatrix) -> list[list[str]]:
+    """Return the defenses in groups whose columns fit a page."""
+    names = [*(_starred(matrix, attack) for attack in matrix.attacks), LONGEST_ROW_NAME]
+    room = PAGE - max(map(len, names))
+    pages: list[list[str]] = [[]]
+    left = room - OWN_COLUMNS
+    for defense in matrix.defenses:
+        cells = [_percent(matrix.cell(attack, defense)) for attack in matrix.attacks]
+        width = GUTTER + max(map(len, [*_header(matrix, defense).split("\n"), *cells]))
+        if pages[-1] and width > left:
+            pages.append([])
+            left = room
+        pages[-1].append(defense)
+        left -= width
+    return pages
+
+
+def _payoff_title(matrix: PayoffMatrix) -> str:
+    terms, told = matrix.terms, _told(matrix)
+    return f"Fidelity of the best clone, %: victim {terms.victim}, pool {terms.pool}, {terms.budget:,} rows, {told}"
+
+
+def _payoff_caption(matrix: PayoffMatrix) -> str:
+    seeds = _seeds(matrix)
+    over = (
+        f"mean over {seeds} seeds ± 95 % interval"
+        if seeds >= FEWEST_SEEDS
+        else f"{_counted(seeds, 'seed')}, too few for an interval"
     )
-    table.add_column("defense", no_wrap=True)
-    table.add_column("knew")
-    for column in ("decisions", "changed", "L1", "Brier", "broken"):
-        table.add_column(column, justify="right", no_wrap=True)
-    table.add_column("division", no_wrap=True)
-    table.add_column("worst case", justify="right", no_wrap=True)
-    table.add_column("rank", justify="right")
-    for standing in standings(matrix):
-        cost, played = standing.cost, matrix.of_defense(standing.defense)
-        table.add_row(
-            _starred(matrix, standing.defense),
-            _knew(played),
-            f"{100 * cost.decisions:.1f} ±{100 * cost.half:.1f}",
-            f"{cost.changed}/{cost.rows}",
-            "-" if cost.l1 is None else f"{cost.l1:.2f}",
-            _mean_measure(played, "utility/brier_cost", "+.3f"),
-            _broken(played),
-            f"{cost.division}{'~' if cost.borderline else ''}, {cost.score_class}",
-            _percent(standing.worst_case),
-            f"{standing.rank}",
-        )
-    return table
+    mixed = mixture(matrix)
+    value = (
+        "" if mixed is None else f"; equilibrium: how often a mixing defender plays it, worth {100 * mixed.value:.1f} %"
+    )
+    return (
+        f"Per match the largest of tracks A, A-hard and B, {over}. * yardstick; own: the attack's own clone, mean over "
+        f"defenses; worst case: the attack is chosen on the other seeds{value}."
+    )
+
+
+def _worst_case_rows(matrix: PayoffMatrix) -> list[tuple[str, Sequence[str]]]:
+    """Return the rows of worst cases: over all attacks, and for blind and informed ones apart if both were played."""
+    blind = [attack for attack in matrix.attacks if attack not in matrix.informed]
+    if not blind or not matrix.informed:
+        return [("worst case", matrix.attacks)]
+    return [("worst case", matrix.attacks), ("  blind", blind), ("  informed", sorted(matrix.informed))]
+
+
+def defense_table(matrix: PayoffMatrix) -> RenderableType:
+    """Return a row a defense, grouped as they are ranked: what it knew, what honest users lost, worst case and rank."""
+    table = _table("defense", "knew", numbers=["lost", "changed", "L1", "Brier", "worst case", "rank"])
+    for _, group in itertools.groupby(standings(matrix), key=lambda one: one.cost.place):
+        peers = list(group)
+        table.add_row(Text(f"{peers[0].cost.division}, {peers[0].cost.score_class}", style="bold"))
+        for standing in peers:
+            _add_row(table, *_standing_cells(matrix, standing))
+        table.add_section()
+    return _titled(
+        "What each defense knew and cost",
+        table,
+        caption="Lost: points of accuracy on honest traffic, refusals counted wrong; changed: decisions; L1, Brier: "
+        "shift and cost of honest posteriors; ~ the interval crosses a division's border; scores kept: mean L1 up to "
+        f"{SCORES_BOUND:g} and not one-hot; a rank is shared where the seeds cannot tell.",
+    )
+
+
+def _standing_cells(matrix: PayoffMatrix, standing: Standing) -> list[str]:
+    cost, played = standing.cost, matrix.of_defense(standing.defense)
+    return [
+        f"  {_starred(matrix, standing.defense)}",
+        _knew(played),
+        f"{'~' if cost.borderline else ''}{100 * cost.decisions:.1f} ±{100 * cost.half:.1f}",
+        f"{100 * cost.changed / cost.rows:.2f} %",
+        "-" if cost.l1 is None else f"{cost.l1:.2f}",
+        _mean_measure(played, "utility/brier_cost", "+.3f"),
+        _percent(standing.worst_case),
+        f"{standing.rank}",
+    ]
+
+
+def broken_promises(matrix: PayoffMatrix) -> list[str]:
+    """Return a line for each promise that a defense broke: in how many of the rows that it answered."""
+    lines = []
+    for defense in matrix.defenses:
+        played = matrix.of_defense(defense)
+        for key, words in PROMISES.items():
+            counts = [result.counts[key] for result in played if key in result.counts]
+            broken, rows = sum(count[0] for count in counts), sum(count[1] for count in counts)
+            if broken:
+                lines.append(f"{matrix.short(defense)} broke its promise of {words} on {broken:,} of {rows:,} rows.")
+    return lines
 
 
 def sentences(matrix: PayoffMatrix) -> list[str]:
@@ -102,48 +177,63 @@ def sentences(matrix: PayoffMatrix) -> list[str]:
     return [_what_it_shows(matrix), _what_helps(matrix), _what_it_does_not_show(matrix)]
 
 
-def match_table(result: MatchResult) -> Table:
-    """Return one match as rows of name and value."""
+def match_table(result: MatchResult) -> RenderableType:
+    """Return one match as rows of name and value; shares of test rows with their 95 % Wilson interval."""
+    table = Table(box=SIMPLE, show_header=False, padding=(0, GUTTER - 1, 0, 0), pad_edge=False)
+    table.add_column(style="bold", no_wrap=True)
+    table.add_column(overflow="fold")
+    for section in (_terms_rows(result), _score_rows(result), _honest_rows(result), _trace_rows(result)):
+        for name, value in section:
+            _add_row(table, name, value)
+        table.add_section()
+    return Group(Text(f"Match {matchup_id(result.matchup)}", style="bold"), table)
+
+
+def _terms_rows(result: MatchResult) -> list[tuple[str, str]]:
     matchup, verdict = result.matchup, result.verdict
-    table = Table(title=f"Match {matchup_id(matchup)}", show_header=False, title_justify="left")
-    table.add_column(style="bold")
-    table.add_column()
     told = "told the defense" if matchup.informed else "blind"
-    table.add_row("victim", label(matchup.victim) + f", {_share([result], 'victim/accuracy')} % accurate")
-    table.add_row("attack", f"{label(matchup.attack)}, {told}, pool {matchup.pool} {matchup.pool_source}".rstrip())
-    table.add_row(
-        "defense", f"{defense_label(matchup.defense, matchup.knowledge)}, knew {_knowledge(matchup.knowledge)}"
-    )
     reason = f": {verdict.reason}" if verdict.reason else ""
     blame = f" (fault: {verdict.fault}, stage {verdict.stage})" if verdict.fault != "nobody" else ""
-    table.add_row("verdict", Text(f"{verdict.outcome}{blame}{reason}"))  # a player's words are no markup
-    table.add_row(
-        "asked",
-        f"{result.spent} of {matchup.budget} units: {result.rows} rows, {result.distinct_rows} distinct, {result.calls} calls",
-    )
-    table.add_section()
-    for track, words in _TRACKS.items():
-        if f"{track}/fidelity" in result.counts:
-            table.add_row(
-                words,
-                f"fidelity {_share([result], f'{track}/fidelity')} %, accuracy {_share([result], f'{track}/accuracy')} %",
-            )
-    table.add_section()
+    return [
+        ("victim", f"{label(matchup.victim)}, {_share([result], 'victim/accuracy')} % accurate"),
+        ("attack", f"{label(matchup.attack)}, {told}, pool {matchup.pool} {matchup.pool_source}".rstrip()),
+        ("defense", f"{defense_label(matchup.defense, matchup.knowledge)}, knew {_knowledge(matchup.knowledge)}"),
+        ("verdict", f"{verdict.outcome}{blame}{reason}"),
+        (
+            "asked",
+            f"{result.spent:,} of {matchup.budget:,} units: {_counted(result.rows, 'row')}, {result.distinct_rows:,} "
+            f"distinct, {_counted(result.calls, 'call')}",
+        ),
+    ]
+
+
+def _score_rows(result: MatchResult) -> list[tuple[str, str]]:
+    return [
+        (words, f"fidelity {_estimate(result, f'{track}/fidelity')}, accuracy {_estimate(result, f'{track}/accuracy')}")
+        for track, words in _TRACKS.items()
+        if f"{track}/fidelity" in result.counts
+    ]
+
+
+def _honest_rows(result: MatchResult) -> list[tuple[str, str]]:
     cost = cost_of([result])
-    if cost is not None:
-        table.add_row(
-            "honest users",
-            f"{100 * cost.decisions:.1f} points of accuracy lost, {cost.changed} of {cost.rows} decisions changed"
-            + (f", mean L1 {cost.l1:.2f}" if cost.l1 is not None else ""),
-        )
-    if result.flags:
-        table.add_row("flags", ", ".join(result.flags))
-    table.add_row("digests", f"transcript {result.transcript_digest or '-'}, clone {result.clone_digest or '-'}")
+    if cost is None:
+        return []
+    shift = "" if cost.l1 is None else f", mean L1 {cost.l1:.2f}"
+    lost = f"{100 * cost.decisions:.1f} points of accuracy lost"
+    return [("honest users", f"{lost}, {cost.changed:,} of {cost.rows:,} decisions changed{shift}")]
+
+
+def _trace_rows(result: MatchResult) -> list[tuple[str, str]]:
+    rows = [
+        ("flags", ", ".join(result.flags)),
+        ("transcript", result.transcript_digest),
+        ("clone", result.clone_digest),
+    ]
     if "attack/cpu_seconds" in result.measures:
-        table.add_row("attack's time", f"{result.measures['attack/cpu_seconds']:.1f} CPU s")
-    if verdict.output:
-        table.add_row("its output", Text(verdict.output[-2000:].rstrip()))
-    return table
+        rows.append(("attack's time", f"{result.measures['attack/cpu_seconds']:.1f} CPU s"))
+    rows.append(("its output", result.verdict.output[-SHOWN_OUTPUT:].rstrip()))
+    return [(name, value) for name, value in rows if value]
 
 
 _TRACKS = {
@@ -184,19 +274,35 @@ def _what_helps(matrix: PayoffMatrix) -> str:
     if not known:
         return "It plays no defense."
     strongest = min(known, key=lambda defense: known[defense].mean)
-    label_only = matrix.named(YARDSTICK_DEFENSE)
-    yardstick = cases.get(label_only) if label_only else None
-    versus = "" if yardstick is None or strongest == label_only else f" (label-only: {_percent(yardstick)} %)"
     cost = cost_of(matrix.of_defense(strongest))
     price = "" if cost is None else f", at {100 * cost.decisions:.1f} points of honest accuracy"
-    return f"It shows: in the worst case over these attacks, {matrix.short(strongest)} leaves the least, {_percent(known[strongest])} %{versus}{price}."
+    shift = "" if cost is None or cost.l1 is None else f" and a mean L1 of {cost.l1:.2f}"
+    return (
+        f"It shows: in the worst case over these attacks, {matrix.short(strongest)} leaves the least, "
+        f"{_percent(known[strongest])} %{price}{shift}{_beside_label_only(matrix, strongest)}."
+    )
+
+
+def _beside_label_only(matrix: PayoffMatrix, strongest: str) -> str:
+    """Return what releasing labels alone does, which no defense should need more than."""
+    label_only = matrix.named(YARDSTICK_DEFENSE)
+    if label_only is None:
+        return "; releasing labels alone was not played"
+    if strongest == label_only:
+        return ""
+    told = "which can be told apart" if told_apart(matrix, strongest, label_only) else "which cannot be told from it"
+    return f"; labels alone leave {_percent(matrix.worst_case(label_only))} %, {told}"
 
 
 def _what_it_does_not_show(matrix: PayoffMatrix) -> str:
+    terms = matrix.terms
+    informed = "" if matrix.informed else "; attacks that know the defense, which were not played"
+    small = (
+        "differences smaller than the intervals" if _seeds(matrix) >= FEWEST_SEEDS else "any difference at so few seeds"
+    )
     return (
-        f"It does not show: other victims, budgets or pools than {matrix.terms.victim}, {matrix.terms.budget:,} rows, "
-        f"{matrix.terms.pool}; differences smaller than the intervals; or attacks that know the defense"
-        + (" not." if matrix.terms.informed else ", which were not told here.")
+        f"It does not show: other victims, budgets or pools than {terms.victim}, {terms.budget:,} rows, {terms.pool}; "
+        f"{small}{informed}."
     )
 
 
@@ -204,21 +310,30 @@ def _faults(results: Iterable[MatchResult]) -> list[RenderableType]:
     found = [result for result in results if result.verdict.outcome != "completed"]
     if not found:
         return []
-    table = Table(title="Matches that did not end well", title_justify="left")
+    table = Table(box=SIMPLE_HEAD, padding=(0, GUTTER - 1, 0, 0), pad_edge=False)
     for column in ("match", "attack", "defense", "seed", "outcome", "fault", "reason"):
-        table.add_column(column)
-    for result in found[:20]:
+        table.add_column(column, overflow="fold")
+    for result in found[:SHOWN_FAULTS]:
         matchup, verdict = result.matchup, result.verdict
-        table.add_row(
-            matchup_id(matchup),
-            label(matchup.attack),
-            label(matchup.defense),
+        _add_row(
+            table,
+            matchup_id(matchup)[:SHOWN_ID],
+            bare_label(matchup.attack),
+            bare_label(matchup.defense),
             str(matchup.seed),
             verdict.outcome,
             verdict.fault,
-            Text(verdict.reason[:80]),
+            verdict.reason[:SHOWN_REASON],
         )
-    return [table, Text(f"and {len(found) - 20} more")] if len(found) > 20 else [table]
+    more = len(found) - SHOWN_FAULTS
+    caption = "A faulty attack scores what its answers were worth, a faulty defense as none; infrastructure is missing."
+    return [
+        _titled(
+            "Matches that did not end well",
+            table,
+            caption=f"And {more} more, see results.csv. {caption}" if more > 0 else caption,
+        )
+    ]
 
 
 def _best_attack(matrix: PayoffMatrix, defense: str) -> str | None:
@@ -238,54 +353,87 @@ def _share(results: Sequence[MatchResult], key: str) -> str:
     return f"{100 * sum(count[0] for count in counts) / total:.1f}" if total else "-"
 
 
+def _estimate(result: MatchResult, key: str) -> str:
+    hits, total = result.counts.get(key, (0, 0))
+    if not total:
+        return "missing"
+    low, high = wilson(hits, total)
+    return f"{100 * hits / total:.1f} % ({100 * low:.1f}-{100 * high:.1f})"
+
+
 def _mean_measure(results: Sequence[MatchResult], key: str, form: str) -> str:
     values = [result.measures[key] for result in results if key in result.measures]
     return format(statistics.fmean(values), form) if values else "-"
 
 
-def _broken(results: Sequence[MatchResult]) -> str:
-    counts = [count for result in results for key, count in result.counts.items() if key.startswith("promise/")]
-    return f"{sum(broken for broken, _ in counts)}" if counts else "-"
-
-
 def _knew(results: Sequence[MatchResult]) -> str:
-    words = _knowledge(results[0].matchup.knowledge)
+    words = _knowledge(results[0].matchup.knowledge, apart="\n")
     return f"{words} (leak)" if any("leak" in result.flags for result in results) else words
 
 
-def _knowledge(knowledge: Knowledge) -> str:
+def _knowledge(knowledge: Knowledge, *, apart: str = ", ") -> str:
     words = [
         f"{kind} {value}"
         for kind, value in (("surrogate", knowledge.surrogate), ("outliers", knowledge.outliers))
         if value != "none"
     ]
-    return ", ".join(words) or "nothing"
+    return apart.join(words) or "nothing"
 
 
 def _starred(matrix: PayoffMatrix, player: str) -> str:
     """Return a player's short name, with a star if it is a yardstick."""
-    mark = " *" if without_parameters(player) in (YARDSTICK_ATTACK, YARDSTICK_DEFENSE) else ""
+    mark = " *" if matrix.specs[player].name in (YARDSTICK_ATTACK, YARDSTICK_DEFENSE) else ""
     return matrix.short(player) + mark
+
+
+def _header(matrix: PayoffMatrix, defense: str) -> str:
+    """Return a column's head; parameters, where a name needs them, stand below it."""
+    name = _starred(matrix, defense).replace(" +", "\n+")
+    return name.replace(")", "").replace("(", "\n").replace(", ", "\n")
+
+
+def _table(*words: str, numbers: Sequence[str]) -> Table:
+    """Return an empty table with columns of words and, right-justified, of numbers."""
+    table = Table(box=SIMPLE_HEAD, padding=(0, GUTTER - 1, 0, 0), pad_edge=False)
+    for column in words:
+        table.add_column(Text(column), overflow="fold")
+    for column in numbers:
+        table.add_column(Text(column), justify="right", no_wrap=True)
+    return table
+
+
+def _add_row(table: Table, *cells: str) -> None:
+    """Add cells as they are: a player's name is no markup."""
+    table.add_row(*map(Text, cells))
+
+
+def _titled(title: str, *parts: RenderableType, caption: str) -> RenderableType:
+    """Return parts below a title and above a caption, which are as wide as the console, not as the table."""
+    return Group(Text(title, style="bold"), *parts, Text(caption, style="dim"), Text())
+
+
+def _plays(share: float | None) -> str:
+    return "-" if share is None else f"{100 * share:.0f} %"
+
+
+def _told(matrix: PayoffMatrix) -> str:
+    if not matrix.informed:
+        return "blind"
+    return "informed" if len(matrix.informed) == len(matrix.attacks) else "blind and informed"
+
+
+def _counted(number: int, word: str) -> str:
+    return f"{number:,} {word}" if number == 1 else f"{number:,} {word}s"
 
 
 def _seeds(matrix: PayoffMatrix) -> int:
     return max((len(cell) for cell in matrix.payoffs.values()), default=0)
 
 
-def transcript_table(transcript: Transcript, *, recorded: str) -> Table:
+def transcript_table(transcript: Transcript, *, recorded: str) -> RenderableType:
     """Return the first calls of a transcript, and whether it has the digest that the result recorded."""
     same = "as recorded" if transcript.digest == recorded else f"NOT as recorded ({recorded})"
-    table = Table(
-        title=f"Transcript {transcript.digest}, {same}; hash chain ends in {transcript.link}",
-        caption=f"{len(transcript.calls)} calls, {len(transcript.honest_calls)} of them honest; the first {SHOWN_CALLS} are shown",
-        title_justify="left",
-        caption_justify="left",
-        box=SIMPLE_HEAD,
-    )
-    for column in ("call", "account", "from"):
-        table.add_column(column)
-    for column in ("rows", "price", "refused", "mean largest posterior"):
-        table.add_column(column, justify="right")
+    table = _table("call", "account", "from", numbers=["rows", "price", "refused", "mean largest posterior"])
     for number, call in enumerate(transcript.calls[:SHOWN_CALLS]):
         answer = call.answer
         table.add_row(
@@ -297,4 +445,9 @@ def transcript_table(transcript: Transcript, *, recorded: str) -> Table:
             str(int(answer.refused.sum())),
             f"{float(answer.posteriors.amax(dim=1).mean()):.3f}",
         )
-    return table
+    return _titled(
+        f"Transcript {transcript.digest}, {same}; hash chain ends in {transcript.link}",
+        table,
+        caption=f"{len(transcript.calls)} calls, {len(transcript.honest_calls)} of them honest; "
+        f"the first {SHOWN_CALLS} are shown.",
+    )

@@ -66,7 +66,9 @@ class OracleServer:
         that they may: tokens cross the network as they are.
         """
         if not exposed and not _is_loopback(host):
-            raise UsageError(f"{host} can be reached from other machines, without encryption: ask for it explicitly")
+            raise UsageError(
+                f"{host} can be reached from other machines, without encryption: ask for it with --insecure-bind (exposed=True)"
+            )
         server = await self._assembled()
         asked = host if host.startswith(_SOCKET) else f"{_bracketed(host)}:{port}"
         try:

@@ -1,8 +1,9 @@
 import torch
 
-from arena.attacks.argmax import Argmax, hardened
+from arena.attacks.argmax import Argmax
 from arena.attacks.equation_solving import EquationSolving
 from arena.attacks.knockoff import KnockoffNets
+from arena.learning.training import hardened
 from tests.attacks.toy import VICTIMS, ToyOracle, digest, play
 
 

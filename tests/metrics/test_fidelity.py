@@ -1,42 +1,48 @@
-from __future__ import annotations
-
 import pytest
 import torch
 
 from arena.metrics.fidelity import agreement, cohen_kappa, labels_of, largest_share, total_variation
 
 
-def test_labels_are_the_lowest_index_of_the_largest():
-    assert labels_of(torch.tensor([[0.1, 0.9], [0.5, 0.5], [0.0, 0.0]])).tolist() == [1, 0, 0]
+def test_a_tie_goes_to_the_lowest_index():
+    rows = torch.tensor([[0.2, 0.4, 0.4], [0.5, 0.0, 0.5], [1 / 3, 1 / 3, 1 / 3], [0.1, 0.1, 0.8]])
+    assert labels_of(rows).tolist() == [1, 0, 0, 2]
 
 
-def test_agreement_is_counted_in_integers():
-    assert agreement(torch.tensor([1, 2, 3]), torch.tensor([1, 0, 3])) == (2, 3)
+def test_a_refused_row_of_zeros_has_label_zero():
+    assert labels_of(torch.zeros(2, 4)).tolist() == [0, 0]
+
+
+def test_labels_of_no_rows_are_no_labels():
+    assert labels_of(torch.empty(0, 3)).shape == (0,)
+
+
+def test_agreement_counts_in_integers():
+    assert agreement(torch.tensor([0, 1, 2, 2]), torch.tensor([0, 1, 1, 2])) == (3, 4)
 
 
 def test_total_variation_is_half_the_l1_distance():
-    first, second = torch.tensor([[0.5, 0.3, 0.2], [1.0, 0.0, 0.0]]), torch.tensor([[0.3, 0.5, 0.2], [0.0, 0.0, 1.0]])
-    assert total_variation(first, second).tolist() == pytest.approx([0.2, 1.0])
-
-
-def test_the_largest_share_is_that_of_the_most_frequent_label():
-    assert largest_share(torch.tensor([0, 0, 0, 1])) == 0.75
-    assert largest_share(torch.tensor([], dtype=torch.int64)) == 0.0
-
-
-def pairs(table: list[list[int]]) -> tuple[torch.Tensor, torch.Tensor]:
-    cells = [(row, column) for row, counts in enumerate(table) for column, n in enumerate(counts) for _ in range(n)]
-    first, second = torch.tensor(cells).T
-    return first, second
+    distance = total_variation(torch.tensor([[0.7, 0.2, 0.1]]), torch.tensor([[0.5, 0.3, 0.2]]))
+    assert distance.dtype == torch.float64
+    assert distance.tolist() == pytest.approx([0.2])
 
 
 def test_kappa_of_a_table_worked_out_by_hand():
-    # p_o = 85/100; rows 60, 40 and columns 55, 45: p_e = (60 * 55 + 40 * 45) / 100^2 = 0.51; 0.34 / 0.49
-    assert cohen_kappa(*pairs([[50, 10], [5, 35]]), classes=2) == pytest.approx(0.693878, abs=1e-6)
+    # [[50, 10], [5, 35]]: observed .85, by chance .51
+    first = torch.tensor([0] * 60 + [1] * 40)
+    second = torch.tensor([0] * 50 + [1] * 10 + [0] * 5 + [1] * 35)
+    assert cohen_kappa(first, second, classes=2) == pytest.approx((0.85 - 0.51) / (1 - 0.51))
+    assert cohen_kappa(first, second, classes=2) == pytest.approx(0.693878, abs=1e-6)
 
 
-def test_kappa_is_nothing_where_chance_explains_everything():
-    assert cohen_kappa(*pairs([[9, 0], [0, 0]]), classes=2) == 0.0
-    assert cohen_kappa(*pairs([[25, 25], [25, 25]]), classes=2) == 0.0
-    assert cohen_kappa(*pairs([[5, 0], [0, 5]]), classes=2) == 1.0
-    assert cohen_kappa(*pairs([[0, 5], [5, 0]]), classes=2) == -1.0
+def test_a_constant_predictor_agrees_by_chance_alone():
+    victim = torch.tensor([0] * 96 + [1] * 4)
+    assert agreement(victim, torch.zeros_like(victim)) == (96, 100)
+    assert cohen_kappa(victim, torch.zeros_like(victim), classes=2) == 0
+    assert largest_share(victim) == 0.96
+
+
+def test_two_constants_on_one_class_have_kappa_zero_and_a_share_that_gives_it_away():
+    constant = torch.full((10,), 3)
+    assert cohen_kappa(constant, constant, classes=4) == 0
+    assert largest_share(constant) == 1

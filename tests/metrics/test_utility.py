@@ -1,99 +1,107 @@
-from __future__ import annotations
-
 import pytest
 import torch
 
 from arena.contracts import Promise
 from arena.metrics.utility import brier_score, broken_promises, calibration_error, utility
 
-CLEAN = torch.tensor([[0.9, 0.1], [0.6, 0.4], [0.3, 0.7], [0.8, 0.2]])
-NOTHING_REFUSED = torch.zeros(4, dtype=torch.bool)
+CLEAN = torch.tensor([[0.7, 0.2, 0.1], [0.1, 0.8, 0.1], [0.3, 0.3, 0.4]])
+LABELS = torch.tensor([0, 1, 0])
+NONE_REFUSED = torch.zeros(3, dtype=torch.bool)
 
 
-def test_calibration_error_worked_out_by_hand():
-    # two rows at 0.9, one right: |1 - 1.8|; two at 0.6, none right: |0 - 1.2|; (0.8 + 1.2) / 4 rows
-    rows = torch.tensor([[0.9, 0.1], [0.9, 0.1], [0.6, 0.4], [0.6, 0.4]])
-    assert calibration_error(rows, torch.tensor([0, 1, 1, 1])) == pytest.approx(0.5)
-    # both at 0.9, one right of two
-    assert calibration_error(rows[:2], torch.tensor([0, 1])) == pytest.approx(0.40)
-
-
-def test_the_last_bin_is_closed():
-    assert calibration_error(torch.eye(2), torch.tensor([0, 1])) == 0.0
-
-
-def test_brier_score_is_the_squared_distance_to_the_truth():
-    assert brier_score(torch.tensor([[0.8, 0.2], [0.0, 1.0]]), torch.tensor([0, 0])) == pytest.approx((0.08 + 2) / 2)
-
-
-def test_an_unchanged_answer_costs_nothing():
-    found = utility(released=CLEAN, refused=NOTHING_REFUSED, clean=CLEAN, labels=torch.tensor([0, 0, 1, 1]))
-    assert found.counts == {
-        "kept": (4, 4),
-        "accuracy": (3, 4),
-        "clean_accuracy": (3, 4),
-        "refused": (0, 4),
-        "changed": (0, 4),
-        "one_hot": (0, 4),
-    }
-    assert (found.measures["l1"], found.measures["brier_cost"]) == (0, 0)
+def test_an_undefended_oracle_costs_nothing():
+    got = utility(released=CLEAN, refused=NONE_REFUSED, clean=CLEAN, labels=LABELS)
+    assert got.counts["kept"] == (3, 3)
+    assert got.counts["accuracy"] == got.counts["clean_accuracy"] == (2, 3)
+    assert got.counts["changed"] == (0, 3)
+    assert got.measures["l1"] == got.measures["brier_cost"] == 0
 
 
 def test_a_refused_row_is_a_wrong_decision_and_no_probability():
-    refused = torch.tensor([True, False, False, False])
-    rows = CLEAN * (~refused).unsqueeze(1)
-    found = utility(released=rows, refused=refused, clean=CLEAN, labels=torch.tensor([0, 0, 1, 1]))
-    assert found.counts["accuracy"] == (2, 4)
-    assert found.counts["kept"] == (3, 4)
-    assert found.counts["refused"] == (1, 4)
-    assert found.counts["changed"] == (0, 3)
+    refused = torch.tensor([True, False, False])
+    released = CLEAN * ~refused.unsqueeze(1)
+    got = utility(released=released, refused=refused, clean=CLEAN, labels=LABELS)
+    assert got.counts["kept"] == (2, 3)
+    assert got.counts["accuracy"] == (1, 3)
+    assert got.counts["refused"] == (1, 3)
+    assert got.counts["changed"] == (0, 2)
+    assert got.measures["l1"] == 0
 
 
-def test_nothing_is_measured_where_everything_is_refused():
-    found = utility(
-        released=torch.zeros(4, 2), refused=~NOTHING_REFUSED, clean=CLEAN, labels=torch.tensor([0, 0, 1, 1])
+def test_a_refused_row_that_would_have_been_class_zero_is_still_wrong():
+    refused = torch.ones(3, dtype=torch.bool)
+    got = utility(released=torch.zeros(3, 3), refused=refused, clean=CLEAN, labels=LABELS)
+    assert got.counts["kept"] == got.counts["accuracy"] == (0, 3)
+    assert got.measures == {}
+
+
+def test_labels_alone_shift_probabilities_but_no_decision():
+    released = torch.tensor([[1.0, 0, 0], [0, 1.0, 0], [0, 0, 1.0]])
+    got = utility(released=released, refused=NONE_REFUSED, clean=CLEAN, labels=LABELS)
+    assert got.counts["kept"] == (3, 3)
+    assert got.counts["one_hot"] == got.counts["changed"] == (3, 3)
+    assert got.measures["l1"] == pytest.approx((0.6 + 0.4 + 1.2) / 3)
+    assert got.measures["l1_max"] == pytest.approx(1.2)
+
+
+def test_calibration_error_worked_out_by_hand():
+    # Half of the rows in a bin with confidence .95 and accuracy .5, half with .65 and 1.
+    posteriors = torch.tensor([[0.95, 0.05], [0.95, 0.05], [0.65, 0.35], [0.65, 0.35]], dtype=torch.float64)
+    assert calibration_error(posteriors, torch.tensor([0, 1, 0, 0]), bins=10) == pytest.approx(0.5 * 0.45 + 0.5 * 0.35)
+
+
+def test_certainty_falls_into_the_last_bin():
+    assert calibration_error(torch.tensor([[1.0, 0.0]]), torch.tensor([0])) == 0
+    assert calibration_error(torch.tensor([[1.0, 0.0]]), torch.tensor([1])) == 1
+
+
+def test_brier_score_worked_out_by_hand():
+    assert brier_score(torch.tensor([[0.7, 0.2, 0.1]]), torch.tensor([0])) == pytest.approx(0.09 + 0.04 + 0.01)
+
+
+def test_the_log_loss_of_certain_error_is_finite():
+    released = torch.tensor([[1.0, 0, 0]])
+    got = utility(released=released, refused=torch.tensor([False]), clean=released, labels=torch.tensor([1]))
+    assert got.measures["log_loss"] == pytest.approx(27.631, abs=1e-3)  # -log 1e-12
+
+
+def broken(promise: Promise, released: torch.Tensor, *, decimals: int | None = None) -> dict[str, tuple[int, int]]:
+    return broken_promises(
+        promise,
+        clean=CLEAN[: len(released)],
+        released=released,
+        refused=NONE_REFUSED[: len(released)],
+        decimals=decimals,
     )
-    assert found.measures == {}
-    assert found.counts["accuracy"] == (0, 4)
 
 
-def test_a_shift_is_the_l1_distance():
-    moved = CLEAN + torch.tensor([0.1, -0.1])
-    found = utility(released=moved, refused=NOTHING_REFUSED, clean=CLEAN, labels=torch.tensor([0, 0, 1, 1]))
-    assert found.measures["l1"] == pytest.approx(0.2)
-    assert found.counts["changed"] == (4, 4)
+def test_nothing_promised_is_nothing_counted():
+    assert broken(Promise(), CLEAN.flip(1)) == {}
 
 
-class TestPromises:
-    def broken(
-        self, promise: Promise, rows: torch.Tensor, *, decimals: int | None = None
-    ) -> dict[str, tuple[int, int]]:
-        return broken_promises(promise, clean=CLEAN, released=rows, refused=NOTHING_REFUSED, decimals=decimals)
+def test_counts_rows_whose_argmax_moved():
+    assert broken(Promise(argmax=True), CLEAN.flip(1)) == {"argmax_broken": (2, 3)}
 
-    def test_that_were_not_made_are_not_counted(self):
-        assert self.broken(Promise(), CLEAN.flip(1)) == {}
 
-    def test_are_counted_row_by_row(self):
-        rows = CLEAN.clone()
-        rows[1] = torch.tensor([0.4, 0.6])
-        assert self.broken(Promise(argmax=True, l1=0.3), rows) == {"argmax_broken": (1, 4), "l1_broken": (1, 4)}
+def test_a_tie_that_moves_the_decision_breaks_the_promise_unless_rounding_made_it():
+    tied = torch.tensor([[0.4, 0.4, 0.2], [0.5, 0.5, 0.0]])
+    assert broken(Promise(argmax=True), tied) == {"argmax_broken": (1, 2)}
+    assert broken(Promise(argmax=True), tied, decimals=1) == {"argmax_broken": (0, 2)}
 
-    def test_a_tie_is_no_breach_and_neither_is_the_last_bit(self):
-        rows = CLEAN.clone()
-        rows[1] = torch.tensor([0.5, 0.5])
-        assert self.broken(Promise(argmax=True, l1=0.2), rows) == {"argmax_broken": (0, 4), "l1_broken": (0, 4)}
 
-    def test_rounding_by_the_oracle_is_no_breach(self):
-        clean = torch.tensor([[0.46, 0.54]])
-        released = torch.tensor([[0.5, 0.5]])
-        found = broken_promises(
-            Promise(argmax=True, l1=0.0), clean=clean, released=released, refused=torch.tensor([False]), decimals=1
-        )
-        assert found == {"argmax_broken": (0, 1), "l1_broken": (0, 1)}
+def test_a_bound_on_l1_holds_up_to_rounding():
+    released = torch.tensor([[0.65, 0.25, 0.10]])  # L1 0.1
+    assert broken(Promise(l1=0.1), released) == {"l1_broken": (0, 1)}
+    assert broken(Promise(l1=0.09), released) == {"l1_broken": (1, 1)}
+    assert broken(Promise(l1=0.09), released, decimals=2) == {"l1_broken": (0, 1)}
 
-    def test_a_refused_row_breaks_nothing(self):
-        refused = torch.tensor([True, True, True, True])
-        found = broken_promises(
-            Promise(argmax=True), clean=CLEAN, released=torch.zeros(4, 2), refused=refused, decimals=None
-        )
-        assert found == {"argmax_broken": (0, 0)}
+
+def test_a_refused_row_breaks_no_promise():
+    counts = broken_promises(
+        Promise(argmax=True, l1=0.0),
+        clean=CLEAN,
+        released=torch.zeros(3, 3),
+        refused=torch.ones(3, dtype=torch.bool),
+        decimals=None,
+    )
+    assert counts == {"argmax_broken": (0, 0), "l1_broken": (0, 0)}

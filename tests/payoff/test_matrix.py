@@ -1,68 +1,111 @@
-from __future__ import annotations
-
-from dataclasses import replace
-
 import pytest
 
 from arena.contracts import Knowledge, Spec
-from arena.payoff.matrix import defense_label, label, matrices, payoff, without_parameters
-from tests.payoff.results import result, table
+from arena.payoff.matrix import PayoffMatrix, bare_label, defense_label, label, matrices, own_score, payoff
+from tests.payoff.matches import CRASHED, match, over_seeds
+
+WRAPPED = Spec(name="argmax", params=(("base", Spec(name="knockoff", params=(("steps", 500),))),))
 
 
-def test_a_payoff_is_the_largest_of_the_three_tracks_else_the_floor():
-    counts = {"a-hard/fidelity": (60, 100), "b/fidelity": (7, 10), "floor/fidelity": (99, 100)}
-    assert payoff(result("knockoff", "none", 50, counts=counts)) == 0.7
-    fell_over = replace(result("knockoff", "none", 50), counts={"floor/fidelity": (12, 100)})
-    assert payoff(fell_over) == 0.12
-    assert payoff(result("knockoff", "none", None)) is None
+def only(results) -> PayoffMatrix:
+    (matrix,) = matrices(results)
+    return matrix
 
 
-def test_a_cell_is_a_mean_over_seeds_and_missing_matches_are_missing():
-    (matrix,) = matrices(table({("knockoff", "none"): [50, 70, None], ("jbda", "none"): [None]}))
-    cell = matrix.cell("knockoff", "none")
-    assert cell is not None
-    assert (cell.mean, cell.n) == (pytest.approx(0.6), 2)
+def test_a_payoff_is_the_largest_fidelity_of_the_three_tracks():
+    tracks = {"a/fidelity": (820, 1_000), "a-hard/fidelity": (810, 1_000)}
+    assert payoff(match(fidelity=800, counts=tracks)) == 0.82
+    assert payoff(match(fidelity=830, counts=tracks)) == 0.83
+    assert payoff(match(fidelity=800, counts={**tracks, "a-hard/fidelity": (900, 1_000)})) == 0.9
+
+
+def test_an_attack_that_got_no_answer_has_the_floor():
+    assert payoff(match(fidelity=None)) == own_score(match(fidelity=None)) == 0.1
+
+
+def test_an_attack_without_a_clone_is_scored_by_what_its_answers_were_worth():
+    tracks = {"a/fidelity": (700, 1_000), "a-hard/fidelity": (900, 1_000)}
+    assert own_score(match(fidelity=None, counts=tracks)) == 0.7
+    assert own_score(match(fidelity=300, counts=tracks)) == 0.3
+
+
+def test_a_match_lost_to_the_infrastructure_is_missing_not_zero():
+    assert payoff(match(verdict=CRASHED)) is None
+    matrix = only([match(seed=0), match(seed=1, verdict=CRASHED), match(attack="jbda", verdict=CRASHED)])
+    assert matrix.cell("knockoff", "none").n == 1
     assert matrix.cell("jbda", "none") is None
-    assert len(matrix.of_attack("knockoff")) == 3
+
+
+def test_a_cell_is_a_mean_over_seeds_with_its_interval():
+    cell = only(over_seeds("knockoff", "none", [810, 820, 830, 840, 850])).cell("knockoff", "none")
+    assert cell.mean == pytest.approx(0.83)
+    assert cell.half == pytest.approx(2.776 * 0.015811 / 5**0.5, abs=1e-5)
 
 
 def test_the_worst_attack_is_chosen_on_the_other_seeds():
-    # by the other two seeds' means: seed 0 chooses jbda (.45 against .4), seed 1 jbda (.45, .4), seed 2 knockoff
-    # (.55 against .5); its own figures are .6, .3 and .1: a maximum over the same seeds would say more.
-    (matrix,) = matrices(table({("knockoff", "mad"): [40, 70, 10], ("jbda", "mad"): [60, 30, 60]}))
-    worst = matrix.worst_case("mad")
-    assert worst is not None
-    assert worst.mean == pytest.approx((0.6 + 0.3 + 0.1) / 3)
-    assert matrix.worst_case("nothing") is None
+    # Each attack is best on one seed by luck; the others choose the steady one, whose own figure then counts.
+    results = over_seeds("lucky", "none", [900, 700, 700]) + over_seeds("steady", "none", [800, 810, 820])
+    worst = only(results).worst_case("none")
+    assert worst.mean == pytest.approx((0.8 + 0.81 + 0.82) / 3)
+    assert worst.n == 3
 
 
-def test_different_terms_are_different_matrices():
-    one = result("knockoff", "none", 50)
-    other = [
-        replace(one, matchup=replace(one.matchup, **change))
-        for change in (
-            {"budget": 7},
-            {"informed": True},
-            {"pool": "far"},
-            {"victim_seed": 1},
-            {"pool_source": "glyphs"},
-        )
-    ]
-    assert len(matrices([one, *other, one])) == 6
+def test_the_worst_case_of_one_seed_is_its_maximum():
+    results = over_seeds("knockoff", "none", [700]) + over_seeds("jbda", "none", [800])
+    assert only(results).worst_case("none").mean == 0.8
 
 
-def test_the_same_defense_that_knows_more_is_another_column():
-    one = result("knockoff", "mad", 50)
-    knowing = replace(one, matchup=replace(one.matchup, knowledge=Knowledge(surrogate="attacker")))
-    (matrix,) = matrices([one, knowing])
-    assert matrix.defenses == ("mad", "mad +attacker")
-    assert matrix.short("mad +attacker") == "mad +attacker"
+def test_an_informed_attack_is_a_row_of_its_own_in_the_same_matrix():
+    results = [match("recovery", fidelity=700), match("recovery", fidelity=900, informed=True)]
+    matrix = only(results)
+    assert matrix.attacks == ("recovery", "recovery +informed")
+    assert matrix.informed == {"recovery +informed"}
+    assert matrix.worst_case("none").mean == 0.9
+    assert matrix.worst_case("none", attacks=["recovery"]).mean == 0.7
 
 
-def test_labels_are_what_a_reader_writes():
-    base = Spec(name="jbda", params=(("step", 0.2),))
-    assert label(Spec(name="argmax", params=(("base", base),))) == "argmax(base=jbda(step=0.2))"
-    assert label(Spec(name="/a/long/way/to/mine")) == "mine"
-    assert without_parameters("argmax(base=jbda(step=0.2))") == "argmax(jbda)"
-    assert without_parameters("mad(epsilon=0.5)") == "mad"
-    assert defense_label(Spec(name="mad"), Knowledge(surrogate="random", outliers="pool")) == "mad +pool"
+def test_rows_of_different_budgets_are_never_in_one_matrix():
+    first = match()
+    second = match()
+    object.__setattr__(second.matchup, "budget", 400)
+    assert [matrix.terms.budget for matrix in matrices([first, second])] == [100, 400]
+
+
+def test_labels_are_written_as_a_reader_writes_them():
+    assert label(WRAPPED) == "argmax(base=knockoff(steps=500))"
+    assert bare_label(WRAPPED) == "argmax(knockoff)"
+    assert label(Spec(name="/home/me/agents/mine/")) == "mine"
+
+
+def test_what_a_defense_knows_beyond_the_least_is_in_its_label():
+    mad = Spec(name="mad", params=(("epsilon", 0.5),))
+    assert defense_label(mad, Knowledge(surrogate="random")) == "mad(epsilon=0.5)"
+    assert defense_label(mad, Knowledge(surrogate="attacker")) == "mad(epsilon=0.5) +attacker"
+
+
+def test_a_name_is_short_only_where_it_still_tells_players_apart():
+    mild, strong = (Spec(name="mad", params=(("epsilon", epsilon),)) for epsilon in (0.1, 1.0))
+    matrix = only([match(WRAPPED, defense) for defense in (mild, strong, "none")])
+    assert matrix.short("argmax(base=knockoff(steps=500))") == "argmax(knockoff)"
+    assert matrix.short("mad(epsilon=0.1)") == "mad(epsilon=0.1)"
+    assert matrix.short("none") == "none"
+
+
+def test_what_a_defense_knows_is_left_out_only_where_another_knows_the_same():
+    mild, strong = (Spec(name="mad", params=(("epsilon", epsilon),)) for epsilon in (0.1, 1.0))
+    attacker, none = Knowledge(surrogate="attacker"), Knowledge()
+    alone = only([match(defense=mild, knowledge=attacker)])
+    assert [alone.short(one) for one in alone.defenses] == ["mad"]
+    knowing = only([match(defense=mild, knowledge=known) for known in (attacker, none)])
+    assert [knowing.short(one) for one in knowing.defenses] == ["mad +attacker", "mad"]
+    stronger = only([match(defense=defense, knowledge=attacker) for defense in (mild, strong)])
+    assert [stronger.short(one) for one in stronger.defenses] == ["mad(epsilon=0.1)", "mad(epsilon=1.0)"]
+    both = only([match(defense=defense, knowledge=known) for defense in (mild, strong) for known in (attacker, none)])
+    assert both.short("mad(epsilon=0.1) +attacker") == "mad(epsilon=0.1) +attacker"
+
+
+def test_a_player_is_found_by_its_name_whatever_its_parameters():
+    knockoff = Spec(name="knockoff", params=(("steps", 500),))
+    matrix = only([match(WRAPPED), match(knockoff)])
+    assert matrix.named("knockoff") == "knockoff(steps=500)"
+    assert matrix.named("jbda") is None

@@ -1,81 +1,145 @@
-from __future__ import annotations
+from rich.console import Console
 
-import io
-from dataclasses import replace
-
-from rich.console import Console, RenderableType
-
-from arena.contracts import MatchResult, Verdict
+from arena.contracts import Knowledge, Spec, Verdict
 from arena.payoff.matrix import matrices
 from arena.report.tables import match_table, sentences, tournament_report
-from tests.payoff.results import result, table
+from tests.payoff.matches import CRASHED, honest, match, over_seeds
 
-FLOOR = {"floor/fidelity": (10, 100), "victim/accuracy": (95, 100)}
-
-
-def shown(what: RenderableType) -> str:
-    console = Console(width=200, file=io.StringIO(), record=True)
-    console.print(what)
-    return console.export_text()
+WIDTH = 100
+KNOCKOFF = Spec(name="knockoff", params=(("steps", 500),))
 
 
-def with_floor(results: list[MatchResult]) -> list[MatchResult]:
-    return [replace(one, counts={**one.counts, **FLOOR} if one.counts else {}) for one in results]
+def shown(renderable) -> str:
+    console = Console(width=WIDTH, highlight=False, color_system=None)
+    with console.capture() as capture:
+        console.print(renderable)
+    return "\n".join(line.rstrip() for line in capture.get().splitlines())
 
 
-TOURNAMENT = with_floor(
-    table(
-        {
-            ("knockoff", "none"): [80, 82, 81, 79, 80],
-            ("jbda", "none"): [90, 92, 91, 89, 90],
-            ("knockoff", "label-only"): [60, 62, 61, 59, 60],
-            ("jbda", "label-only"): [50, 52, 51, 49, None],
-        }
-    )
-)
+def line_of(text: str, beginning: str) -> list[str]:
+    return next(line.split() for line in text.splitlines() if line.strip().startswith(beginning))
 
 
-def test_a_tournament_shows_cells_intervals_yardsticks_and_worst_cases():
-    text = shown(tournament_report(TOURNAMENT))
-    row = next(line for line in text.splitlines() if line.strip().startswith("knockoff *"))
-    assert "80.4 ±1.4" in row
-    assert "60.4 ±1.4" in row
+def small_tournament():
+    return [
+        *over_seeds("knockoff", "none", [800, 810, 820, 830, 840]),
+        *over_seeds("knockoff", "label-only", [700, 710, 720, 730, 740]),
+        *over_seeds("jbda", "none", [900, 910, 920, 930, 940]),
+        *over_seeds("jbda", "label-only", [600, 610, 620, 630, 640]),
+    ]
+
+
+def test_a_cell_is_a_percentage_with_its_interval():
+    text = shown(tournament_report(small_tournament()))
+    assert line_of(text, "knockoff") == ["knockoff", "*", "82.0", "±2.0", "72.0", "±2.0", "77.0", "±2.0", "1"]
+    assert line_of(text, "worst case") == ["worst", "case", "92.0", "±2.0", "72.0", "±2.0"]
+    assert line_of(text, "asked nothing") == ["asked", "nothing", "10.0", "10.0"]
+    assert line_of(text, "equilibrium") == ["equilibrium", "0", "%", "100", "%"]
+
+
+def test_yardsticks_are_marked():
+    text = shown(tournament_report(small_tournament()))
     assert "label-only *" in text
-    assert "worst case" in text
-    assert "asked nothing" in text
-    assert "infrastructure" in text
+    assert "knockoff *" in text
+    assert "jbda *" not in text
 
 
-def test_what_the_numbers_say_is_said_in_three_sentences():
-    (matrix,) = matrices(TOURNAMENT)
-    shows, helps, does_not = sentences(matrix)
-    assert "90.4 ±1.4 % fidelity (jbda), where a clone that asked nothing has 10.0 %" in shows
-    assert "told apart from random queries there: jbda (+10.0)" in shows
-    assert "label-only leaves the least" in helps
-    assert does_not.startswith("It does not show")
+def test_few_seeds_are_shown_without_an_interval():
+    text = shown(tournament_report(over_seeds("knockoff", "none", [800, 820])))
+    assert line_of(text, "knockoff") == ["knockoff", "*", "81.0", "81.0", "1"]
+    assert "2 seeds, too few for an interval" in text
 
 
-def test_a_tournament_without_an_undefended_victim_says_what_it_cannot_say():
-    (matrix,) = matrices(with_floor(table({("knockoff", "mad"): [50] * 5})))
-    assert "add the defense none" in sentences(matrix)[0]
-    (matrix,) = matrices(with_floor(table({("jbda", "none"): [50] * 5})))
-    assert "random queries were not played" in sentences(matrix)[0]
-    assert "plays no defense" in sentences(matrix)[1]
+def test_a_missing_cell_is_shown_as_missing_and_its_match_is_listed():
+    text = shown(tournament_report([*small_tournament(), match("maze", verdict=CRASHED)]))
+    assert line_of(text, "maze")[1] == "missing"
+    assert "Matches that did not end well" in text
+    assert "the node went away" in text
 
 
-def test_a_tournament_of_missing_matches_is_still_a_report():
-    assert "missing" in shown(tournament_report(table({("knockoff", "none"): [None, None]})))
-    assert shown(tournament_report([])) == "\n" or shown(tournament_report([])) == ""
-
-
-def test_a_match_shows_its_verdict_and_what_a_player_printed():
-    crashed = replace(
-        result("knockoff", "none", 50, counts=FLOOR),
-        verdict=Verdict(outcome="crashed", fault="attack", stage="play", reason="out of [ideas]", output="epoch [/1]"),
-        flags=("leak",),
-    )
-    text = shown(match_table(crashed))
-    assert "crashed (fault: attack, stage play): out of [ideas]" in text
+def test_every_column_is_kept_at_a_hundred_columns_however_many_defenses_there_are():
+    names = [f"adaptive-defense-{number}" for number in range(9)]
+    knowledge = Knowledge(surrogate="same-architecture", outliers="near")
+    results = [
+        match(
+            "knockoff",
+            name,
+            seed=seed,
+            fidelity=fidelity,
+            counts=honest(lost=100, changed=2_000, rows=25_000),
+            measures={"utility/l1": 0.3, "utility/brier_cost": 0.02},
+            knowledge=knowledge,
+            flags=("leak",),
+        )
+        for name in names
+        for seed, fidelity in enumerate([800, 810, 820, 830, 840])
+    ]
+    text = shown(tournament_report(results))
+    assert "…" not in text
+    assert all(text.count(name) >= 2 for name in names)
     assert "leak" in text
-    assert "epoch [/1]" in text
-    assert "out of [ideas]" in shown(tournament_report([crashed]))
+    assert max(map(len, text.splitlines())) <= WIDTH
+
+
+def test_defenses_stand_in_their_division_with_cost_and_rank():
+    text = shown(tournament_report([*small_tournament(), *over_seeds("jbda", "mad", [500] * 5, lost=12)]))
+    assert text.index("free, scores kept") < text.index("5pt, scores kept")
+    assert line_of(text, "mad  ")[1:5] == ["nothing", "~1.2", "±0.3", "1.20"]
+
+
+def test_blind_and_informed_attacks_have_a_worst_case_each():
+    results = [match("recovery", fidelity=700), match("recovery", fidelity=900, informed=True)]
+    text = shown(tournament_report(results))
+    assert line_of(text, "worst case") == ["worst", "case", "90.0"]
+    assert line_of(text, "blind") == ["blind", "70.0"]
+    assert line_of(text, "informed") == ["informed", "90.0"]
+
+
+def test_a_broken_promise_is_a_line():
+    results = [match("knockoff", "mad", seed=seed, counts={"promise/argmax_broken": (2, 100)}) for seed in range(2)]
+    assert "mad broke its promise of the same decision on 4 of 200 rows." in shown(tournament_report(results))
+
+
+def said(results) -> list[str]:
+    (matrix,) = matrices(results)
+    return sentences(matrix)
+
+
+def test_says_what_was_stolen_from_whom_and_what_can_be_told_from_random_queries():
+    shows, helps, does_not = said(small_tournament())
+    assert "steal the undefended victim to 92.0 ±2.0 % fidelity (jbda)" in shows
+    assert "asked nothing has 10.0 %; told apart from random queries there: jbda (+10.0)" in shows
+    assert "label-only leaves the least, 72.0 ±2.0 %" in helps
+    assert "attacks that know the defense, which were not played" in does_not
+
+
+def test_knows_random_queries_whatever_their_parameters():
+    shows, *_ = said([match(KNOCKOFF, seed=seed) for seed in range(5)])
+    assert "no attack can be told from random queries there" in shows
+
+
+def test_says_whether_a_defense_can_be_told_from_labels_alone():
+    near = over_seeds("knockoff", "mad", [690, 712, 722, 728, 741])
+    far = over_seeds("knockoff", "mad", [290, 312, 322, 328, 341])
+    assert said([*small_tournament(), *far])[1].endswith("labels alone leave 72.0 ±2.0 %, which can be told apart.")
+    assert said([*small_tournament(), *near])[1].endswith("which cannot be told from it.")
+
+
+def test_a_tournament_without_an_undefended_victim_says_so():
+    shows, *_ = said([match(defense="label-only")])
+    assert "add the defense none" in shows
+
+
+def test_one_match_shows_its_scores_with_their_intervals():
+    text = shown(match_table(match(counts=honest(lost=1, changed=2), measures={"utility/l1": 0.25})))
+    assert "fidelity 80.0 % (77.4-82.4)" in text
+    assert "0.1 points of accuracy lost, 2 of 1,000 decisions changed, mean L1 0.25" in text
+    assert "100 of 100 units: 100 rows, 100 distinct, 1 call" in text
+
+
+def test_a_players_words_are_no_markup():
+    verdict = Verdict(outcome="crashed", fault="attack", stage="play", reason="no [bold] here", output="[red]out[/red]")
+    text = shown(match_table(match(verdict=verdict)))
+    assert "crashed (fault: attack, stage play): no [bold] here" in text
+    assert "[red]out[/red]" in text
+    assert "no [bold] here" in shown(tournament_report([match(verdict=verdict)]))

@@ -283,7 +283,7 @@ class TestStarting:
             pass
 
     def test_other_machines_are_let_in_only_on_request(self):
-        with pytest.raises(UsageError, match="ask for it explicitly"), ServerThread("0.0.0.0"):
+        with pytest.raises(UsageError, match="--insecure-bind"), ServerThread("0.0.0.0"):
             pass
         with ServerThread("0.0.0.0", exposed=True) as server:
             assert server.address.startswith("0.0.0.0:")

@@ -1,0 +1,206 @@
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Iterator, Mapping
+from pathlib import Path
+
+import pytest
+
+from arena.cluster import runner as runner_module
+from arena.cluster.runner import RayRunner
+from arena.cluster.session import Cluster
+from arena.contracts import BadParameter, MatchResult, Matchup, Spec
+from arena.match.deployment import ledger_path
+from arena.match.ledger import read_transcript
+from arena.match.site import Limits, Site
+from arena.referee.local import LocalRunner
+from arena.referee.tournament import Resources, Share
+from tests.cluster.processes import left_of, workers
+from tests.cluster.tiny import BUDGET, attack_entry, defense_entry, digests, matchup, played, table
+
+pytestmark = pytest.mark.ray
+
+TWO_SLOTS = Resources(slots=2, attack=Share(cpus=0.5))
+LIMITS = Limits(deploy=8, play=4, close=2)
+
+
+@pytest.fixture(scope="module")
+def site(tmp_path_factory: pytest.TempPathFactory, cache: Path) -> Site:
+    return Site(work=tmp_path_factory.mktemp("ledgers"), cache=cache, limits=LIMITS)
+
+
+@pytest.fixture(scope="module", autouse=True)
+def little_grace() -> Iterator[None]:
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(runner_module, "GRACE_SECONDS", 1.0)
+        yield
+
+
+@pytest.fixture(scope="module")
+def ray_runner(cluster: Cluster, site: Site) -> Iterator[RayRunner]:
+    runner = RayRunner(site, resources=TWO_SLOTS)
+    yield runner
+    runner.close()
+    assert not left_of(dict.fromkeys(workers(os.getpid()), ""), seconds=10)
+
+
+MATCHUPS = tuple(
+    matchup(defense=Spec(name=defense), seed=seed) for defense in ("none", "gaussian-noise") for seed in range(3)
+)
+
+
+@pytest.fixture(scope="module")
+def in_process(site: Site, tmp_path_factory: pytest.TempPathFactory) -> list[MatchResult]:
+    return played(LocalRunner(site), MATCHUPS, tmp_path_factory.mktemp("local"))
+
+
+class TestSameAsInProcess:
+    def test_two_at_a_time_are_as_one_after_another(
+        self, ray_runner: RayRunner, in_process: list[MatchResult], tmp_path: Path
+    ):
+        assert table(played(ray_runner, MATCHUPS, tmp_path)) == table(in_process)
+
+    def test_the_order_does_not_matter(self, ray_runner: RayRunner, in_process: list[MatchResult], tmp_path: Path):
+        assert table(played(ray_runner, MATCHUPS[::-1], tmp_path)) == table(in_process)[::-1]
+
+    def test_ledgers_come_back_whole(self, ray_runner: RayRunner, site: Site, tmp_path: Path):
+        (result,) = played(ray_runner, MATCHUPS[:1], tmp_path)
+        transcript = read_transcript(ledger_path(site, result.matchup, attempt=1))
+        assert (transcript.digest, transcript.counts.spent) == (result.transcript_digest, BUDGET)
+
+
+@pytest.fixture(scope="module")
+def results(ray_runner: RayRunner, tmp_path_factory: pytest.TempPathFactory) -> Mapping[str, MatchResult]:
+    """Players at fault in one run, with matches between them that nobody disturbs."""
+    folder = tmp_path_factory.mktemp("entries")
+
+    def attack(name: str, then: str) -> Matchup:
+        return matchup(attack=attack_entry(folder / name, then))
+
+    def defense(name: str, *, deploying: str = "pass", answering: str = "pass") -> Matchup:
+        return matchup(defense=defense_entry(folder / name, deploying=deploying, answering=answering))
+
+    matchups = {
+        "exits": attack("exits", "os._exit(3)"),
+        "quiet one": matchup(seed=1),
+        "segfaults": attack("segfaults", "ctypes.string_at(0)"),
+        "interrupts": attack("interrupts", "raise KeyboardInterrupt"),
+        "leaves": attack("leaves", "sys.exit('gone')"),
+        "loops": attack("loops", "while True: pass"),
+        "quiet two": matchup(seed=2),
+        "sleeps": attack("sleeps", "time.sleep(3600)"),
+        "crashes in deploy": defense("crashing", deploying="raise ValueError('no')"),
+        "crashes in answering": defense("raising", answering="raise ValueError('no')"),
+        "quiet three": matchup(seed=3),
+        "stuck in deploy": defense("waiting", deploying="time.sleep(3600)"),
+        "stuck in answering": defense("silent", answering="time.sleep(3600)"),
+        "quiet four": matchup(seed=4),
+    }
+    return dict(zip(matchups, played(ray_runner, list(matchups.values()), folder / "run"), strict=True))
+
+
+class TestPlayersAtFault:
+    @pytest.mark.parametrize("name", ["exits", "segfaults", "interrupts", "leaves"])
+    def test_an_attack_that_ends_its_process_has_crashed_and_scores_what_it_asked(
+        self, results: Mapping[str, MatchResult], name: str
+    ):
+        result = results[name]
+        assert (result.verdict.outcome, result.verdict.fault, result.attempt) == ("crashed", "attack", 1)
+        assert result.spent == 10
+        assert "a/fidelity" in result.counts
+        assert "b/fidelity" not in result.counts
+
+    @pytest.mark.parametrize("name", ["loops", "sleeps"])
+    def test_an_attack_that_ignores_its_clock_is_ended(self, results: Mapping[str, MatchResult], name: str):
+        result = results[name]
+        assert (result.verdict.outcome, result.verdict.fault) == ("timed out", "attack")
+        assert result.spent == 10
+        assert "timed" in result.flags
+
+    @pytest.mark.parametrize(
+        ("name", "outcome"),
+        [
+            ("crashes in deploy", "crashed"),
+            ("crashes in answering", "crashed"),
+            ("stuck in deploy", "timed out"),
+            ("stuck in answering", "timed out"),
+        ],
+    )
+    def test_a_defense_that_fails_scores_as_none(self, results: Mapping[str, MatchResult], name: str, outcome: str):
+        result = results[name]
+        assert (result.verdict.outcome, result.verdict.fault) == (outcome, "defense"), result.verdict
+        assert "scored as none" in result.flags
+        assert "a/fidelity" in result.counts
+
+    def test_nobody_else_notices(self, results: Mapping[str, MatchResult], site: Site, tmp_path: Path):
+        quiet = [result for name, result in results.items() if name.startswith("quiet")]
+        assert [result.attempt for result in quiet] == [1] * len(quiet)
+        undisturbed = played(LocalRunner(site), [result.matchup for result in quiet], tmp_path)
+        assert table(quiet) == table(undisturbed)
+
+
+class TestOracleKilled:
+    """The defense says which process answers, and the attack kills it in the middle of its queries."""
+
+    @pytest.fixture
+    def duel(self, tmp_path: Path) -> Callable[[str], Matchup]:
+        """A match whose oracle is killed in the middle, always or once."""
+        pid, done = (f"Path({str(tmp_path / name)!r})" for name in ("pid", "done"))
+        conditions = {"always": "True", "once": f"not {done}.exists() and not {done}.touch()"}
+
+        def made(how_often: str) -> Matchup:
+            kills = f"if {conditions[how_often]}: os.kill(int({pid}.read_text()), signal.SIGKILL)"
+            return matchup(
+                attack=attack_entry(tmp_path / "killer", kills),
+                defense=defense_entry(tmp_path / "telling", deploying=f"{pid}.write_text(str(os.getpid()))"),
+            )
+
+        return made
+
+    def test_the_match_is_replayed_with_the_same_outcome(
+        self, ray_runner: RayRunner, site: Site, tmp_path: Path, duel: Callable[[str], Matchup]
+    ):
+        result, other = played(ray_runner, [duel("once"), matchup(seed=7)], tmp_path / "run")
+        assert (result.verdict.outcome, result.attempt) == ("completed", 2)
+        assert other.verdict.outcome == "completed"
+        undisturbed = played(LocalRunner(site), [result.matchup], tmp_path / "local")  # it kills no more
+        assert digests([result]) == digests(undisturbed)
+
+    def test_after_two_replays_the_result_is_missing(
+        self, ray_runner: RayRunner, tmp_path: Path, duel: Callable[[str], Matchup]
+    ):
+        result, other = played(ray_runner, [duel("always"), matchup(seed=8)], tmp_path / "run")
+        assert (result.verdict.outcome, result.verdict.fault, result.attempt) == ("infrastructure", "arena", 3), (
+            result.verdict
+        )
+        assert result.counts == {}
+        assert other.verdict.outcome == "completed"
+
+
+def test_an_attack_that_never_returns_does_not_survive_close(cluster: Cluster, site: Site, tmp_path: Path):
+    others = workers(os.getpid())
+    runner = RayRunner(site, resources=Resources(slots=1))
+    asked = tmp_path / "asked"
+    endless = f"Path({str(asked)!r}).touch(); time.sleep(3600)"
+    runner.submit(matchup(attack=attack_entry(tmp_path / "endless", endless)), attempt=1)
+    while not asked.exists():
+        assert list(runner.finished(timeout=0.1)) == []
+    started = {pid: "" for pid in workers(os.getpid()) if pid not in others}
+    runner.close()
+    assert started
+    assert left_of(started, seconds=10) == {}
+
+
+@pytest.mark.parametrize(
+    ("resources", "words"),
+    [
+        (Resources(attack=Share(gpus=1)), "attack slot 1 asks for 1 CPU, 1 GPU"),
+        (Resources(attack=Share(cpus=640)), "attack slot 1 asks for 640 CPU"),
+        (Resources(oracle=Share(custom=(("oracle_node", 0.1),))), "oracle host 1 asks for 1 CPU, 0.1 oracle_node"),
+    ],
+)
+def test_shares_that_cannot_be_placed_are_refused(cluster: Cluster, site: Site, resources: Resources, words: str):
+    before = workers(os.getpid())
+    with pytest.raises(BadParameter, match=words):
+        RayRunner(site, resources=resources)
+    assert workers(os.getpid()) == before
