@@ -106,7 +106,7 @@ def player_class(role: Role, name: str) -> tuple[type[Player], Mapping[str, Para
         if point.name == name:
             return typing.cast(type[Player], point.load()), {}
     message = f"no {role} is called {name!r}{_nearest(name, names(role))}; `arena list` shows them all, and a folder "
-    message += f"with an {MANIFEST} is named by its path (there is none in ./{name})"
+    message += f"with an {MANIFEST} is named by its path"
     raise UnknownName(message)
 
 

@@ -87,16 +87,16 @@ def not_finite() -> bytes:
         pytest.param(rewritten(lambda header: header["body.1.weight"].update(dtype="F64")), "differ", id="other-dtype"),
         pytest.param(rewritten(lambda header: header.update({"body.1.bias": 3})), "differ", id="entry-a-number"),
         pytest.param(
-            rewritten(lambda header: header["body.1.weight"].update(data_offsets=[0, 2**40])), "", id="lying-offsets"
+            rewritten(lambda header: header["body.1.weight"].update(data_offsets=[0, 2**40])), "do not fit", id="lying-offsets"
         ),
         pytest.param(
             rewritten(
                 lambda header: header["body.1.weight"].update(data_offsets=header["body.1.bias"]["data_offsets"])
             ),
-            "",
+            "do not fit",
             id="overlapping-offsets",
         ),
-        pytest.param(pack_clone(network())[:-4], "", id="cut-off"),
+        pytest.param(pack_clone(network())[:-4], "do not fit", id="cut-off"),
         pytest.param(pack_clone(build("mlp", Task(shape=(4,), classes=3), rng=torch.Generator())), "differ", id="task"),
         pytest.param(not_finite(), "not finite", id="not-finite"),
     ],
