@@ -13,6 +13,7 @@ import time
 from pathlib import Path
 
 from arena.cli.wiring import Settings, check_all, create_run_folder, find_tournament, run, site_of
+from arena.contracts import Spec
 from arena.match.site import Site
 from arena.match.victims import load_victim
 from arena.referee.referee import Progress
@@ -54,11 +55,11 @@ def main() -> None:
     print(f"| (wall - start-up) x {cores} cores / CPU seconds of trainings | {ratio:.2f} | {DEMAND} |")
 
 
-def victim_seconds(victim: tuple[object, int], folder: Path) -> float:
+def victim_seconds(victim: tuple[Spec, int], folder: Path) -> float:
     """Return the CPU seconds of the victim's training, done apart."""
     spec, seed = victim
     start = time.process_time()
-    load_victim(spec, seed, Site(work=folder, cache=folder / "apart"))  # type: ignore[arg-type]  # a spec
+    load_victim(spec, seed, Site(work=folder, cache=folder / "apart"))
     return time.process_time() - start
 
 

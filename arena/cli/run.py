@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 import time
 from pathlib import Path
 from typing import Annotated, Literal
@@ -20,7 +21,7 @@ from arena.cli.wiring import (
     preset_names,
     site_of,
 )
-from arena.contracts import RunFolderExists
+from arena.contracts import ArenaError, RunFolderExists
 from arena.referee.journal import JOURNAL
 from arena.referee.tournament import read_tournament
 
@@ -63,6 +64,11 @@ def command(
     create_run_folder(folder, terms, settings)
     announce(terms, matchups, settings, flags)
     earlier = [path.parent for path in folder.resolve().parent.glob(f"*/{JOURNAL}")] if reuse else []
-    watched_run(folder, terms, settings, matchups, reuse=earlier)
+    try:
+        watched_run(folder, terms, settings, matchups, reuse=earlier)
+    except ArenaError:
+        if not (folder / JOURNAL).exists():  # nothing was played: the same command can be given again
+            shutil.rmtree(folder)
+        raise
     if proofs:
         output.print(prove(folder, site_of(folder, terms, settings)))

@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import asyncio
 import tempfile
-import time
 from collections.abc import Awaitable, Collection, Iterable, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
@@ -202,10 +201,9 @@ class AttackSlot:
     ) -> MatchResult:
         """Train the referee's clones on the ledger, score everything, and return the result."""
         _store(self._site, artefacts)
-        start, cpu = time.perf_counter(), time.process_time()
         clone = self._report.clone if self._report is not None and report.clone_digest else None
         self._report = None
-        result = result_of(
+        return result_of(
             matchup,
             attempt=attempt,
             site=self._site,
@@ -216,14 +214,6 @@ class AttackSlot:
             flags=prepared.flags,
             measures=dict(prepared.measures),
             isolation="process",
-        )
-        return replace(
-            result,
-            measures={
-                **result.measures,
-                "score/wall_seconds": time.perf_counter() - start,
-                "score/cpu_seconds": time.process_time() - cpu,
-            },
         )
 
     def _stored(self, keys: Iterable[str]) -> Artefacts:

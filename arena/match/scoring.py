@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import functools
+import time
 from collections.abc import Mapping
 from dataclasses import dataclass
 
@@ -88,6 +89,7 @@ def result_of(
         return MatchResult(
             matchup=matchup, attempt=attempt, verdict=verdict, isolation=isolation, flags=flags, measures=measures or {}
         )
+    wall, cpu = time.perf_counter(), time.process_time()
     with one_thread():
         score = _Score(matchup, site, transcript, report.clone)
         score.clones()
@@ -109,6 +111,8 @@ def result_of(
             **score.measures,
             "attack/wall_seconds": report.wall_seconds,
             "attack/cpu_seconds": report.cpu_seconds,
+            "score/wall_seconds": time.perf_counter() - wall,
+            "score/cpu_seconds": time.process_time() - cpu,
             "attack/unspent": float(matchup.budget - transcript.counts.spent),
         },
         flags=(*flags, *score.flags, *(("timed",) if report.timed else ())),
