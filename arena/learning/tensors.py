@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import math
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Literal
@@ -42,7 +43,8 @@ def unpack(packed: Packed) -> Tensor:
     expected = width
     for size in packed.shape:
         expected *= size
-    if expected != len(packed.data) or any(size < 0 for size in packed.shape):
+    strides = math.prod(max(size, 1) for size in packed.shape)  # of an empty tensor they overflow all the same
+    if expected != len(packed.data) or any(size < 0 for size in packed.shape) or strides >= 2**63:
         message = f"{len(packed.data)} bytes do not fill shape {packed.shape} of {packed.dtype}"
         raise ValueError(message)
     if packed.dtype == "uint8":

@@ -87,7 +87,9 @@ def not_finite() -> bytes:
         pytest.param(rewritten(lambda header: header["body.1.weight"].update(dtype="F64")), "differ", id="other-dtype"),
         pytest.param(rewritten(lambda header: header.update({"body.1.bias": 3})), "differ", id="entry-a-number"),
         pytest.param(
-            rewritten(lambda header: header["body.1.weight"].update(data_offsets=[0, 2**40])), "do not fit", id="lying-offsets"
+            rewritten(lambda header: header["body.1.weight"].update(data_offsets=[0, 2**40])),
+            "do not fit",
+            id="lying-offsets",
         ),
         pytest.param(
             rewritten(
