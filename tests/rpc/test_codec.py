@@ -52,7 +52,7 @@ def test_compact_inputs_survive_and_are_bytes_only_where_that_is_exact(tensor: t
 
 @settings(deadline=None)
 @given(st.lists(st.integers(0, 2**32 - 1), max_size=10), st.integers(0, 5), st.binary(max_size=40))
-@example([0, 2**31, 2**31, 2**31], 1, b"")  # empty, and its strides overflow
+@example([0, 141, 4886, 87207, 153520299], 1, b"")  # empty, and its strides overflow
 def test_what_is_no_tensor_is_an_invalid_query(shape: list[int], dtype: int, data: bytes):
     message = tensor_pb2.Tensor(shape=shape, dtype=dtype, data=data)
     try:
