@@ -170,7 +170,9 @@ class TestOracleKilled:
         self, ray_runner: RayRunner, tmp_path: Path, duel: Callable[[str], Matchup]
     ):
         result, other = played(ray_runner, [duel("always"), matchup(seed=8)], tmp_path / "run")
-        assert (result.verdict.outcome, result.verdict.fault, result.attempt) == ("infrastructure", "arena", 3), result.verdict
+        assert (result.verdict.outcome, result.verdict.fault, result.attempt) == ("infrastructure", "arena", 3), (
+            result.verdict
+        )
         assert result.counts == {}
         assert other.verdict.outcome == "completed"
 
