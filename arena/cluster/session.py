@@ -71,6 +71,8 @@ def join(address: str | None) -> Cluster:
         return Cluster()
     os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
     os.environ.setdefault("RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO", "0")
+    # Ray prints the death of each worker on our stdout, whatever is asked of it; a verdict says it.
+    ray._private.worker._worker_logs_enabled = False
     return _started() if address is None else _joined(address)
 
 
