@@ -29,7 +29,7 @@ def main() -> None:
         training = victim_seconds(terms.victims[0], folder)
         settings = Settings(cache=str(folder / "cache"))
         matchups, _ = check_all(terms, site_of(folder / "run", terms, settings))
-        create_run_folder(folder / "run", terms, settings)
+        create_run_folder(folder / "run", terms, settings, matchups)
         started = time.perf_counter()
         first: list[tuple[float, float]] = []
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import tomllib
 from pathlib import Path
 from typing import Annotated
 
@@ -9,9 +10,8 @@ import typer
 
 from arena.cli.console import output
 from arena.cli.options import JsonOption, print_json
-from arena.cli.wiring import TOURNAMENT, open_run_folder
-from arena.contracts import UnknownName, matchup_id, to_json
-from arena.referee.journal import read_results
+from arena.cli.wiring import TOURNAMENT, finished_results
+from arena.contracts import to_json
 from arena.report.files import results_csv
 from arena.report.tables import tournament_report
 from arena.tracking.mlflow import MlflowTracker, log_results
@@ -27,17 +27,11 @@ def command(
 
     Example: arena report runs/demo --csv > demo.csv
     """
-    terms, _ = open_run_folder(folder)
-    found = {matchup_id(result.matchup): result for result in read_results(folder)}
-    wanted = [matchup_id(matchup) for matchup in terms.matchups()]
-    results = [found[name] for name in wanted if name in found]
-    if not results:
-        message = f"{folder} has no finished match yet; go on with: arena resume {folder}"
-        raise UnknownName(message)
+    results, missing = finished_results(folder)
     if mlflow is not None:
-        new = log_results(
-            MlflowTracker.for_folder(folder, mlflow), terms.name, (folder / TOURNAMENT).read_text(), results
-        )
+        config = (folder / TOURNAMENT).read_text()
+        name = str(tomllib.loads(config)["name"])
+        new = log_results(MlflowTracker.for_folder(folder, mlflow), name, config, results)
         output.print(f"{new} of {len(results)} results were new to {mlflow}")
     elif json:
         print_json([to_json(result) for result in results])
@@ -45,5 +39,5 @@ def command(
         typer.echo(results_csv(results), nl=False)
     else:
         output.print(tournament_report(results))
-        if len(results) < len(wanted):
-            output.print(f"{len(wanted) - len(results)} of {len(wanted)} matches are missing: arena resume {folder}")
+        if missing:
+            output.print(f"{missing} of {missing + len(results)} matches are missing: arena resume {folder}")

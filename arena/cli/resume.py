@@ -8,7 +8,7 @@ from typing import Annotated
 import typer
 
 from arena.cli.watching import announce, watched_run
-from arena.cli.wiring import check_all, open_run_folder, site_of
+from arena.cli.wiring import check_all, open_run_folder, site_of, write_settings
 
 
 def command(
@@ -20,5 +20,6 @@ def command(
     """
     terms, settings = open_run_folder(folder)
     matchups, flags = check_all(terms, site_of(folder, terms, settings))
+    write_settings(folder, settings, matchups)
     announce(terms, matchups, settings, flags)
     watched_run(folder, terms, settings, matchups, reuse=[])

@@ -61,7 +61,7 @@ def command(
         raise RunFolderExists(message)
     with errors.status("checking every matchup ..."):
         matchups, flags = check_all(terms, site_of(folder, terms, settings))
-    create_run_folder(folder, terms, settings)
+    create_run_folder(folder, terms, settings, matchups)
     announce(terms, matchups, settings, flags)
     earlier = [path.parent for path in folder.resolve().parent.glob(f"*/{JOURNAL}")] if reuse else []
     try:

@@ -27,6 +27,7 @@ from arena.contracts import (
     RunFolderExists,
     Runner,
     UnknownName,
+    matchup_id,
 )
 from arena.match.play import in_process, play
 from arena.match.preparation import check
@@ -109,7 +110,7 @@ class Stepped(Attack):
         return clone
 
 
-def create_run_folder(folder: Path, tournament: Tournament, settings: Settings) -> None:
+def create_run_folder(folder: Path, tournament: Tournament, settings: Settings, matchups: Iterable[Matchup]) -> None:
     """Make a run folder with everything that resuming needs. Raises `RunFolderExists` if something is there."""
     if folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
         resume = f"continue it with `arena resume {folder}`, or " if (folder / JOURNAL).exists() else ""
@@ -118,10 +119,36 @@ def create_run_folder(folder: Path, tournament: Tournament, settings: Settings) 
     try:
         (folder / TRANSCRIPTS).mkdir(parents=True, exist_ok=True)
         write_whole(folder / TOURNAMENT, to_toml(to_table(tournament)))
-        write_whole(folder / SETTINGS, json.dumps({**asdict(settings), "versions": versions()}, indent=1) + "\n")
+        write_settings(folder, settings, matchups)
     except OSError as error:
         message = f"cannot write the run folder {folder}: {error.strerror}"
         raise LedgerUnavailable(message) from error
+
+
+def write_settings(folder: Path, settings: Settings, matchups: Iterable[Matchup]) -> None:
+    """Write how a folder is run, with which versions, and which matchups belong to it."""
+    names = [matchup_id(matchup) for matchup in matchups]
+    table = {**asdict(settings), "versions": versions(), "matchups": names}
+    write_whole(folder / SETTINGS, json.dumps(table, indent=1) + "\n")
+
+
+def finished_results(folder: Path) -> tuple[list[MatchResult], int]:
+    """Return the results of a run folder in the order of its matchups, and how many it has not yet.
+
+    Reads files alone: entries may have changed, or be gone, since they played. Raises `UnknownName` for what is no
+    run folder, or has no result.
+    """
+    try:
+        wanted: list[str] = json.loads((folder / SETTINGS).read_text())["matchups"]
+    except (OSError, ValueError, KeyError) as error:
+        message = f"{folder} is no run folder: {folder / SETTINGS} cannot be read"
+        raise UnknownName(message) from error
+    found = {matchup_id(result.matchup): result for result in read_results(folder)}
+    results = [found[name] for name in wanted if name in found]
+    if not results:
+        message = f"{folder} has no finished match yet; go on with: arena resume {folder}"
+        raise UnknownName(message)
+    return results, len(wanted) - len(results)
 
 
 def open_run_folder(folder: Path) -> tuple[Tournament, Settings]:
@@ -130,7 +157,8 @@ def open_run_folder(folder: Path) -> tuple[Tournament, Settings]:
         message = f"{folder} is no run folder: there is no {folder / TOURNAMENT}"
         raise UnknownName(message)
     stored = json.loads((folder / SETTINGS).read_text())
-    stored.pop("versions", None)
+    for told in ("versions", "matchups"):
+        stored.pop(told, None)
     return read_tournament(folder / TOURNAMENT), Settings(**stored)
 
 

@@ -38,7 +38,7 @@ def build(arch: str, task: Task, *, rng: Generator) -> Classifier:
     Raises `BadParameter` for a name that is not known or does not fit the task.
     """
     name = resolve(arch, task)
-    seed = int(torch.randint(2**62, (1,), generator=rng).item())
+    seed = int(torch.randint(2**62, (1,), generator=rng, device="cpu").item())
     with _initialising, torch.random.fork_rng(devices=[]):
         torch.default_generator.manual_seed(seed)
         body = _body(name, task)

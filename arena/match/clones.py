@@ -41,11 +41,12 @@ def unpack_clone(data: bytes, task: Task) -> Classifier:
     about = header.pop("__metadata__", {})
     architecture = about.get("architecture", "") if isinstance(about, dict) else ""
     try:
-        network = build(architecture, task, rng=Generator().manual_seed(0))
+        with torch.device("meta"):  # shapes without memory: the header may name a network of any size
+            shapes = build(architecture, task, rng=Generator().manual_seed(0)).state_dict()
     except Exception as error:
         message = f"the clone names an architecture {architecture!r} that cannot be built: {error}"
         raise AttackFault(message) from error
-    wanted = {name: (_DTYPES[value.dtype], list(value.shape)) for name, value in network.state_dict().items()}
+    wanted = {name: (_DTYPES[value.dtype], list(value.shape)) for name, value in shapes.items()}
     given = {
         name: (entry.get("dtype"), entry.get("shape")) if isinstance(entry, dict) else None
         for name, entry in header.items()
@@ -62,6 +63,7 @@ def unpack_clone(data: bytes, task: Task) -> Classifier:
     if not all(bool(torch.isfinite(value).all()) for value in state.values()):
         message = "the clone has weights that are not finite"
         raise AttackFault(message)
+    network = build(architecture, task, rng=Generator().manual_seed(0))
     network.load_state_dict(state)
     return network.eval()
 

@@ -52,7 +52,11 @@ class Referee:
         """``known`` holds results of earlier runs by key; ``report`` is called after each result and while waiting."""
         self._runner, self._tracker, self._journal = runner, tracker, journal
         self._key_of, self._known, self._report = key_of, dict(known or {}), report
-        self._finished = {matchup_id(result.matchup): result for result in journal.results if is_final(result)}
+        self._finished = {
+            matchup_id(result.matchup): result
+            for result in journal.results
+            if result.verdict.outcome != "infrastructure"  # what was lost in an earlier run is tried again in this one
+        }
         self._waiting_for_undefended: dict[str, list[MatchResult]] = {}
         self._tracking_failed = ""
 

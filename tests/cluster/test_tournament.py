@@ -35,7 +35,7 @@ def test_a_tournament_over_the_wire_is_tracked_and_resumed(tmp_path: Path, cache
     settings = Settings(runner="ray", cache=str(cache))
     site = site_of(folder, tournament, settings)
     matchups, _ = check_all(tournament, site)
-    create_run_folder(folder, tournament, settings)
+    create_run_folder(folder, tournament, settings, tournament.matchups())
 
     def play() -> list[str]:
         """Run, and return the seeds and defenses of what was played."""

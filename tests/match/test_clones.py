@@ -108,6 +108,20 @@ def test_what_is_no_clone_of_this_task_is_the_attacks_fault(data: bytes, said: s
         unpack_clone(data, TASK)
 
 
+def test_a_network_is_not_made_before_its_shapes_are_known_to_fit(monkeypatch: pytest.MonkeyPatch):
+    devices = []
+
+    def building(*arguments: object, **options: object) -> object:
+        devices.append(torch.get_default_device().type)
+        return build(*arguments, **options)
+
+    monkeypatch.setattr(clones, "build", building)
+    header = json.dumps({"__metadata__": {"architecture": "resnet18"}}).encode()
+    with pytest.raises(AttackFault):
+        unpack_clone(struct.pack("<Q", len(header)) + header, TASK)
+    assert devices == ["meta"]
+
+
 def test_a_file_over_its_limit_is_not_read(monkeypatch: pytest.MonkeyPatch):
     data = pack_clone(network())
     monkeypatch.setattr(clones, "LARGEST_FILE", len(data) - 1)

@@ -224,6 +224,13 @@ class TestResuming:
         assert run(torn, runner=again).results == run(whole, runner=FakeRunner(faulty_defenses, slots=1)).results
         assert not done & {name for name, _ in again.submitted}
 
+    def test_a_match_that_the_infrastructure_lost_is_tried_again(self, tmp_path: Path):
+        lost = run(tmp_path, runner=FakeRunner(lambda matchup, attempt: INFRASTRUCTURE)).results
+        assert {result.verdict for result in lost} == {INFRASTRUCTURE}
+        again = run(tmp_path).results
+        assert [result.verdict for result in again] == [COMPLETED] * 3
+        assert [result.matchup for result in again] == GRID
+
     def test_a_finished_run_plays_nothing(self, tmp_path: Path):
         first = run(tmp_path).results
         runner = FakeRunner()
