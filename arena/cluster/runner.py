@@ -220,7 +220,7 @@ class RayRunner:
 
     def _next_stage(self, match: _Playing, outcome: object) -> None:
         """Go on with what the last stage returned; the methods that do are those of `arena.cluster.players`."""
-        slot, host, matchup = match.slot, match.host, match.matchup
+        slot, matchup = match.slot, match.matchup
         if isinstance(outcome, DefenseFailed):
             self._defense_failed(match, outcome)
         elif match.stage == "start":
@@ -235,8 +235,7 @@ class RayRunner:
         elif isinstance(outcome, Prepared):
             self._keep(match, outcome.artefacts)
             match.prepared = replace(outcome, artefacts={})
-            artefacts = host.new(self._made[match.victim])
-            self._enter(match, "deploy", host.actor.open.remote(matchup, match.attempt, artefacts))
+            self._enter(match, "deploy", self._opening(match))
         elif isinstance(outcome, Opened):
             match.opened = outcome
             self._enter(match, "play", slot.actor.play.remote(matchup, outcome.address, outcome.token))
@@ -258,6 +257,10 @@ class RayRunner:
         made = self._made[match.victim]
         prepare = match.slot.actor.prepare.remote
         self._enter(match, "prepare", prepare(match.matchup, match.slot.new(made), tuple(made)))
+
+    def _opening(self, match: _Playing) -> Ref:
+        artefacts = match.host.new(self._made[match.victim])
+        return match.host.actor.open.remote(match.matchup, match.attempt, artefacts)
 
     def _keep(self, match: _Playing, artefacts: Artefacts) -> None:
         """Hold what a slot has trained, for the processes that have not got it."""
@@ -327,15 +330,18 @@ class RayRunner:
         if error is not None:
             _check_started(error)
         matches = [match for match in self._playing if match.host is host]
+        started = _has_started(host)
         for match in matches:
-            if match.stage in ("start", "victim", "prepare"):
+            if match.stage in ("start", "victim", "prepare") or (match.stage == "deploy" and not (started or hung)):
                 other = self._host_for(match.attempt)
                 assert other is not None, "a dead host leaves room for a new one"
                 match.host = other
+                if match.stage == "deploy":  # its deadline stays: a cluster may have no place for any host
+                    match.ref = self._opening(match)
             elif match.stage != "score":
                 if match.stage in ("play", "lost"):
                     self._replace_slot(match.slot)  # it asks an oracle that will not answer again
-                if hung and len(matches) == 1 and _has_started(host):
+                if hung and len(matches) == 1 and started:
                     self._end(match, "timed out", "defense", f"the oracle's process hung in the stage {match.stage!r}")
                 else:
                     self._end(match, "infrastructure", "arena", "the oracle's process or node died")
@@ -414,8 +420,11 @@ def _death(alive: Ref) -> RayActorError | None:
     return None
 
 
-def _has_started(process: _Process) -> bool:
-    return bool(ray.wait([process.ready], timeout=0)[0])
+def _has_started(host: _Process) -> bool:
+    try:
+        return bool(ray.get(host.ready, timeout=0))
+    except RayError:  # also that of time
+        return False
 
 
 def _lives(node: str) -> bool:

@@ -18,6 +18,8 @@ import ray
 from arena.contracts import BadParameter, ServiceUnreachable
 
 PROBE_SECONDS = 5.0  # for a port to answer at all
+_HELLO = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n" + bytes([0, 0, 0, 4, 0, 0, 0, 0, 0])  # of a gRPC client: no settings
+_SETTINGS = 4  # the kind of frame, in its fourth byte, with which a gRPC server answers
 JOIN_SECONDS = 30  # for the cluster behind it
 
 WORKER_ENVIRONMENT = {
@@ -112,18 +114,23 @@ def _joined(address: str) -> Cluster:
 
 
 def _probe(address: str) -> None:
-    """Find out in seconds that nothing answers: Ray itself would try for a minute."""
+    """Find out in seconds that no gRPC server answers: Ray itself would try for many minutes."""
     host, _, port = address.rpartition(":")
     if not host or not port.isdecimal():
         message = f"a Ray cluster's address is host:port, such as 10.0.0.1:6379, not {address!r}"
         raise BadParameter(message)
     try:
-        socket.create_connection((host.strip("[]"), int(port)), timeout=PROBE_SECONDS).close()
+        with socket.create_connection((host.strip("[]"), int(port)), timeout=PROBE_SECONDS) as connection:
+            connection.sendall(_HELLO)
+            answer = connection.recv(4)
     except (OSError, OverflowError) as error:
         message = (
             f"nothing answers at {address}: {error}; start a cluster with `ray start --head`, or leave --address out"
         )
         raise ServiceUnreachable(message) from error
+    if len(answer) < 4 or answer[3] != _SETTINGS:
+        message = f"what answers at {address} is no Ray cluster; its port is the one that `ray start --head` names"
+        raise ServiceUnreachable(message)
 
 
 @contextmanager

@@ -7,6 +7,7 @@ import time
 import pytest
 import ray
 
+from arena.cluster import session
 from arena.cluster.session import join
 from arena.contracts import BadParameter, ServiceUnreachable
 
@@ -25,6 +26,18 @@ def test_an_address_where_nothing_answers_is_said_at_once():
         with pytest.raises(ServiceUnreachable, match=r"nothing answers at 127\.0\.0\.1:.*ray start --head"):
             join(f"127.0.0.1:{unused.getsockname()[1]}")
     assert time.monotonic() - start < 6
+
+
+@pytest.mark.usefixtures("in_no_cluster")
+def test_a_port_that_says_nothing_is_not_waited_for(monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setattr(session, "PROBE_SECONDS", 0.2)
+    with socket.create_server(("127.0.0.1", 0)) as silent, pytest.raises(ServiceUnreachable, match="timed out"):
+        join(f"127.0.0.1:{silent.getsockname()[1]}")
+
+
+@pytest.mark.ray
+def test_a_cluster_answers_the_probe(cluster: object):
+    session._probe(ray.get_runtime_context().gcs_address)
 
 
 @pytest.mark.usefixtures("in_no_cluster")
