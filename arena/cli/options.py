@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import re
 import tempfile
 import tomllib
@@ -76,7 +77,7 @@ def site(data: Path | None, *, work: Path | None = None, limits: dict[str, float
         message = f"there is no data folder {folder}; name one with --data or ARENA_DATA, or leave both out for digits"
         raise UnknownName(message)
     return Site(
-        work=work or Path(tempfile.mkdtemp(prefix="arena-")),
+        work=work or Path(tempfile.gettempdir()) / f"arena-{os.getpid()}",  # made when a ledger is
         data=folder.resolve() if folder else None,
         cache=default_cache(),
         limits=Limits(**(limits or {})),

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import tempfile
 from dataclasses import replace
+from pathlib import Path
 from typing import Annotated
 
 import typer
@@ -61,8 +63,8 @@ def command(
         known={"surrogate": surrogate, "outliers": outliers},
     )
     matchup = replace(matchup, recipe=Recipe(steps=steps))
-    with errors.status("playing ..."):
-        result: MatchResult = play_one(matchup, site(data), over_wire=grpc, debug=debug)
+    with errors.status("playing ..."), tempfile.TemporaryDirectory(prefix="arena-") as work:
+        result: MatchResult = play_one(matchup, site(data, work=Path(work)), over_wire=grpc, debug=debug)
     if json:
         print_json(to_json(result))
     else:
