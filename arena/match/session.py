@@ -8,6 +8,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import Protocol
 
+import numpy as np
 import torch
 from torch import Tensor
 
@@ -27,7 +28,7 @@ from arena.contracts import (
 )
 from arena.learning.tensors import canonical
 from arena.match.ledger import MatchLedger
-from arena.match.transcript import Call, Request, Transcript
+from arena.match.transcript import Call, PackedBatch, Request, Transcript
 
 MAX_ROWS = 256
 """Rows in one call, everywhere: local and remote oracles then see the same calls."""
@@ -79,7 +80,9 @@ class Terms:
             raise InvalidQuery(f"accounts are 0 to {self.accounts - 1}, there is no account {queries.account}")
         if queries.explain and self.explanation is None:
             raise InvalidQuery("this oracle gives no explanations")
-        low, high = inputs.aminmax()  # both are NaN if one value is
+        if isinstance(queries, PackedBatch):
+            return  # it came as k/255
+        low, high = (float(end) for end in inputs.aminmax())  # both are NaN if one value is
         if not (low >= 0 and high <= 1):
             raise InvalidQuery(f"inputs are finite and in [0, 1]; these go from {low:g} to {high:g}")
 
@@ -168,7 +171,8 @@ class Session:
             raise InvalidQuery(f"a request id has {REQUEST_ID_BYTES} bytes, not {len(request_id)}")
         self.terms.check(queries)
         self.terms.check_size(len(queries.inputs))
-        seen = replace(queries, inputs=canonical(queries.inputs), account=self._account_numbers[queries.account])
+        inputs = queries.inputs if isinstance(queries, PackedBatch) else canonical(queries.inputs)
+        seen = replace(queries, inputs=inputs, account=self._account_numbers[queries.account])
         with self._lock:
             self._check_open()
             self.play_honest()
@@ -324,8 +328,9 @@ def check_answer(answer: Answer, *, rows: int, classes: int) -> None:
     if refused.dtype != torch.bool or tuple(refused.shape) != (rows,):
         found = f"{refused.dtype} ({_numbers(refused.shape)})"
         raise DefenseFault(f"the defense refused {found}, not bool ({rows}); the call was not charged")
-    off = (posteriors.sum(dim=1) - (~refused).float()).abs() > torch.where(refused, 0.0, _SIMPLEX_TOLERANCE)
-    if bool(off.any()) or not bool(posteriors.min() >= 0):
+    released, none = posteriors.detach().cpu().numpy(), refused.cpu().numpy()  # a tenth of torch's time for one row
+    within = np.abs(released.sum(axis=1) - ~none) <= np.where(none, 0.0, _SIMPLEX_TOLERANCE)
+    if not (within.all() and (released >= 0).all()):  # NaN is neither
         raise DefenseFault("the defense answered a row off the simplex or not finite; the call was not charged")
     explained = answer.explanations
     if explained is not None and (
