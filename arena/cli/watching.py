@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Iterable, Mapping
 from pathlib import Path
 
@@ -29,6 +30,7 @@ from arena.referee.tournament import Tournament
 from arena.report.files import RESULTS_CSV, RESULTS_JSON
 from arena.report.tables import tournament_report
 
+PIPE_SECONDS = 15.0  # between two lines of progress where there is no terminal to redraw
 TYPICAL_SPREAD = 3.0  # points between paired seeds; the built-in presets spread about so
 
 
@@ -74,9 +76,14 @@ def watched_run(
         with bars:
             line = bars.add_task("starting ...", total=len(matchups))
 
+            told = [time.monotonic()]
+
             def tell(progress: Progress) -> None:
                 words = f"{progress.running} running, {progress.done} done, {progress.left} left"
                 bars.update(line, completed=progress.done, description=words)
+                if not errors.is_terminal and time.monotonic() - told[0] > PIPE_SECONDS:
+                    told[0] = time.monotonic()
+                    errors.print(words)
                 if progress.last is not None and progress.last.verdict.outcome != "completed":
                     verdict, matchup = progress.last.verdict, progress.last.matchup
                     bars.console.print(
