@@ -61,6 +61,14 @@ def meeting(attack: Spec, defense: Spec) -> Matchup:
     )
 
 
+def every_meeting() -> list[Matchup]:
+    """Return matchups in which each built-in player stands at least once."""
+    return [
+        *(meeting(attack, small("defense", name)) for name in ("none", "mad-argmax") for attack in every("attack")),
+        *(meeting(small("attack", "knockoff"), defense) for defense in every("defense")),
+    ]
+
+
 def played(matchup: Matchup, site: Site, *, transport: Transport = in_process) -> MatchResult:
     """Play a matchup with the players of its specs."""
     return play(

@@ -9,12 +9,7 @@ import pytest
 from arena.contracts import MatchResult, Matchup, Spec
 from arena.match.site import Site
 from arena.rpc.transport import over_grpc
-from tests.players import MATCHUP, every, meeting, played, small
-
-MATCHUPS = [
-    *(meeting(attack, small("defense", name)) for name in ("none", "mad-argmax") for attack in every("attack")),
-    *(meeting(small("attack", "knockoff"), defense) for defense in every("defense")),
-]
+from tests.players import MATCHUP, every_meeting, meeting, played, small
 
 
 def what_came_of_it(result: MatchResult) -> tuple[object, ...]:
@@ -23,7 +18,9 @@ def what_came_of_it(result: MatchResult) -> tuple[object, ...]:
     return (result.transcript_digest, result.clone_digest, result.verdict, result.counts, measures, result.flags)
 
 
-@pytest.mark.parametrize("matchup", MATCHUPS, ids=lambda matchup: f"{matchup.attack.name}-{matchup.defense.name}")
+@pytest.mark.parametrize(
+    "matchup", every_meeting(), ids=lambda matchup: f"{matchup.attack.name}-{matchup.defense.name}"
+)
 def test_the_wire_changes_nothing(matchup: Matchup, site: Site):
     here = played(matchup, site)
     assert here.verdict.outcome == "completed", here.verdict

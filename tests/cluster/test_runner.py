@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable, Iterator, Mapping
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -17,6 +18,7 @@ from arena.referee.local import LocalRunner
 from arena.referee.tournament import Resources, Share
 from tests.cluster.processes import left_of, workers
 from tests.cluster.tiny import BUDGET, attack_entry, defense_entry, digests, matchup, played, table
+from tests.players import every_meeting
 
 pytestmark = pytest.mark.ray
 
@@ -62,6 +64,18 @@ class TestSameAsInProcess:
 
     def test_the_order_does_not_matter(self, ray_runner: RayRunner, in_process: list[MatchResult], tmp_path: Path):
         assert table(played(ray_runner, MATCHUPS[::-1], tmp_path)) == table(in_process)[::-1]
+
+    def test_every_built_in_plays_the_same_match(self, cluster: Cluster, site: Site, tmp_path: Path):
+        patient = replace(site, limits=Limits())
+        (tmp_path / "ray").mkdir()
+        (tmp_path / "local").mkdir()
+        runner = RayRunner(patient, resources=TWO_SLOTS)
+        try:
+            on_ray = played(runner, every_meeting(), tmp_path / "ray")
+        finally:
+            runner.close()
+        assert all(result.clone_digest for result in on_ray)
+        assert table(on_ray) == table(played(LocalRunner(patient), every_meeting(), tmp_path / "local"))
 
     def test_ledgers_come_back_whole(self, ray_runner: RayRunner, site: Site, tmp_path: Path):
         (result,) = played(ray_runner, MATCHUPS[:1], tmp_path)
