@@ -170,8 +170,18 @@ def measure_forward(process: Process, rows: int, calls: int, measured: Measured)
     measured.wall.append(wall / calls)
 
 
-def measure_ray(folder: Path, calls: int) -> float:
-    """Return the p50 seconds of one row through a plain Ray actor that holds the model and commits each call."""
+def timed(call: Callable[[], object], calls: int) -> list[float]:
+    """Return the wall seconds of each call."""
+    times = []
+    for _ in range(calls):
+        start = time.perf_counter()
+        call()
+        times.append(time.perf_counter() - start)
+    return times
+
+
+def measure_ray(folder: Path, oracle: RemoteOracle, *, calls: int, rounds: int) -> tuple[float, float]:
+    """Return the p50 seconds of one row: served, and through a plain Ray actor that commits each call; in turn."""
     os.environ |= {"RAY_AUTH_MODE": "disabled", "RAY_USAGE_STATS_ENABLED": "0"}
     import ray
 
@@ -180,6 +190,7 @@ def measure_ray(folder: Path, calls: int) -> float:
     @ray.remote(num_cpus=0, runtime_env={"env_vars": {**SETTINGS, "PYTHONPATH": str(Path.cwd())}})
     class Plain:
         def __init__(self, path: str) -> None:
+            torch.set_num_threads(1)
             self.victim = Victim()
             self.database = sqlite3.connect(path, isolation_level=None)
             self.database.execute("PRAGMA journal_mode = WAL")
@@ -192,14 +203,18 @@ def measure_ray(folder: Path, calls: int) -> float:
             return answer
 
     actor = Plain.remote(str(folder / "ray.sqlite"))
-    inputs = rows_of_bytes(1).numpy()
-    times = []
-    for _ in range(calls):
-        start = time.perf_counter()
-        ray.get(actor.predict.remote(inputs))
-        times.append(time.perf_counter() - start)
+    rows = rows_of_bytes(1)
+    array = rows.numpy()
+    served: list[float] = []
+    plain: list[float] = []
+    for number in range(rounds + 1):
+        one = timed(lambda: oracle.query(rows), calls)
+        other = timed(lambda: ray.get(actor.predict.remote(array)), calls)
+        if number:  # the first round warms both
+            served += one
+            plain += other
     ray.shutdown()
-    return statistics.median(times[calls // 10 :])
+    return statistics.median(served), statistics.median(plain)
 
 
 def compare(folder: Path, *, rounds: int, with_ray: bool) -> None:
@@ -210,13 +225,13 @@ def compare(folder: Path, *, rounds: int, with_ray: bool) -> None:
     with Connection(address, full) as one, Connection(address, bare) as other:
         oracles = {"served": RemoteOracle(one), "served without ledger and checks": RemoteOracle(other)}
         results = {rows: measure(raw, eager, server, oracles, rows=rows, rounds=rounds) for rows in CALLS}
+        beside = measure_ray(folder, oracles["served"], calls=CALLS[1], rounds=rounds) if with_ray else None
     for process in (raw, eager, server):
         process.end()
     for rows, measured in results.items():
         print_rows(rows, measured)
-    if with_ray:
-        ours = statistics.median(results[1]["served"].each)
-        ray = measure_ray(folder, CALLS[1])
+    if beside is not None:
+        ours, ray = beside
         print(
             f"| 1 | p50 of a call: served / Ray actor with one commit | {1e3 * ours:.2f} ms / {1e3 * ray:.2f} ms = {ours / ray:.2f} |"
         )
