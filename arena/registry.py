@@ -7,7 +7,6 @@ tables below), an entry point ``arena.attacks`` or ``arena.defenses`` of an inst
 from __future__ import annotations
 
 import dataclasses
-import difflib
 import hashlib
 import importlib
 import importlib.metadata
@@ -17,12 +16,12 @@ import sys
 import tomllib
 import types
 import typing
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
-from arena.contracts import Attack, BadParameter, Defense, Parameter, Spec, UnknownName, checked
+from arena.contracts import Attack, BadParameter, Defense, Parameter, Spec, UnknownName, checked, nearest
 
 Role = Literal["attack", "defense"]
 Player = Attack | Defense
@@ -105,7 +104,7 @@ def player_class(role: Role, name: str) -> tuple[type[Player], Mapping[str, Para
     for point in importlib.metadata.entry_points(group=_group(role)):
         if point.name == name:
             return typing.cast(type[Player], point.load()), {}
-    message = f"no {role} is called {name!r}{_nearest(name, names(role))}; `arena list` shows them all, and a folder "
+    message = f"no {role} is called {name!r}{nearest(name, names(role))}; `arena list` shows them all, and a folder "
     message += f"with an {MANIFEST} is named by its path"
     raise UnknownName(message)
 
@@ -173,7 +172,7 @@ def _build(role: Role, spec: Spec) -> Player:
     for key, value in spec.params:
         if key not in fields:
             message = (
-                f"{spec.name} has no parameter {key!r}{_nearest(key, fields)}; it has {', '.join(fields) or 'none'}"
+                f"{spec.name} has no parameter {key!r}{nearest(key, fields)}; it has {', '.join(fields) or 'none'}"
             )
             raise BadParameter(message)
         if key in preset and value != preset[key]:
@@ -246,8 +245,3 @@ def _table(role: Role) -> Mapping[str, Registered]:
 
 def _group(role: Role) -> str:
     return "arena.attacks" if role == "attack" else "arena.defenses"
-
-
-def _nearest(word: str, known: Iterable[str]) -> str:
-    close = difflib.get_close_matches(word, list(known), n=1)
-    return f" (did you mean {close[0]!r}?)" if close else ""

@@ -6,7 +6,8 @@ from pathlib import Path
 
 import pytest
 
-from arena.match.site import CACHE_VARIABLE, DATA_VARIABLE, Site
+from arena.data.datasets import FOLDER_VARIABLE
+from arena.match.site import CACHE_VARIABLE, Site
 
 
 @pytest.fixture(scope="session")
@@ -25,4 +26,4 @@ def site(tmp_path: Path, cache: Path) -> Site:
 def environment(monkeypatch: pytest.MonkeyPatch, cache: Path) -> None:
     """The variables that the command line reads: the session's cache, and no data folder."""
     monkeypatch.setenv(CACHE_VARIABLE, str(cache))
-    monkeypatch.delenv(DATA_VARIABLE, raising=False)
+    monkeypatch.delenv(FOLDER_VARIABLE, raising=False)

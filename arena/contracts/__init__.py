@@ -29,7 +29,7 @@ from arena.contracts.errors import (
     UsageError,
 )
 from arena.contracts.matchup import Fault, MatchResult, Matchup, Outcome, Recipe, Verdict
-from arena.contracts.parameters import checked
+from arena.contracts.parameters import checked, nearest
 from arena.contracts.ports import Ledger, Runner, Tracker
 from arena.contracts.query import Answer, QueryBatch, Responder
 from arena.contracts.spec import Need, OutlierKind, Parameter, PoolKind, Spec, StopReason, SurrogateKind
@@ -92,6 +92,7 @@ __all__ = [
     "checked",
     "from_json",
     "matchup_id",
+    "nearest",
     "spec_from_json",
     "to_json",
 ]

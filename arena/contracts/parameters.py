@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import difflib
 import types
 import typing
+from collections.abc import Iterable
 from typing import Literal
 
 from arena.contracts.errors import BadParameter
@@ -15,6 +17,12 @@ def checked(owner: str, key: str, value: object, hint: object) -> object:
         return float(value) if hint is float and isinstance(value, int) else value
     message = f"{owner}: {key} = {value!r} is not {_words(hint)}"
     raise BadParameter(message)
+
+
+def nearest(word: str, known: Iterable[str]) -> str:
+    """Return " (did you mean 'x'?)" for the known word that is most like ``word``, empty if none is."""
+    close = difflib.get_close_matches(word, list(known), n=1)
+    return f" (did you mean {close[0]!r}?)" if close else ""
 
 
 def _fits(value: object, hint: object) -> bool:

@@ -6,7 +6,8 @@ import os
 from dataclasses import dataclass, field
 from pathlib import Path
 
-DATA_VARIABLE = "ARENA_DATA"
+from arena.data.datasets import FOLDER_VARIABLE
+
 CACHE_VARIABLE = "ARENA_CACHE"
 
 
@@ -40,5 +41,5 @@ def default_cache() -> Path:
 
 def default_data() -> Path | None:
     """Return the folder that ``ARENA_DATA`` names, if it is set."""
-    named = os.environ.get(DATA_VARIABLE)
+    named = os.environ.get(FOLDER_VARIABLE)
     return Path(named) if named else None

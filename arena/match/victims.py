@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import difflib
 import functools
 import typing
 from dataclasses import dataclass
@@ -11,7 +10,7 @@ from pathlib import Path
 import torch
 from torch import Tensor, nn
 
-from arena.contracts import BadParameter, DataMissing, Spec, Task, checked
+from arena.contracts import BadParameter, DataMissing, Spec, Task, checked, nearest
 from arena.data.datasets import load
 from arena.data.splits import Splits, split
 from arena.learning.architectures import Classifier, build
@@ -78,9 +77,7 @@ def victim_terms(spec: Spec) -> VictimTerms:
     values = {}
     for key, value in spec.params:
         if key not in hints:
-            close = difflib.get_close_matches(key, hints, n=1)
-            hint = f" (did you mean {close[0]!r}?)" if close else ""
-            message = f"victim {spec.name} has no parameter {key!r}{hint}; it has {', '.join(hints)}"
+            message = f"victim {spec.name} has no parameter {key!r}{nearest(key, hints)}; it has {', '.join(hints)}"
             raise BadParameter(message)
         values[key] = checked(f"victim {spec.name}", key, value, hints[key])
     terms = VictimTerms(**values)  # type: ignore[arg-type]  # each value is of its field's type by now

@@ -80,10 +80,6 @@ class PayoffMatrix:
         """Return all matches of a defended victim."""
         return [result for attack in self.attacks for result in self.results.get((attack, defense), ())]
 
-    def of_attack(self, attack: str) -> list[MatchResult]:
-        """Return all matches of an attack."""
-        return [result for defense in self.defenses for result in self.results.get((attack, defense), ())]
-
     def _bare(self, player: str) -> str:
         return bare_label(self.specs[player])
 
