@@ -22,6 +22,7 @@ from arena.contracts import Attack, AttackerGround, AttackFault, BadParameter, O
 from arena.learning.architectures import build
 from arena.learning.release import decimals, looks_one_hot
 from arena.learning.training import soft_cross_entropy
+from arena.learning.transfer_set import TransferSet
 
 _ITERATIONS_A_LOOK = 20  # of L-BFGS between two looks at the clock
 
@@ -69,9 +70,9 @@ class EquationSolving(Attack):
 
     def extract(self, oracle: Oracle, ground: AttackerGround, *, rng: Generator) -> nn.Module:
         """Ask the axes and solve; where that is not exact, ask the rest of the budget and fit."""
-        rows = _Rows(oracle)
+        rows = TransferSet(oracle)
         draw = _Design(ground.pool, oracle.task, kind=self.design, rng=rng)
-        found = self._solved(rows, draw)
+        found = self._solved(oracle, rows, draw)
         if isinstance(found, str) and self.strict:
             raise ExtractionInexact(found)
         if isinstance(found, str) or self.spend_all:
@@ -79,9 +80,9 @@ class EquationSolving(Attack):
         model = self._fitted(rows, ground) if isinstance(found, str) else found
         return _clone(model, oracle.task, ground, rng=rng)
 
-    def _solved(self, rows: _Rows, draw: _Design) -> Affine | str:
+    def _solved(self, oracle: Oracle, rows: TransferSet, draw: _Design) -> Affine | str:
         """Return the model that the axes give and the check rows confirm, or why there is none."""
-        oracle, columns = rows.oracle, math.prod(rows.oracle.task.shape)
+        columns = math.prod(oracle.task.shape)
         if oracle.remaining <= columns:
             return (
                 f"{oracle.remaining} rows do not determine a linear model of {columns} inputs: it takes {columns + 1}"
@@ -92,14 +93,15 @@ class EquationSolving(Attack):
             return reason
         solved = solve(answers, scale=self.input_scale)
         inputs = draw(min(self.n_check, oracle.remaining))
-        differences = (solved(inputs).softmax(dim=1) - rows.ask(inputs)).abs()
+        differences = (solved(inputs).softmax(dim=1) - rows.ask(inputs).double()).abs()
         worst = float(differences.max()) if len(inputs) else 0.0
         if worst <= self.tolerance:
             return solved
         return f"check rows differ from the solution by up to {worst:.1e}: the model is not linear, or it is defended"
 
-    def _fitted(self, rows: _Rows, ground: AttackerGround) -> Affine:
+    def _fitted(self, rows: TransferSet, ground: AttackerGround) -> Affine:
         inputs, answers = rows.answered()
+        answers = answers.double()
         penalty = self.l2_hard if looks_one_hot(answers) else self.l2_soft
         weights = torch.zeros(math.prod(inputs.shape[1:]), answers.shape[1], dtype=torch.float64, requires_grad=True)
         bias = torch.zeros(answers.shape[1], dtype=torch.float64, requires_grad=True)
@@ -162,30 +164,6 @@ def _clone(model: Affine, task: Task, ground: AttackerGround, *, rng: Generator)
         layer.weight.copy_(model.weights.T)
         layer.bias.copy_(model.bias)
     return clone.to(ground.device).eval()
-
-
-class _Rows:
-    """Everything that was asked, with its answers in float64."""
-
-    def __init__(self, oracle: Oracle) -> None:
-        self.oracle = oracle
-        self._inputs = [torch.empty(0, *oracle.task.shape)]
-        self._answers = [torch.empty(0, oracle.task.classes, dtype=torch.float64)]
-
-    def ask(self, inputs: Tensor) -> Tensor:
-        """Return the answers (N, K) to inputs (N, *shape); no rows are no call."""
-        if not len(inputs):
-            return self._answers[0]
-        answers = self.oracle.query(inputs).posteriors.double()
-        self._inputs.append(inputs)
-        self._answers.append(answers)
-        return answers
-
-    def answered(self) -> tuple[Tensor, Tensor]:
-        """Return inputs and answers without the refused rows."""
-        inputs, answers = torch.cat(self._inputs), torch.cat(self._answers)
-        kept = answers.sum(dim=1) > 0
-        return inputs[kept], answers[kept]
 
 
 class _Design:

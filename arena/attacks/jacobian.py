@@ -25,6 +25,7 @@ from arena.learning.architectures import build
 from arena.learning.distillation import distil
 from arena.learning.randomness import child
 from arena.learning.tensors import row_digests
+from arena.learning.transfer_set import TransferSet
 
 Direction = Literal["loss", "gradient"]
 
@@ -67,19 +68,19 @@ class JacobianAugmentation(Attack):
         training, choice = child(rng), child(rng)
         unasked = _Unasked(ground.pool, rng=choice)
         budget, number = oracle.remaining, 0
-        inputs = unasked.take(self.seeds if budget >= 2 * self.seeds else max(1, budget // 2))
-        released = oracle.query(inputs).posteriors
+        bought = TransferSet(oracle)
+        bought.ask(unasked.take(self.seeds if budget >= 2 * self.seeds else max(1, budget // 2)))
 
         def fitted(steps: int | None) -> nn.Module:
             clone = copy.deepcopy(untrained)  # always from the same start: a warm one favours the early rows
-            return distil(clone, inputs, released, rng=training, steps=steps, time_left=ground.time_left)
+            return distil(clone, bought.inputs, bought.released, rng=training, steps=steps, time_left=ground.time_left)
 
         while oracle.remaining > 0 and ground.time_left() > 0:
-            clone = fitted(self.steps_inner)
+            clone, inputs, released = fitted(self.steps_inner), bought.inputs, bought.released
             chosen = self._base(released, number, limit=oracle.remaining, rng=choice)
             stepped = self._stepped(clone, inputs[chosen], released[chosen], number, rng=choice)
             new = unasked.or_else(stepped, near=inputs[chosen], step=self.step)
-            inputs, released = torch.cat([inputs, new]), torch.cat([released, oracle.query(new).posteriors])
+            bought.ask(new)
             number += 1
         return fitted(self.steps)
 

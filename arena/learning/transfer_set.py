@@ -1,0 +1,50 @@
+"""What an attack has bought so far, each row stored once, and how a budget is shared out over rounds."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+
+from arena.contracts import Oracle
+
+
+class TransferSet:
+    """Asks an oracle and keeps every input with its released row, in order; nothing needs to be asked twice."""
+
+    def __init__(self, oracle: Oracle) -> None:
+        self._oracle = oracle
+        self._inputs = [torch.empty(0, *oracle.task.shape)]
+        self._released = [torch.empty(0, oracle.task.classes)]
+
+    def __len__(self) -> int:
+        return sum(map(len, self._inputs))
+
+    def ask(self, inputs: Tensor, *, account: int = 0) -> Tensor:
+        """Return the released rows (N, K) of inputs (N, *shape), refused ones all zeros; no rows are no call."""
+        if len(inputs) == 0:
+            return self._released[0]
+        released = self._oracle.query(inputs, account=account).posteriors
+        self._inputs.append(inputs)
+        self._released.append(released)
+        return released
+
+    @property
+    def inputs(self) -> Tensor:
+        """(N, *shape), refused rows included."""
+        return torch.cat(self._inputs)
+
+    @property
+    def released(self) -> Tensor:
+        """(N, K), zeros where refused: such a row drops out of a soft cross entropy."""
+        return torch.cat(self._released)
+
+    def answered(self) -> tuple[Tensor, Tensor]:
+        """Return inputs and released rows without the refused ones."""
+        inputs, released = self.inputs, self.released
+        kept = released.sum(dim=1) > 0
+        return inputs[kept], released[kept]
+
+
+def shares(budget: int, rounds: int) -> list[int]:
+    """Return how many rows each of ``rounds`` rounds may ask; they sum to ``budget`` for every budget."""
+    return [budget * (number + 1) // rounds - budget * number // rounds for number in range(rounds)]
