@@ -1,7 +1,7 @@
 """A name, a folder or an installed package becomes a player; everything is imported on use.
 
 One word in a configuration, three places, in this order: a folder with an ``agent.toml``, a built-in name (the
-tables below), an entry point ``arena.attacks`` or ``arena.defenses`` of an installed package.
+tables below), an entry point ``arena.attacks``, ``arena.defenses``, ... of an installed package.
 """
 
 from __future__ import annotations
@@ -21,10 +21,22 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
-from arena.contracts import Attack, BadParameter, Defense, Parameter, Spec, UnknownName, checked, nearest
+from arena.contracts import (
+    Attack,
+    BadParameter,
+    Defense,
+    Explanation,
+    Parameter,
+    Spec,
+    Threat,
+    UnknownName,
+    checked,
+    nearest,
+)
 
-Role = Literal["attack", "defense"]
-Player = Attack | Defense
+Role = Literal["attack", "defense", "explanation", "threat"]
+ROLES: tuple[Role, ...] = typing.get_args(Role)
+Player = Attack | Defense | Explanation | Threat
 MANIFEST = "agent.toml"
 
 
@@ -60,6 +72,26 @@ DEFENSES: Mapping[str, Registered] = {
 }
 
 
+EXPLANATIONS: Mapping[str, Registered] = {
+    "gradient-input": _at("arena.explanations.gradient_input:GradientInput"),
+}
+THREATS: Mapping[str, Registered] = {
+    "evasion": _at("arena.threats.evasion:EvasionTransfer"),
+}
+_TABLES: Mapping[Role, Mapping[str, Registered]] = {
+    "attack": ATTACKS,
+    "defense": DEFENSES,
+    "explanation": EXPLANATIONS,
+    "threat": THREATS,
+}
+_KINDS: Mapping[Role, type[Player]] = {
+    "attack": Attack,
+    "defense": Defense,
+    "explanation": Explanation,
+    "threat": Threat,
+}
+
+
 def build_attack(spec: Spec) -> Attack:
     """Return the attack of a spec. Raises `UnknownName`, `BadParameter`."""
     return typing.cast(Attack, _build("attack", spec))
@@ -70,14 +102,21 @@ def build_defense(spec: Spec) -> Defense:
     return typing.cast(Defense, _build("defense", spec))
 
 
+def build_explanation(spec: Spec) -> Explanation:
+    """Return the explanation of a spec. Raises `UnknownName`, `BadParameter`."""
+    return typing.cast(Explanation, _build("explanation", spec))
+
+
+def build_threat(spec: Spec) -> Threat:
+    """Return the threat of a spec. Raises `UnknownName`, `BadParameter`."""
+    return typing.cast(Threat, _build("threat", spec))
+
+
 def complete(role: Role, spec: Spec) -> Spec:
     """Return the spec as it is stored: parameters checked, an entry's folder made absolute and its digest filled in."""
     folder = entry_folder(spec.name)
-    bases = _base_fields(player_class(role, spec.name)[0])
-    nested: dict[str, Parameter] = {}
-    for key, value in spec.params:
-        base = Spec(name=value) if key in bases and isinstance(value, str) else value
-        nested[key] = complete(role, base) if isinstance(base, Spec) else base
+    roles = _nested_roles(player_class(role, spec.name)[0])
+    nested = {key: _completed(roles[key], value) if key in roles else value for key, value in spec.params}
     filled = Spec(
         name=str(folder) if folder else spec.name,
         params=tuple(sorted(nested.items())),
@@ -87,10 +126,18 @@ def complete(role: Role, spec: Spec) -> Spec:
     return filled
 
 
+def _completed(role: Role, value: Parameter) -> Parameter:
+    """Return the players of a field as completed specs; a bare name is a player without parameters."""
+    if isinstance(value, tuple):
+        return tuple(_completed(role, item) for item in value)
+    spec = Spec(name=value) if isinstance(value, str) else value
+    return complete(role, spec) if isinstance(spec, Spec) else value
+
+
 def names(role: Role) -> list[str]:
     """Return every name that can be built without a path: built-ins and installed entry points."""
     installed = [point.name for point in importlib.metadata.entry_points(group=_group(role))]
-    return sorted({*_table(role), *installed})
+    return sorted({*_TABLES[role], *installed})
 
 
 def player_class(role: Role, name: str) -> tuple[type[Player], Mapping[str, Parameter]]:
@@ -98,7 +145,7 @@ def player_class(role: Role, name: str) -> tuple[type[Player], Mapping[str, Para
     folder = entry_folder(name)
     if folder is not None:
         return _load_entry(role, folder), {}
-    registered = _table(role).get(name)
+    registered = _TABLES[role].get(name)
     if registered is not None:
         return _import(registered.where), registered.preset
     for point in importlib.metadata.entry_points(group=_group(role)):
@@ -158,17 +205,21 @@ def code_digest(role: Role, spec: Spec) -> str:
         state.update(Path(inspect.getfile(player_class(role, spec.name)[0])).read_bytes())
     for path in sorted((Path(__file__).parent / "learning").glob("*.py")):
         state.update(path.read_bytes())
-    for _, value in spec.params:
-        if isinstance(value, Spec):
-            state.update(code_digest(role, value).encode())
+    roles = _nested_roles(player_class(role, spec.name)[0])
+    for key, value in spec.params:
+        for nested in value if isinstance(value, tuple) else (value,):
+            if isinstance(nested, Spec):
+                state.update(code_digest(roles[key], nested).encode())
     return state.hexdigest()
 
 
 def _build(role: Role, spec: Spec) -> Player:
     kind, preset = player_class(role, spec.name)
     fields = {field.name: field for field in player_fields(kind)}
-    hints = typing.get_type_hints(kind)
-    values: dict[str, object] = dict(preset)
+    hints, roles = typing.get_type_hints(kind), _nested_roles(kind)
+    values: dict[str, object] = {
+        key: _built(roles[key], value) if key in roles else value for key, value in preset.items()
+    }
     for key, value in spec.params:
         if key not in fields:
             message = (
@@ -178,7 +229,8 @@ def _build(role: Role, spec: Spec) -> Player:
         if key in preset and value != preset[key]:
             message = f"{spec.name} stands for {key} = {preset[key]!r}; leave {key} out, or take another name"
             raise BadParameter(message)
-        values[key] = _build(role, value) if isinstance(value, Spec) else checked(spec.name, key, value, hints[key])
+        nested = _built(roles[key], value) if key in roles else value
+        values[key] = checked(spec.name, key, nested, hints[key])
     missing = [
         name
         for name, field in fields.items()
@@ -195,15 +247,23 @@ def _build(role: Role, spec: Spec) -> Player:
         raise BadParameter(message) from error
 
 
+def _built(role: Role, value: Parameter) -> object:
+    """Return the players of a field's specs; what is no spec is left for the field's own type to refuse."""
+    if isinstance(value, tuple):
+        return tuple(_built(role, item) for item in value)
+    return _build(role, value) if isinstance(value, Spec) else value
+
+
 def player_fields(kind: type[Player]) -> tuple[dataclasses.Field[object], ...]:
     """Return the hyper-parameters of a player's class."""
     return dataclasses.fields(kind) if dataclasses.is_dataclass(kind) else ()
 
 
-def _base_fields(kind: type[Player]) -> frozenset[str]:
-    """Return the fields that hold another player."""
+def _nested_roles(kind: type[Player]) -> Mapping[str, Role]:
+    """Return the role of each field that holds another player, players, or None."""
     hints = typing.get_type_hints(kind)
-    return frozenset(field.name for field in player_fields(kind) if hints[field.name] in (Attack, Defense))
+    held = {field.name: {hints[field.name], *typing.get_args(hints[field.name])} for field in player_fields(kind)}
+    return {name: role for name, kinds in held.items() for role, player in _KINDS.items() if player in kinds}
 
 
 def _load_entry(role: Role, folder: Path) -> type[Player]:
@@ -224,7 +284,7 @@ def _load_entry(role: Role, folder: Path) -> type[Player]:
         message = f"{folder}: {module_name}.py cannot be imported: {type(error).__name__}: {error}"
         raise BadParameter(message) from error
     kind = getattr(module, class_name, None)
-    wanted = Attack if role == "attack" else Defense
+    wanted = _KINDS[role]
     if not (isinstance(kind, type) and issubclass(kind, wanted)):
         message = f"{folder}: {about['entry']} is not a class derived from arena.contracts.{wanted.__name__}"
         raise BadParameter(message)
@@ -239,9 +299,5 @@ def _import(where: str) -> type[Player]:
     return typing.cast(type[Player], getattr(importlib.import_module(module), name))
 
 
-def _table(role: Role) -> Mapping[str, Registered]:
-    return ATTACKS if role == "attack" else DEFENSES
-
-
 def _group(role: Role) -> str:
-    return "arena.attacks" if role == "attack" else "arena.defenses"
+    return f"arena.{role}s"

@@ -1,11 +1,18 @@
 from __future__ import annotations
 
+from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
+from torch import Generator, nn
 
-from arena.contracts import BadParameter, Parameter, Spec, UnknownName
+from arena.contracts import Attack, AttackerGround, BadParameter, Defense, Oracle, Parameter, Spec, UnknownName
+from arena.defenses.none import NoDefense
+from arena.defenses.rounding import Rounding
 from arena.registry import (
+    _TABLES,
+    ATTACKS,
+    Registered,
     Role,
     build_attack,
     build_defense,
@@ -66,6 +73,42 @@ def test_a_base_is_a_player_or_its_name():
     full = complete("attack", spec("argmax", base=spec("knockoff", steps=20)))
     assert dict(full.params)["base"] == spec("knockoff", steps=20)
     assert complete("attack", spec("argmax", base="jbda")) == complete("attack", spec("argmax", base=spec("jbda")))
+
+
+@dataclass(frozen=True, kw_only=True)
+class Holding(Attack):
+    base: Attack | None = None
+    candidates: tuple[Defense, ...] = ()
+
+    def extract(self, oracle: Oracle, ground: AttackerGround, *, rng: Generator) -> nn.Module:
+        raise NotImplementedError
+
+
+class TestAPlayerThatHoldsOthers:
+    @pytest.fixture(autouse=True)
+    def registered(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        preset: Parameter = (spec("rounding", decimals=2), spec("none"))
+        table = {
+            **ATTACKS,
+            "holding": Registered(where=f"{__name__}:Holding"),
+            "preset": Registered(where=f"{__name__}:Holding", preset={"candidates": preset}),
+        }
+        monkeypatch.setitem(_TABLES, "attack", table)  # type: ignore[arg-type]  # a mapping of tables by role
+
+    def test_builds_each_from_a_spec_or_a_bare_name(self):
+        full = complete("attack", spec("holding", candidates=("none", spec("rounding", decimals=2))))
+        assert build_attack(full) == Holding(candidates=(NoDefense(), Rounding(decimals=2)))
+        assert build_attack(spec("preset")) == Holding(candidates=(Rounding(decimals=2), NoDefense()))
+
+    def test_refuses_what_is_no_player_of_the_role(self):
+        with pytest.raises(UnknownName, match="no defense is called 'knockoff'"):
+            complete("attack", spec("holding", candidates=("knockoff",)))
+        with pytest.raises(BadParameter, match="candidates"):
+            complete("attack", spec("holding", candidates=3))
+
+    def test_is_another_player_when_one_that_it_holds_is(self):
+        one, other = (spec("holding", candidates=(spec(name),)) for name in ("rounding", "top-k"))
+        assert code_digest("attack", one) != code_digest("attack", other)
 
 
 @pytest.mark.parametrize(

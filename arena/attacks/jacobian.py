@@ -18,16 +18,14 @@ from typing import ClassVar, Literal
 
 import torch
 from torch import Generator, Tensor, nn
-from torch.nn.functional import cross_entropy
 
 from arena.contracts import Attack, AttackerGround, BadParameter, Need, Oracle, StopReason
 from arena.learning.architectures import build
 from arena.learning.distillation import distil
+from arena.learning.input_gradients import Direction, input_gradient
 from arena.learning.randomness import child
 from arena.learning.tensors import row_digests
 from arena.learning.transfer_set import TransferSet
-
-Direction = Literal["loss", "gradient"]
 
 REACH = 1.85
 """The small steps of targeted-random add up to this many times ``step``; the projection keeps them within one."""
@@ -105,14 +103,14 @@ def jacobian_step(
     clone: nn.Module, inputs: Tensor, classes: Tensor, *, step: float, direction: Direction = "gradient"
 ) -> Tensor:
     """Return clip(x + step sign(g), 0, 1) on the CPU; g is the gradient of the logit z_c, or of the loss at c."""
-    return (inputs + step * _gradient(clone, inputs, classes, direction=direction).sign()).clamp(0, 1)
+    return (inputs + step * input_gradient(clone, inputs, classes, direction=direction).sign()).clamp(0, 1)
 
 
 def targeted_steps(clone: nn.Module, inputs: Tensor, targets: Tensor, *, step: float, inner_steps: int) -> Tensor:
     """Return inputs moved towards ``targets`` (N,) by projected sign steps, within ``step`` of each pixel."""
     moved = inputs
     for _ in range(inner_steps):
-        moved = moved - REACH * step / inner_steps * _gradient(clone, moved, targets, direction="loss").sign()
+        moved = moved - REACH * step / inner_steps * input_gradient(clone, moved, targets, direction="loss").sign()
         moved = torch.minimum(torch.maximum(moved, inputs - step), inputs + step).clamp(0, 1)
     return moved
 
@@ -120,17 +118,6 @@ def targeted_steps(clone: nn.Module, inputs: Tensor, targets: Tensor, *, step: f
 def other_classes(classes: Tensor, total: int, *, rng: Generator) -> Tensor:
     """Return for each class (N,) another one, uniformly over the ``total`` - 1 others."""
     return (classes + torch.randint(1, total, classes.shape, generator=rng)) % total
-
-
-def _gradient(clone: nn.Module, inputs: Tensor, classes: Tensor, *, direction: Direction) -> Tensor:
-    device = next(clone.parameters()).device
-    x, c = inputs.detach().to(device).requires_grad_(True), classes.to(device)
-    logits = clone(x)
-    # Sums over the batch: the gradient of a row then does not depend on the others.
-    score = (
-        logits.gather(1, c.unsqueeze(1)).sum() if direction == "gradient" else cross_entropy(logits, c, reduction="sum")
-    )
-    return torch.autograd.grad(score, x)[0].cpu()
 
 
 class _Unasked:

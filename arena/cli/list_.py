@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import inspect
+import typing
 from typing import Annotated
 
 import typer
@@ -11,17 +12,17 @@ from rich.table import Table
 from arena.cli.console import output
 from arena.cli.options import JsonOption, print_json
 from arena.cli.wiring import preset_names
-from arena.contracts import UnknownName
+from arena.contracts import Attack, Defense, UnknownName, nearest
 from arena.data.datasets import dataset_names
 from arena.learning.architectures import architecture_names
-from arena.registry import Role, names, player_class, player_fields
+from arena.registry import ROLES, Player, Role, entry_folder, manifest, names, player_class, player_fields
 
 
 def command(
-    name: Annotated[str, typer.Argument(help="An attack or a defense; leave it out for everything.")] = "",
+    name: Annotated[str, typer.Argument(help="Whose card; leave it out for everything.")] = "",
     json: JsonOption = False,
 ) -> None:
-    """List attacks, defenses, victims and presets; with a name, show that method's card.
+    """List attacks, defenses, explanations, threats, victims and presets; with a name, show that method's card.
 
     Example: arena list mad
     """
@@ -29,8 +30,7 @@ def command(
         _card(name, json=json)
         return
     everything = {
-        "attacks": names("attack"),
-        "defenses": names("defense"),
+        **{f"{role}s": names(role) for role in ROLES},
         "victims": list(dataset_names()),
         "architectures": [*architecture_names(), "torchvision's classifiers by name"],
         "presets": preset_names(),
@@ -46,9 +46,8 @@ def command(
 
 
 def _idea(kind: str, name: str) -> str:
-    if kind not in ("attacks", "defenses"):
-        return ""
-    module = inspect.getmodule(player_class("attack" if kind == "attacks" else "defense", name)[0])
+    role = next((role for role in ROLES if f"{role}s" == kind), None)
+    module = inspect.getmodule(player_class(role, name)[0]) if role is not None else None
     return (inspect.getdoc(module) or "").split("\n")[0] if module else ""
 
 
@@ -63,7 +62,7 @@ def _card(name: str, *, json: bool) -> None:
             key: value if isinstance(value, str | int | float | bool | None) else str(value)
             for key, value in parameters.items()
         }
-        print_json({"name": name, "role": role, "about": about, "parameters": shown, "needs": sorted(kind.needs)})
+        print_json({"name": name, "role": role, "about": about, "parameters": shown, "needs": _needs(kind)})
         return
     output.print(f"[bold]{name}[/] ({role})\n")
     output.print(f"{about}\n\n{inspect.getdoc(kind) or ''}\n", markup=False)
@@ -75,18 +74,24 @@ def _card(name: str, *, json: bool) -> None:
         fixed = " (fixed by this name)" if field.name in preset else ""
         table.add_row(field.name, str(field.type), f"{'required' if 'MISSING' in repr(default) else default!r}{fixed}")
     output.print(table)
-    output.print(f"needs: {', '.join(sorted(kind.needs)) or 'nothing'}")
+    if issubclass(kind, Attack | Defense):
+        output.print(f"needs: {', '.join(_needs(kind)) or 'nothing'}")
+    if issubclass(kind, Defense) and kind.sweep is not None:
+        swept, values = kind.sweep
+        output.print(f"sweep: {swept} = {', '.join(f'{value:g}' for value in values)}")
+
+
+def _needs(kind: type[Player]) -> list[str]:
+    return sorted(kind.needs) if issubclass(kind, Attack | Defense) else []
 
 
 def _role_of(name: str) -> Role:
-    try:
-        player_class("attack", name)
-    except UnknownName as unknown_attack:
-        try:
-            player_class("defense", name)
-        except UnknownName:
-            if name in names("attack"):
-                raise
-            raise unknown_attack from None
-        return "defense"
-    return "attack"
+    """Return the role of a name or of an entry's folder. Raises `UnknownName` with the nearest name of any role."""
+    folder = entry_folder(name)
+    if folder is not None:
+        return typing.cast(Role, manifest(folder)["role"])
+    known = {found: role for role in reversed(ROLES) for found in names(role)}
+    if name not in known:
+        message = f"nothing is called {name!r}{nearest(name, known)}; `arena list` shows everything"
+        raise UnknownName(message)
+    return known[name]

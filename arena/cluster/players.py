@@ -15,7 +15,7 @@ from typing import TypeVar
 
 import ray
 
-from arena.contracts import ArenaFault, DefenseFault, MatchResult, Matchup, Verdict
+from arena.contracts import ArenaFault, DefenseFault, Matchup, Verdict
 from arena.learning.training import one_thread
 from arena.match.attacking import AttackReport, Clock, attack_stage
 from arena.match.cache import Cache
@@ -23,7 +23,7 @@ from arena.match.deployment import ledger_path, open_session
 from arena.match.ledger import read_transcript
 from arena.match.play import stolen_clone
 from arena.match.preparation import check, load_pool, prepare
-from arena.match.scoring import result_of
+from arena.match.scoring import Scored, result_of
 from arena.match.session import Session
 from arena.match.site import Site
 from arena.match.victims import load_victim, victim_key
@@ -198,17 +198,19 @@ class AttackSlot:
         report: AttackReport,
         prepared: Prepared,
         artefacts: Artefacts,
-    ) -> MatchResult:
+    ) -> Scored:
         """Train the referee's clones on the ledger, score everything, and return the result."""
         _store(self._site, artefacts)
+        defense = build_defense(matchup.defense)
         clone = self._report.clone if self._report is not None and report.clone_digest else None
         self._report = None
         return result_of(
             matchup,
             attempt=attempt,
             site=self._site,
-            defense=build_defense(matchup.defense),
+            defense=defense,
             report=replace(report, clone=clone),
+            prepared=prepare(matchup, defense, self._site),
             transcript=read_transcript(closed.ledger),
             defense_fault=closed.defense_fault,
             flags=prepared.flags,

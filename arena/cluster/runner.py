@@ -21,6 +21,7 @@ from arena.cluster.session import join
 from arena.contracts import Fault, MatchResult, Matchup, Outcome, ServiceUnreachable, Spec, UsageError, Verdict
 from arena.match.attacking import OUTPUT_KEPT, AttackReport
 from arena.match.deployment import ledger_path
+from arena.match.scoring import Scored
 from arena.match.site import Site
 from arena.referee.referee import MOST_REPLAYS
 from arena.referee.tournament import Resources, Share
@@ -246,8 +247,8 @@ class RayRunner:
             artefacts = slot.new(self._made[match.victim])
             score = slot.actor.score.remote
             self._enter(match, "score", score(matchup, match.attempt, outcome, match.report, match.prepared, artefacts))
-        elif isinstance(outcome, MatchResult):
-            self._leave(match, outcome)
+        elif isinstance(outcome, Scored):
+            self._leave(match, outcome.kept(self._site.pictures))
         else:
             assert match.stage == "lost", f"{match.stage} returned {outcome!r}"
             self._replace_slot(slot)

@@ -28,12 +28,14 @@ from arena.contracts.errors import (
     UnknownName,
     UsageError,
 )
+from arena.contracts.explanation import Explanation
 from arena.contracts.matchup import Fault, MatchResult, Matchup, Outcome, Recipe, Verdict
 from arena.contracts.parameters import checked, nearest
 from arena.contracts.ports import Ledger, Runner, Tracker
 from arena.contracts.query import Answer, QueryBatch, Responder
 from arena.contracts.spec import Need, OutlierKind, Parameter, PoolKind, Spec, StopReason, SurrogateKind
 from arena.contracts.task import Explainer, State, Task, Victim
+from arena.contracts.threat import Threat, ThreatGround, ThreatReport
 
 __all__ = [
     "Answer",
@@ -50,6 +52,7 @@ __all__ = [
     "Defense",
     "DefenseFault",
     "Explainer",
+    "Explanation",
     "Fault",
     "InvalidQuery",
     "Knowledge",
@@ -84,6 +87,9 @@ __all__ = [
     "StopReason",
     "SurrogateKind",
     "Task",
+    "Threat",
+    "ThreatGround",
+    "ThreatReport",
     "Tracker",
     "UnknownName",
     "UsageError",

@@ -9,6 +9,7 @@ from typing import ClassVar, Protocol
 
 from torch import Generator, Tensor, device, nn
 
+from arena.contracts.defense import Defense
 from arena.contracts.query import Answer
 from arena.contracts.spec import Need, Spec, StopReason
 from arena.contracts.task import Task
@@ -46,6 +47,7 @@ class AttackerGround:
     device: device
     time_left: Callable[[], float]
     defense: Spec | None = None  # name and public parameters, never keys or seeds; None when playing blind
+    simulated: Defense | None = None  # the same, built: an informed attack may deploy it on networks of its own
 
 
 class Attack(ABC):

@@ -8,6 +8,7 @@ from typing import ClassVar, Literal
 
 from torch import Generator, Tensor, device, nn
 
+from arena.contracts.explanation import Explanation
 from arena.contracts.query import Responder
 from arena.contracts.spec import Need, OutlierKind, SurrogateKind
 from arena.contracts.task import Explainer, State, Victim
@@ -41,6 +42,7 @@ class DefenderGround:
     validation: tuple[Tensor, Tensor]  # never the referee's test split
     outliers: Tensor | None = None
     surrogate: nn.Module | None = None  # gives logits
+    explanation: Explanation | None = None  # what the oracle offers; ``explainer`` is that of the victim itself
     explainer: Explainer | None = None
 
 
@@ -50,6 +52,12 @@ class Defense(ABC):
     needs: ClassVar[frozenset[Need]] = frozenset()
     trained_by: ClassVar[frozenset[str]] = frozenset()  # fields that `train` reads: they alone enter its cache key
     sweep: ClassVar[tuple[str, tuple[float, ...]] | None] = None  # the field that draws the trade-off curve
+    replaces_victim: ClassVar[bool] = False  # another model is deployed: fidelity to it is scored beside
+
+    @property
+    def earliest(self) -> int:
+        """Rows of one account before which it cannot act, 0 if it acts at once; smaller budgets are flagged."""
+        return 0
 
     @property
     def promise(self) -> Promise:

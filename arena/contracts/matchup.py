@@ -40,6 +40,8 @@ class Matchup:
     explanation_price: int = 1
     decimals: int | None = None  # None: released rows are not rounded
     recipe: Recipe = Recipe()
+    threats: tuple[Spec, ...] = ()  # what the referee tries with the finished clone
+    threat_budget: int = 1_000  # rows that each threat may ask of the defended victim
     curve: tuple[int, ...] = ()  # rows after which a fresh track A clone is also scored; the last is always there
 
 
@@ -70,6 +72,8 @@ class MatchResult:
     distinct_rows: int = 0
     calls: int = 0
     counts: Mapping[str, tuple[int, int]] = field(default_factory=dict)
-    # "a/fidelity", "a-hard/accuracy", "b/fidelity", "floor/fidelity", "utility/kept", "curve/100/a/fidelity", ...
+    # "a/fidelity", "a-hard/accuracy", "b/fidelity", "floor/fidelity", "utility/kept", "curve/100/a/fidelity",
+    # "a/fidelity_deployed", "threat/evasion/...", ...
     measures: Mapping[str, float] = field(default_factory=dict)  # "b/tv_test", "utility/l1", "attack/cpu_seconds", ...
+    pictures: tuple[str, ...] = ()  # file names in the run's folder of pictures
     flags: tuple[str, ...] = ()  # "leak", "timed", "undertrained", "honest rows short", ...

@@ -15,15 +15,16 @@ from typing import ClassVar, Literal
 import torch
 from torch import Generator, Tensor
 
-from arena.contracts import Answer, BadParameter, DefenderGround, Defense, Promise, QueryBatch, Responder, State
+from arena.contracts import BadParameter, DefenderGround, Promise, QueryBatch, Responder, State
+from arena.learning.composition import ComposableDefense, transformed
 from arena.learning.randomness import keyed_normal
-from arena.learning.release import MARGIN, keep_argmax, released
+from arena.learning.release import MARGIN, keep_argmax
 
 LOG_FLOOR = 1e-12
 
 
 @dataclass(frozen=True, kw_only=True)
-class GaussianNoise(Defense):
+class GaussianNoise(ComposableDefense):
     """``sigma`` is for kind logit; ``epsilon``, the largest L1 distance to the clean row, for kind vertex."""
 
     sweep: ClassVar[tuple[str, tuple[float, ...]] | None] = ("sigma", (0.0, 0.5, 1.0, 2.0, 4.0))
@@ -35,12 +36,13 @@ class GaussianNoise(Defense):
     preserve_argmax: bool = False
 
     def __post_init__(self) -> None:
+        super().__post_init__()
         if self.sigma < 0 or not 0 <= self.epsilon <= 2:
             message = f"sigma = {self.sigma}, epsilon = {self.epsilon}: sigma is 0 or more, epsilon 0 to 2"
             raise BadParameter(message)
 
     @property
-    def promise(self) -> Promise:
+    def own_promise(self) -> Promise:
         return Promise(
             argmax=self.preserve_argmax,
             l1=self.epsilon if self.kind == "vertex" else None,
@@ -48,18 +50,17 @@ class GaussianNoise(Defense):
         )
 
     def deploy(self, ground: DefenderGround, state: State, *, rng: Generator) -> Responder:
-        victim, key = ground.victim, int(torch.randint(2**62, (1,), generator=rng).item())
+        key = int(torch.randint(2**62, (1,), generator=rng).item())
 
-        def respond(queries: QueryBatch) -> Answer:
-            clean = victim(queries.inputs)
+        def noisy(rows: Tensor, queries: QueryBatch) -> Tensor:
             normal = (
-                torch.randn(clean.shape, generator=rng)
+                torch.randn(rows.shape, generator=rng)
                 if self.fresh
-                else keyed_normal(queries.inputs, clean.shape[1], key=key)
+                else keyed_normal(queries.inputs, rows.shape[1], key=key)
             )
-            return released(self._noisy(clean, normal))
+            return self._noisy(rows, normal)
 
-        return respond
+        return transformed(self.below(ground, state, rng=rng), noisy)
 
     def _noisy(self, clean: Tensor, normal: Tensor) -> Tensor:
         if self.kind == "vertex":

@@ -11,18 +11,20 @@ from dataclasses import dataclass
 
 from torch import Generator
 
-from arena.contracts import DefenderGround, Defense, Promise, Responder, State
-from arena.learning.release import transformed
+from arena.contracts import DefenderGround, Promise, Responder, State
+from arena.learning.composition import ComposableDefense, transformed
 from arena.learning.training import one_hot
 
 
 @dataclass(frozen=True, kw_only=True)
-class LabelOnly(Defense):
+class LabelOnly(ComposableDefense):
     """Has no parameters."""
 
     @property
-    def promise(self) -> Promise:
+    def own_promise(self) -> Promise:
         return Promise(argmax=True)
 
     def deploy(self, ground: DefenderGround, state: State, *, rng: Generator) -> Responder:
-        return transformed(ground.victim, lambda posteriors: one_hot(posteriors.argmax(dim=1), posteriors.shape[1]))
+        return transformed(
+            self.below(ground, state, rng=rng), lambda rows, _: one_hot(rows.argmax(dim=1), rows.shape[1])
+        )

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from torch import Generator
 
 from arena.contracts import DefenderGround, Defense, Promise, Responder, State
-from arena.learning.release import transformed
+from arena.learning.composition import answered_by
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -22,4 +22,4 @@ class NoDefense(Defense):
         return Promise(argmax=True, l1=0.0)
 
     def deploy(self, ground: DefenderGround, state: State, *, rng: Generator) -> Responder:
-        return transformed(ground.victim, lambda posteriors: posteriors)
+        return answered_by(ground.victim)

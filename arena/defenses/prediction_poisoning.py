@@ -23,10 +23,8 @@ import torch
 from torch import Generator, Tensor
 
 from arena.contracts import (
-    Answer,
     BadParameter,
     DefenderGround,
-    Defense,
     Need,
     NeedUnmet,
     Promise,
@@ -34,7 +32,8 @@ from arena.contracts import (
     Responder,
     State,
 )
-from arena.learning.release import keep_argmax, released
+from arena.learning.composition import ComposableDefense, transformed
+from arena.learning.release import keep_argmax
 from arena.learning.training import predict
 
 Norm = Literal["l1", "l2"]
@@ -49,7 +48,7 @@ _ELEMENTS = 2**22  # numbers held at once by the candidates of a chunk of rows
 
 
 @dataclass(frozen=True, kw_only=True)
-class PredictionPoisoning(Defense):
+class PredictionPoisoning(ComposableDefense):
     """``epsilon`` bounds the distance in ``norm``; ``argmax`` keeps the predicted class."""
 
     needs: ClassVar[frozenset[Need]] = frozenset({"surrogate"})
@@ -61,23 +60,23 @@ class PredictionPoisoning(Defense):
     search: Search = "scaled"
 
     def __post_init__(self) -> None:
+        super().__post_init__()
         if self.epsilon < 0:
             message = f"epsilon = {self.epsilon}: a distance is 0 or more"
             raise BadParameter(message)
 
     @property
-    def promise(self) -> Promise:
+    def own_promise(self) -> Promise:
         return Promise(argmax=self.argmax, l1=self.epsilon if self.norm == "l1" else None)
 
     def deploy(self, ground: DefenderGround, state: State, *, rng: Generator) -> Responder:
-        victim, surrogate = ground.victim, ground.surrogate
+        surrogate = ground.surrogate
         if surrogate is None:
             message = "prediction poisoning needs a surrogate: say surrogate = random, same-architecture, ..."
             raise NeedUnmet(message)
         surrogate.eval()
 
-        def respond(queries: QueryBatch) -> Answer:
-            clean = victim(queries.inputs)
+        def poison(clean: Tensor, queries: QueryBatch) -> Tensor:
             rows = poisoned(
                 clean,
                 predict(surrogate, queries.inputs),
@@ -86,9 +85,9 @@ class PredictionPoisoning(Defense):
                 argmax=self.argmax,
                 search=self.search,
             )
-            return released(keep_argmax(rows, clean) if self.argmax else rows)
+            return keep_argmax(rows, clean) if self.argmax else rows
 
-        return respond
+        return transformed(self.below(ground, state, rng=rng), poison)
 
 
 def poisoned(

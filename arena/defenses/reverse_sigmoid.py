@@ -14,14 +14,14 @@ from typing import ClassVar
 
 from torch import Generator, Tensor
 
-from arena.contracts import BadParameter, DefenderGround, Defense, Responder, State
-from arena.learning.release import transformed
+from arena.contracts import BadParameter, DefenderGround, Responder, State
+from arena.learning.composition import ComposableDefense, transformed
 
 CLIP = 1e-6
 
 
 @dataclass(frozen=True, kw_only=True)
-class ReverseSigmoid(Defense):
+class ReverseSigmoid(ComposableDefense):
     """``beta`` is how much is taken away, ``gamma`` how steep the sigmoid is in the logit of a posterior."""
 
     sweep: ClassVar[tuple[str, tuple[float, ...]] | None] = ("beta", (0.0, 0.04, 0.16, 0.32, 0.64, 1.28))
@@ -30,12 +30,15 @@ class ReverseSigmoid(Defense):
     gamma: float = 0.1
 
     def __post_init__(self) -> None:
+        super().__post_init__()
         if self.beta < 0 or self.gamma < 0:
             message = f"beta = {self.beta}, gamma = {self.gamma}: both are 0 or more"
             raise BadParameter(message)
 
     def deploy(self, ground: DefenderGround, state: State, *, rng: Generator) -> Responder:
-        return transformed(ground.victim, lambda posteriors: bent(posteriors, beta=self.beta, gamma=self.gamma))
+        return transformed(
+            self.below(ground, state, rng=rng), lambda rows, _: bent(rows, beta=self.beta, gamma=self.gamma)
+        )
 
 
 def bent(posteriors: Tensor, *, beta: float, gamma: float) -> Tensor:

@@ -14,12 +14,12 @@ from typing import ClassVar
 
 from torch import Generator, Tensor
 
-from arena.contracts import BadParameter, DefenderGround, Defense, Promise, Responder, State
-from arena.learning.release import transformed
+from arena.contracts import BadParameter, DefenderGround, Promise, Responder, State
+from arena.learning.composition import ComposableDefense, transformed
 
 
 @dataclass(frozen=True, kw_only=True)
-class Rounding(Defense):
+class Rounding(ComposableDefense):
     """``decimals`` are kept of each posterior; 0 leaves hardly more than a label."""
 
     sweep: ClassVar[tuple[str, tuple[float, ...]] | None] = ("decimals", (3, 2, 1, 0))
@@ -27,16 +27,17 @@ class Rounding(Defense):
     decimals: int = 1
 
     def __post_init__(self) -> None:
+        super().__post_init__()
         if not 0 <= self.decimals <= 6:
             message = f"decimals = {self.decimals}: float32 posteriors have 0 to 6"
             raise BadParameter(message)
 
     @property
-    def promise(self) -> Promise:
+    def own_promise(self) -> Promise:
         return Promise(argmax=True)
 
     def deploy(self, ground: DefenderGround, state: State, *, rng: Generator) -> Responder:
-        return transformed(ground.victim, lambda posteriors: rounded(posteriors, self.decimals))
+        return transformed(self.below(ground, state, rng=rng), lambda rows, _: rounded(rows, self.decimals))
 
 
 def rounded(posteriors: Tensor, decimals: int) -> Tensor:

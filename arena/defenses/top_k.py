@@ -14,14 +14,15 @@ from typing import ClassVar, Literal
 
 from torch import Generator, Tensor
 
-from arena.contracts import BadParameter, DefenderGround, Defense, Promise, Responder, State
-from arena.learning.release import keep_argmax, transformed
+from arena.contracts import BadParameter, DefenderGround, Promise, Responder, State
+from arena.learning.composition import ComposableDefense, transformed
+from arena.learning.release import keep_argmax
 
 Rest = Literal["zero", "spread"]
 
 
 @dataclass(frozen=True, kw_only=True)
-class TopK(Defense):
+class TopK(ComposableDefense):
     """``k`` posteriors stay; ``rest`` says what becomes of the others' mass. From k = K up nothing changes."""
 
     sweep: ClassVar[tuple[str, tuple[float, ...]] | None] = ("k", (5, 3, 2, 1))
@@ -30,16 +31,17 @@ class TopK(Defense):
     rest: Rest = "zero"
 
     def __post_init__(self) -> None:
+        super().__post_init__()
         if self.k < 1:
             message = f"k = {self.k}: at least one posterior must be released"
             raise BadParameter(message)
 
     @property
-    def promise(self) -> Promise:
+    def own_promise(self) -> Promise:
         return Promise(argmax=True)
 
     def deploy(self, ground: DefenderGround, state: State, *, rng: Generator) -> Responder:
-        return transformed(ground.victim, lambda posteriors: truncated(posteriors, self.k, rest=self.rest))
+        return transformed(self.below(ground, state, rng=rng), lambda rows, _: truncated(rows, self.k, rest=self.rest))
 
 
 def truncated(posteriors: Tensor, k: int, *, rest: Rest) -> Tensor:

@@ -2,12 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-
 import torch
 from torch import Tensor
 
-from arena.contracts import Answer, QueryBatch, Responder, Victim
+from arena.contracts import Answer
 
 MARGIN = 2.5e-6
 """By how much a kept argmax leads: more than 2e-6 in float32, so that rounding to 6 decimals cannot tie it."""
@@ -36,15 +34,6 @@ def keep_argmax(rows: Tensor, clean: Tensor) -> Tensor:
 def released(rows: Tensor) -> Answer:
     """Return rows (N, K) as an answer that refuses nothing."""
     return Answer(posteriors=rows.float(), refused=torch.zeros(len(rows), dtype=torch.bool))
-
-
-def transformed(victim: Victim, transform: Callable[[Tensor], Tensor]) -> Responder:
-    """Return the responder that releases ``transform`` of the victim's posteriors: (N, K) float32 to (N, K)."""
-
-    def respond(queries: QueryBatch) -> Answer:
-        return released(transform(victim(queries.inputs)))
-
-    return respond
 
 
 def looks_one_hot(rows: Tensor) -> bool:

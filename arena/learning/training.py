@@ -79,15 +79,15 @@ def padded_forward(network: nn.Module, inputs: Tensor) -> Tensor:
     ``network`` must be in eval mode. A row's bits then depend on the size of its own call alone.
     """
     device = next(network.parameters()).device
-    parts = []
-    for chunk in inputs.split(PADDED_SIZES[-1]):
-        rows = len(chunk)
-        size = next(size for size in PADDED_SIZES if size >= rows)
-        if size > rows:
-            chunk = torch.cat([chunk, chunk.new_zeros(size - rows, *chunk.shape[1:])])
-        parts.append(network(chunk.to(device))[:rows])
+    parts = [network(padded(chunk).to(device))[: len(chunk)] for chunk in inputs.split(PADDED_SIZES[-1])]
     logits = torch.cat(parts) if len(parts) > 1 else parts[0]
     return logits.float().cpu()
+
+
+def padded(rows: Tensor) -> Tensor:
+    """Return up to 256 rows (N, ...) with zero rows after them, as many as the next of `PADDED_SIZES`."""
+    size = next(size for size in PADDED_SIZES if size >= len(rows))
+    return torch.cat([rows, rows.new_zeros(size - len(rows), *rows.shape[1:])]) if size > len(rows) else rows
 
 
 def predict(network: nn.Module, inputs: Tensor) -> Tensor:

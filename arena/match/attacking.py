@@ -28,6 +28,7 @@ from arena.contracts import (
 from arena.learning.randomness import generator
 from arena.learning.training import one_thread
 from arena.match.clones import checked_clone, clone_digest
+from arena.registry import build_defense
 
 OUTPUT_KEPT = 64 * 1024  # characters of a player's own output that a verdict keeps
 
@@ -71,6 +72,7 @@ def attack_stage(
         device=torch.device(device),
         time_left=clock,
         defense=matchup.defense if matchup.informed else None,
+        simulated=build_defense(matchup.defense) if matchup.informed else None,
     )
     wall, cpu = time.perf_counter(), time.process_time()
     clone: nn.Module | None = None

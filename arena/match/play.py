@@ -49,31 +49,31 @@ def play(
     try:
         prepared = prepare(matchup, defense, site, shadow=lambda terms: stolen_clone(terms, attack, site))
     except DefenseFault as error:
-        return result_of(
-            matchup, attempt=attempt, site=site, defense=defense, report=never_played("prepare", error), flags=flags
-        )
+        report = never_played("prepare", error)
+        return result_of(matchup, attempt=attempt, site=site, defense=defense, report=report, flags=flags).result
     pool = load_pool(matchup.victim, matchup.pool, matchup.pool_source, site)
     try:
         session = open_session(matchup, defense, prepared, site, attempt=attempt)
     except DefenseFault as error:
-        return result_of(
-            matchup, attempt=attempt, site=site, defense=defense, report=never_played("deploy", error), flags=flags
-        )
+        report = never_played("deploy", error)
+        return result_of(matchup, attempt=attempt, site=site, defense=defense, report=report, flags=flags).result
     clock = Clock(site.limits.play)
     with transport(session, pool, clock) as oracle:
         report = attack_stage(attack, oracle, matchup=matchup, pool=pool, device=site.device, clock=clock)
     transcript = session.close()
-    return result_of(
+    scored = result_of(
         matchup,
         attempt=attempt,
         site=site,
         defense=defense,
         report=report,
+        prepared=prepared,
         transcript=transcript,
         defense_fault=str(session.fault) if session.fault else "",
         flags=(*flags, *prepared.flags),
         measures=dict(prepared.measures),
     )
+    return scored.kept(site.pictures)
 
 
 def never_played(stage: str, error: DefenseFault) -> AttackReport:

@@ -47,6 +47,7 @@ from arena.match.victims import (
     victim_terms,
 )
 from arena.metrics.knowledge import two_sample_accuracy
+from arena.registry import build_explanation, build_threat
 
 INDISTINGUISHABLE = 0.6  # accuracy of a classifier between outliers and pool under which the defense knows the pool
 AUDITED_ROWS = 400  # of each side
@@ -95,12 +96,20 @@ def check(matchup: Matchup, attack: Attack, defense: Defense, site: Site) -> tup
     if matchup.budget < least:
         message = f"attack {name} cannot play with {matchup.budget} rows; its minimum here is {least}"
         raise BadParameter(message)
-    if matchup.explanation is not None:
-        raise _no_explanation(matchup.explanation)
+    for name, threat in ((spec.name, build_threat(spec)) for spec in matchup.threats):
+        if matchup.threat_budget < threat.minimum(task):
+            message = f"threat {name} needs threat_budget = {threat.minimum(task)} or more, not {matchup.threat_budget}"
+            raise BadParameter(message)
     _check_network(victim_architecture(victim_terms(matchup.victim), task), task)
     _check_network(resolve(matchup.recipe.arch, task), task)
+    if matchup.explanation is not None:
+        _check_explanation(matchup.explanation, victim_architecture(victim_terms(matchup.victim), task), task)
     load_pool(matchup.victim, matchup.pool, matchup.pool_source, site)
-    return ("honest rows short",) if honest_traffic(matchup, site).falls_short else ()
+    flags = {
+        "honest rows short": honest_traffic(matchup, site).falls_short,
+        "detector cannot fire": defense.earliest > matchup.budget,
+    }
+    return tuple(flag for flag, holds in flags.items() if holds)
 
 
 _EXAMPLES = {"outliers": 'outliers = "far"', "surrogate": 'surrogate = "random"'}
@@ -182,22 +191,28 @@ def _prepare(matchup: Matchup, defense: Defense, site: Site, shadow: _Shadow) ->
         validation=splits.validation,
         outliers=outliers,
         surrogate=surrogate,
-        explainer=explainer_of(matchup, victim),
+        explanation=build_explanation(matchup.explanation) if matchup.explanation is not None else None,
+        explainer=explainer_of(matchup, victim, splits.training[0]),
     )
     key = _training_key(matchup, defense, artefacts, outliers)
     state = load_state(Cache(folder=site.cache).once(key, lambda: _train(matchup, defense, ground)))
     return Prepared(ground=ground, state=state, flags=flags, measures=measures, artefacts=(*artefacts, key))
 
 
-def explainer_of(matchup: Matchup, victim: NetworkVictim) -> Explainer | None:
-    """Return the victim's explainer if the matchup offers explanations. Raises `BadParameter` for an unknown one."""
-    if matchup.explanation is None:
+def explainer_of(matchup: Matchup, victim: NetworkVictim, references: Tensor) -> Explainer | None:
+    """Return the victim's explainer if the matchup offers explanations."""
+    if matchup.explanation is None or victim.module is None:
         return None
-    raise _no_explanation(matchup.explanation)
+    rng = generator(matchup.victim_seed, "explanation")
+    return build_explanation(matchup.explanation).deploy(victim.module, references, rng=rng)
 
 
-def _no_explanation(explanation: Spec) -> BadParameter:
-    return BadParameter(f"no explanation is called {explanation.name!r}; this version offers none, leave it out")
+@functools.lru_cache(maxsize=32)
+def _check_explanation(explanation: Spec, arch: str, task: Task) -> None:
+    """Raise `BadParameter` if a network of this name has nothing that can be explained so."""
+    network = build(arch, task, rng=generator(0, "check")).eval()
+    explainer = build_explanation(explanation).deploy(network, torch.zeros(2, *task.shape), rng=generator(0, "check"))
+    explainer(torch.zeros(1, *task.shape), torch.zeros(1, dtype=torch.int64))
 
 
 @functools.lru_cache(maxsize=32)
@@ -270,11 +285,21 @@ def _other(arch: str, dimensions: int) -> str:
 
 def _training_key(matchup: Matchup, defense: Defense, artefacts: list[str], outliers: Tensor | None) -> str:
     """Return the key of a trained defense: what training reads, and nothing that acts only at reply time."""
-    read = [(item.name, getattr(defense, item.name)) for item in fields(defense) if item.name in defense.trained_by]  # type: ignore[arg-type]  # every player is a dataclass
-    source = Path(inspect.getfile(type(defense))).read_bytes()
     seen = [outliers] if outliers is not None else []
     surrogate = artefacts if "surrogate" in defense.needs else artefacts[:1]
-    return "defense-" + digest_of([type(defense).__name__, source, repr(read), *surrogate, *seen])
+    return "defense-" + digest_of([*_training_parts(defense), *surrogate, *seen])
+
+
+def _training_parts(defense: Defense) -> list[str | bytes]:
+    """Return the code of a defense and the fields that its training reads; those of its base after them."""
+    values = {item.name: getattr(defense, item.name) for item in fields(defense)}  # type: ignore[arg-type]  # every player is a dataclass
+    read = [(name, value) for name, value in values.items() if name in defense.trained_by]
+    source = Path(inspect.getfile(type(defense))).read_bytes()
+    parts: list[str | bytes] = [type(defense).__name__, source, repr(read)]
+    for value in values.values():
+        if isinstance(value, Defense):
+            parts += _training_parts(value)
+    return parts
 
 
 def _train(matchup: Matchup, defense: Defense, ground: DefenderGround) -> bytes:

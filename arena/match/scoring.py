@@ -5,19 +5,23 @@ from __future__ import annotations
 import functools
 import time
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+from pathlib import Path
 
 import torch
 from torch import Tensor, nn
 
-from arena.contracts import Defense, MatchResult, Matchup, Spec, Verdict
+from arena.contracts import Defense, MatchResult, Matchup, QueryBatch, Responder, Spec, Verdict, matchup_id
 from arena.learning.architectures import build
 from arena.learning.distillation import distil, mean_divergence
 from arena.learning.randomness import generator
 from arena.learning.training import hardened, one_thread
+from arena.match.assessment import assess
 from arena.match.attacking import AttackReport
 from arena.match.clones import posteriors_of
-from arena.match.preparation import honest_traffic
+from arena.match.deployment import deploy
+from arena.match.preparation import Prepared, honest_traffic
+from arena.match.session import MAX_ROWS
 from arena.match.site import Site
 from arena.match.transcript import Transcript
 from arena.match.victims import NetworkVictim, load_splits, load_victim
@@ -31,6 +35,22 @@ UNDEFENDED = "none"
 
 Counts = dict[str, tuple[int, int]]
 Measures = dict[str, float]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Scored:
+    """A result, and the PNG files that belong to it by name."""
+
+    result: MatchResult
+    pictures: Mapping[str, bytes] = field(default_factory=dict)
+
+    def kept(self, folder: Path | None) -> MatchResult:
+        """Write the pictures to ``folder``, if there is one, and return the result."""
+        if folder is not None and self.pictures:
+            folder.mkdir(parents=True, exist_ok=True)
+            for name, data in self.pictures.items():
+                (folder / name).write_bytes(data)
+        return self.result
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -70,12 +90,13 @@ def result_of(
     site: Site,
     defense: Defense,
     report: AttackReport,
+    prepared: Prepared | None = None,
     transcript: Transcript | None = None,
     defense_fault: str = "",
     flags: tuple[str, ...] = (),
     measures: Mapping[str, float] | None = None,
     isolation: str = "in-process",
-) -> MatchResult:
+) -> Scored:
     """Score what a match left and return its result.
 
     Without a transcript nothing was played, and only the verdict is told. Tracks A and A-hard are trained on the
@@ -86,15 +107,33 @@ def result_of(
     if defense_fault and verdict.outcome != "infrastructure":
         verdict = Verdict(outcome="crashed", fault="defense", stage="play", reason=defense_fault, output=verdict.output)
     if transcript is None or verdict.outcome == "infrastructure":
-        return MatchResult(
-            matchup=matchup, attempt=attempt, verdict=verdict, isolation=isolation, flags=flags, measures=measures or {}
+        return Scored(
+            result=MatchResult(
+                matchup=matchup,
+                attempt=attempt,
+                verdict=verdict,
+                isolation=isolation,
+                flags=flags,
+                measures=measures or {},
+            )
         )
+    assert prepared is not None, "what was played was prepared"
     wall, cpu = time.perf_counter(), time.process_time()
     with one_thread():
         score = _Score(matchup, site, transcript, report.clone)
+        if defense.replaces_victim and verdict.fault != "defense":
+            score.deployed = _answers(deploy(matchup, defense, prepared), score.reference.inputs)
         score.clones()
         score.honest_utility(defense)
-    return MatchResult(
+        pictures: dict[str, bytes] = {}
+        if matchup.threats and verdict.fault != "defense" and score.finished is not None:
+            found = assess(
+                matchup, score.finished, defense=defense, prepared=prepared, transcript=transcript, site=site
+            )
+            score.counts |= found.counts
+            score.measures |= found.measures
+            pictures = {f"{matchup_id(matchup)}-{name}.png": data for name, data in found.grids.items()}
+    result = MatchResult(
         matchup=matchup,
         attempt=attempt,
         verdict=verdict,
@@ -115,8 +154,15 @@ def result_of(
             "score/cpu_seconds": time.process_time() - cpu,
             "attack/unspent": float(matchup.budget - transcript.counts.spent),
         },
+        pictures=tuple(sorted(pictures)),
         flags=(*flags, *score.flags, *(("timed",) if report.timed else ())),
     )
+    return Scored(result=result, pictures=pictures)
+
+
+def _answers(respond: Responder, inputs: Tensor) -> Tensor:
+    """Return what a fresh responder releases for inputs (N, *shape), as (N, K)."""
+    return torch.cat([respond(QueryBatch(inputs=rows)).posteriors for rows in inputs.split(MAX_ROWS)])
 
 
 class _Score:
@@ -124,15 +170,19 @@ class _Score:
 
     def __init__(self, matchup: Matchup, site: Site, transcript: Transcript, clone: nn.Module | None) -> None:
         self._matchup, self._site, self._transcript, self._clone = matchup, site, transcript, clone
-        self._reference = load_reference(matchup.victim, matchup.victim_seed, site)
+        self.reference = load_reference(matchup.victim, matchup.victim_seed, site)
+        self.deployed: Tensor | None = None  # posteriors on the test rows of a defense that replaces the victim
+        self.finished = clone  # the attack's, else the referee's of track A
         self.counts: Counts = {}
         self.measures: Measures = {}
         self.flags: list[str] = []
 
     def clones(self) -> None:
         """Score the victim, the floor, the attack's clone, and the referee's clones of tracks A and A-hard."""
-        reference, transcript = self._reference, self._transcript
+        reference, transcript = self.reference, self._transcript
         self.counts["victim/accuracy"] = agreement(labels_of(reference.posteriors), reference.labels)
+        if self.deployed is not None:
+            self.counts["deployed/accuracy"] = agreement(labels_of(self.deployed), reference.labels)
         share = largest_share(labels_of(reference.uniform_posteriors))
         self.measures["victim/unif_largest_share"] = share
         if share > DEGENERATE_SHARE:
@@ -145,6 +195,7 @@ class _Score:
             return
         soft = self._distilled(inputs, released)
         self._judge("a", soft)
+        self.finished = self.finished or soft
         hard_rows = hardened(released)
         hard = soft if torch.equal(hard_rows, released) else self._distilled(inputs, hard_rows)
         self._judge("a-hard", hard)
@@ -157,7 +208,7 @@ class _Score:
 
     def honest_utility(self, defense: Defense) -> None:
         """Count what honest users got, and where the defense broke what it promised."""
-        transcript, victim = self._transcript, self._reference.victim
+        transcript, victim = self._transcript, self.reference.victim
         if transcript.honest_calls:
             traffic = honest_traffic(self._matchup, self._site)
             rows, refused = transcript.honest_posteriors, transcript.honest_refused
@@ -179,10 +230,12 @@ class _Score:
 
     def _judge(self, track: str, clone: nn.Module) -> None:
         """Score one clone: accuracy, fidelity and both distances on test rows and uniform inputs."""
-        reference, answer = self._reference, posteriors_of(clone)
+        reference, answer = self.reference, posteriors_of(clone)
         test = answer(reference.inputs)
         self.counts[f"{track}/accuracy"] = agreement(labels_of(test), reference.labels)
         self.counts[f"{track}/fidelity"] = agreement(labels_of(test), labels_of(reference.posteriors))
+        if self.deployed is not None:
+            self.counts[f"{track}/fidelity_deployed"] = agreement(labels_of(test), labels_of(self.deployed))
         if track.startswith("curve/"):
             return
         uniform = answer(reference.uniform)
@@ -195,7 +248,7 @@ class _Score:
     def _fresh(self) -> nn.Module:
         """Return the referee's clone before training: the same for every match of a seed."""
         rng = generator(self._matchup.seed, "referee", "initialisation")
-        return build(self._matchup.recipe.arch, self._reference.victim.task, rng=rng).to(self._site.device)
+        return build(self._matchup.recipe.arch, self.reference.victim.task, rng=rng).to(self._site.device)
 
     def _distilled(self, inputs: Tensor, rows: Tensor) -> nn.Module:
         rng = generator(self._matchup.seed, "referee", "training")

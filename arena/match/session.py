@@ -316,6 +316,7 @@ class _Guard:
         explanations = answer.explanations if queries.explain else None
         if queries.explain and explanations is None and self._explainer is not None:
             explanations = self._explainer(queries.inputs, posteriors.argmax(dim=1))
+            explanations = explanations * ~answer.refused.reshape(-1, *[1] * (explanations.dim() - 1))
         return Answer(posteriors=posteriors, refused=answer.refused.cpu(), explanations=explanations)
 
 

@@ -28,6 +28,7 @@ class Site:
 
     work: Path  # ledgers of this run
     data: Path | None = None  # torchvision's layout; None: only what ships with packages
+    pictures: Path | None = None  # where image grids go; None: they are not kept
     cache: Path = field(default_factory=lambda: default_cache())  # trained victims and defenses
     device: str = "cpu"
     limits: Limits = Limits()

@@ -78,6 +78,8 @@ class Tournament:
     explanation_price: int = 1
     decimals: int | None = None
     recipe: Recipe = field(default_factory=Recipe)
+    threats: tuple[Spec, ...] = ()
+    threat_budget: int = 1_000
     curve: tuple[int, ...] = ()
     limits: Mapping[str, float] = field(default_factory=dict)  # seconds per stage
     resources: Resources = Resources()
@@ -104,6 +106,8 @@ class Tournament:
                 explanation_price=self.explanation_price,
                 decimals=self.decimals,
                 recipe=self.recipe,
+                threats=self.threats,
+                threat_budget=self.threat_budget,
                 curve=tuple(point for point in self.curve if point < budget),
             )
             for (victim, victim_seed), pool, budget, informed, defense, attack, seed in grid
@@ -129,7 +133,7 @@ def read_tournament(path: Path) -> Tournament:
 
 KEYS = (
     "name", "victims", "attacks", "defenses", "pools", "budgets", "seeds", "informed", "accounts", "explanation",
-    "explanation_price", "decimals", "recipe", "curve", "limits", "resources",
+    "explanation_price", "decimals", "recipe", "threats", "threat_budget", "curve", "limits", "resources",
 )  # fmt: skip
 STAGES = ("prepare", "deploy", "play", "close", "score")
 
@@ -152,10 +156,12 @@ def tournament_from(table: Mapping[str, typing.Any], *, where: str, folder: Path
         seeds=read.integers("seeds", seeds, least=0),
         informed=tuple(_informed(read.get("informed", False), where)),
         accounts=read.integers("accounts", [read.get("accounts", 1)], least=1)[0],
-        explanation=_optional_spec(read.get("explanation", None), where, "explanation"),
+        explanation=_explanation(read.get("explanation", None), where),
         explanation_price=read.integers("explanation_price", [read.get("explanation_price", 1)], least=0)[0],
         decimals=read.integers("decimals", [read.get("decimals", 0)], least=0)[0] if "decimals" in table else None,
         recipe=_recipe(read.get("recipe", {}), f"{where}: recipe"),
+        threats=tuple(complete("threat", _spec(item, where, "threats")) for item in read.some("threats", empty=True)),
+        threat_budget=read.integers("threat_budget", [read.get("threat_budget", 1_000)], least=1)[0],
         curve=read.integers("curve", read.get("curve", []), least=1, empty=True),
         limits=_limits(read.get("limits", {}), where),
         resources=_resources(read.get("resources", {}), where),
@@ -181,6 +187,8 @@ def to_table(tournament: Tournament) -> dict[str, typing.Any]:
         "explanation_price": tournament.explanation_price,
         **({"decimals": tournament.decimals} if tournament.decimals is not None else {}),
         "recipe": {key: value for key, value in vars(tournament.recipe).items() if value is not None},
+        "threats": [_spec_table(spec) for spec in tournament.threats],
+        "threat_budget": tournament.threat_budget,
         "curve": list(tournament.curve),
         "limits": dict(tournament.limits),
         "resources": {
@@ -238,9 +246,9 @@ class _Reader:
             raise BadParameter(message)
         return value
 
-    def some(self, key: str, default: list[typing.Any] | None = None) -> list[typing.Any]:
-        value = self.table.get(key, default)
-        if not isinstance(value, list) or not value:
+    def some(self, key: str, default: list[typing.Any] | None = None, *, empty: bool = False) -> list[typing.Any]:
+        value = self.table.get(key, [] if empty else default)
+        if not isinstance(value, list) or not (value or empty):
             message = f'{self.where}: {key} must list at least one, such as {key} = ["{_EXAMPLES[key]}"]'
             raise BadParameter(message)
         return value
@@ -253,7 +261,7 @@ class _Reader:
         return tuple(value)
 
 
-_EXAMPLES = {"victims": "digits", "attacks": "knockoff", "defenses": "none", "pools": "same"}
+_EXAMPLES = {"victims": "digits", "attacks": "knockoff", "defenses": "none", "pools": "same", "threats": "evasion"}
 
 
 def _spec(item: typing.Any, where: str, key: str) -> Spec:
@@ -274,8 +282,8 @@ def _player(item: typing.Any, where: str, key: str, folder: Path) -> Spec:
     return Spec(name=spec.name, params=spec.params)
 
 
-def _optional_spec(item: typing.Any, where: str, key: str) -> Spec | None:
-    return None if item is None else _spec(item, where, key)
+def _explanation(item: typing.Any, where: str) -> Spec | None:
+    return None if item is None else complete("explanation", _spec(item, where, "explanation"))
 
 
 def _victim(item: typing.Any, where: str) -> tuple[Spec, int]:

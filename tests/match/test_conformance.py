@@ -30,8 +30,9 @@ from arena.contracts import (
 )
 from arena.defenses.none import NoDefense
 from arena.learning.architectures import build
+from arena.learning.composition import answered_by, transformed
 from arena.learning.distillation import distil
-from arena.learning.release import released, transformed
+from arena.learning.release import released
 from arena.match.conformance import Finding, check_attack, check_defense
 from arena.match.site import Site
 from arena.registry import MANIFEST, Role, complete
@@ -231,19 +232,19 @@ class PlantedDefense(Defense):
 
 
 def off_the_simplex(ground: DefenderGround, rng: Generator) -> Responder:
-    return transformed(ground.victim, lambda rows: rows * 1.01)
+    return transformed(answered_by(ground.victim), lambda rows, _: rows * 1.01)
 
 
 def not_finite(ground: DefenderGround, rng: Generator) -> Responder:
-    return transformed(ground.victim, lambda rows: rows * torch.nan)
+    return transformed(answered_by(ground.victim), lambda rows, _: rows * torch.nan)
 
 
 def other_classes(ground: DefenderGround, rng: Generator) -> Responder:
-    return transformed(ground.victim, lambda rows: torch.full((len(rows), 4), 0.25))
+    return transformed(answered_by(ground.victim), lambda rows, _: torch.full((len(rows), 4), 0.25))
 
 
 def fewer_rows(ground: DefenderGround, rng: Generator) -> Responder:
-    return transformed(ground.victim, lambda rows: rows[1:])
+    return transformed(answered_by(ground.victim), lambda rows, _: rows[1:])
 
 
 def refuses_with_numbers(ground: DefenderGround, rng: Generator) -> Responder:
@@ -265,11 +266,11 @@ def exits_when_asked(ground: DefenderGround, rng: Generator) -> Responder:
 
 
 def uniform(ground: DefenderGround, rng: Generator) -> Responder:
-    return transformed(ground.victim, lambda rows: torch.full_like(rows, 1 / rows.shape[1]))
+    return transformed(answered_by(ground.victim), lambda rows, _: torch.full_like(rows, 1 / rows.shape[1]))
 
 
 def rotated(ground: DefenderGround, rng: Generator) -> Responder:
-    return transformed(ground.victim, lambda rows: rows.roll(1, dims=1))
+    return transformed(answered_by(ground.victim), lambda rows, _: rows.roll(1, dims=1))
 
 
 def counts_rows(ground: DefenderGround, rng: Generator) -> Responder:
@@ -286,18 +287,19 @@ def counts_rows(ground: DefenderGround, rng: Generator) -> Responder:
 def remembers_matches(ground: DefenderGround, rng: Generator) -> Responder:
     Memory.matches += 1
     shift = Memory.matches
-    return transformed(ground.victim, lambda rows: rows.roll(shift, dims=1))
+    return transformed(answered_by(ground.victim), lambda rows, _: rows.roll(shift, dims=1))
 
 
 def shares_with_other_matches(ground: DefenderGround, rng: Generator) -> Responder:
     Memory.rng = rng
     return transformed(
-        ground.victim, lambda rows: rows.roll(int(torch.randint(10, (1,), generator=Memory.rng)), dims=1)
+        answered_by(ground.victim),
+        lambda rows, _: rows.roll(int(torch.randint(10, (1,), generator=Memory.rng)), dims=1),
     )
 
 
 def draws_globally_in_replies(ground: DefenderGround, rng: Generator) -> Responder:
-    return transformed(ground.victim, lambda rows: rows.roll(int(torch.randint(10, (1,))), dims=1))
+    return transformed(answered_by(ground.victim), lambda rows, _: rows.roll(int(torch.randint(10, (1,))), dims=1))
 
 
 SIMPLEX, PROMISE = "answers on the simplex", "keeps its promise"

@@ -6,7 +6,7 @@ from typing import ClassVar
 
 import pytest
 import torch
-from torch import Generator, Tensor, nn
+from torch import Generator, nn
 
 from arena.contracts import (
     ArenaFault,
@@ -32,7 +32,8 @@ from arena.contracts import (
     UnknownName,
 )
 from arena.defenses.none import NoDefense
-from arena.learning.release import transformed
+from arena.defenses.rounding import Rounding
+from arena.learning.composition import answered_by
 from arena.learning.tensors import row_digests, state_digest
 from arena.match.clones import clone_digest
 from arena.match.play import stolen_clone
@@ -100,7 +101,7 @@ class TestTheCheckBeforeTheMatch:
     @pytest.mark.parametrize(
         ("terms", "error", "said"),
         [
-            ({"explanation": Spec(name="grad-cam")}, BadParameter, "no explanation is called 'grad-cam'"),
+            ({"explanation": Spec(name="grad-can")}, UnknownName, "no explanation is called 'grad-can'"),
             ({"victim": Spec(name="digits", params=(("arch", "mpl"),))}, BadParameter, "no architecture 'mpl'"),
             ({"victim": Spec(name="iris", params=(("arch", "lenet"),))}, BadParameter, "lenet takes images"),
             ({"victim": Spec(name="digits", params=(("arch", "vgg11"),))}, BadParameter, "vgg11 does not take inputs"),
@@ -228,10 +229,7 @@ class Trained(Defense):
         return {"weights": torch.rand(self.width, generator=rng), "steps": torch.tensor(3)}
 
     def deploy(self, ground: DefenderGround, state: State, *, rng: Generator) -> Responder:
-        def unchanged(rows: Tensor) -> Tensor:
-            return rows
-
-        return transformed(ground.victim, unchanged)
+        return answered_by(ground.victim)
 
 
 @pytest.fixture
@@ -256,6 +254,18 @@ class TestTraining:
         assert trainings == [2, 3]
         assert state_of(Trained(width=2), victim_seed=1) != first
         assert trainings == [2, 3, 2]
+
+    def test_of_a_base_follows_the_fields_that_the_base_reads_and_no_field_on_top(
+        self, site: Site, trainings: list[int]
+    ):
+        def state_of(**fields: object) -> str:
+            base = Trained(**fields)  # type: ignore[arg-type]
+            return state_digest(prepare(knowing(), Rounding(decimals=2, base=base), site).state)
+
+        first = state_of(width=2, strength=0.5)
+        assert state_of(width=2, strength=0.9) == first
+        assert trainings == [2]
+        assert state_of(width=3) != first
 
     def test_gives_its_tensors_to_deployment(self, site: Site, trainings: list[int]):
         state = self.prepared(Trained(width=4), site).state

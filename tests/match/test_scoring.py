@@ -90,5 +90,7 @@ def test_a_clone_is_compared_with_the_undefended_victim_on_rows_that_no_player_h
 
 def test_what_the_infrastructure_ended_has_no_score(site: Site):
     report = AttackReport(verdict=Verdict(outcome="infrastructure", fault="arena", stage="play", reason="disk full"))
-    result = result_of(MATCHUP, attempt=2, site=site, defense=NoDefense(), report=report, defense_fault="and broken")
+    result = result_of(
+        MATCHUP, attempt=2, site=site, defense=NoDefense(), report=report, defense_fault="and broken"
+    ).result
     assert (result.verdict, result.attempt, result.counts) == (report.verdict, 2, {})

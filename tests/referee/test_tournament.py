@@ -35,11 +35,13 @@ budgets = [20, 40]
 seeds = [1, 5]
 informed = [false, true]
 accounts = 2
-explanation = { name = "grad-cam" }
+explanation = { name = "gradient-input" }
 explanation_price = 3
 decimals = 4
 recipe = { arch = "mlp", steps = 30 }
 curve = [10, 30]
+threats = ["evasion", { name = "evasion", steps = 5 }]
+threat_budget = 60
 
 [limits]
 play = 60
@@ -71,7 +73,9 @@ def test_every_key_is_read():
     assert [(pool.kind, pool.source) for pool in tournament.pools] == [("same", ""), ("near", "glyphs")]
     assert (tournament.budgets, tournament.seeds, tournament.informed) == ((20, 40), (1, 5), (False, True))
     assert (tournament.accounts, tournament.explanation_price, tournament.decimals) == (2, 3, 4)
-    assert tournament.explanation == Spec(name="grad-cam")
+    assert tournament.explanation == Spec(name="gradient-input")
+    assert tournament.threats == (Spec(name="evasion"), Spec(name="evasion", params=(("steps", 5),)))
+    assert tournament.threat_budget == 60
     assert tournament.recipe == Recipe(arch="mlp", steps=30)
     assert dict(tournament.limits) == {"play": 60.0, "score": 1.5}
     assert tournament.resources == Resources(

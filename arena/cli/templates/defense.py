@@ -6,8 +6,9 @@ from dataclasses import dataclass
 
 from torch import Generator, Tensor
 
-from arena.contracts import BadParameter, DefenderGround, Defense, Promise, Responder, State
-from arena.learning.release import keep_argmax, transformed
+from arena.contracts import BadParameter, DefenderGround, Defense, Promise, QueryBatch, Responder, State
+from arena.learning.composition import answered_by, transformed
+from arena.learning.release import keep_argmax
 
 SMALLEST = 1e-12  # posteriors of exactly 0 have no logarithm
 
@@ -31,8 +32,8 @@ class StarterDefense(Defense):
         # Called once a match. What lives for the match belongs in what is returned here, never in the class; every
         # draw comes from rng. ground has victim, training and validation rows, and what the matchup lets a defense
         # know: outliers, surrogate. Something to train first? Define train, and name its fields in trained_by.
-        def flattened(posteriors: Tensor) -> Tensor:
+        def flattened(posteriors: Tensor, queries: QueryBatch) -> Tensor:
             rows = (posteriors.double().clamp(min=SMALLEST).log() / self.temperature).softmax(dim=1)
             return keep_argmax(rows, posteriors)
 
-        return transformed(ground.victim, flattened)
+        return transformed(answered_by(ground.victim), flattened)

@@ -1,0 +1,83 @@
+"""Defenses on top of others: what answers below them, and what both together know and promise."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+
+from torch import Generator, Tensor
+
+from arena.contracts import Answer, DefenderGround, Defense, Promise, QueryBatch, Responder, State, Victim
+from arena.learning.randomness import child
+from arena.learning.release import released
+
+_BASE = "base/"  # before the names of the base's state
+
+
+@dataclass(frozen=True, kw_only=True)
+class ComposableDefense(Defense):
+    """A defense that acts on the answers of ``base``, or of the victim itself when it has none."""
+
+    base: Defense | None = None
+
+    def __post_init__(self) -> None:
+        if self.base is not None:  # class variables of an ordinary defense; here they follow from the base too
+            object.__setattr__(self, "needs", type(self).needs | self.base.needs)
+            object.__setattr__(self, "replaces_victim", type(self).replaces_victim or self.base.replaces_victim)
+
+    @property
+    def own_promise(self) -> Promise:
+        """What holds against the answers below it."""
+        return Promise()
+
+    @property
+    def promise(self) -> Promise:
+        return self.own_promise if self.base is None else chained(self.base.promise, self.own_promise)
+
+    @property
+    def earliest(self) -> int:
+        return 0 if self.base is None else self.base.earliest
+
+    def train(self, ground: DefenderGround, *, rng: Generator) -> State:
+        if self.base is None:
+            return {}
+        return {_BASE + name: value for name, value in self.base.train(ground, rng=rng).items()}
+
+    def below(self, ground: DefenderGround, state: State, *, rng: Generator) -> Responder:
+        """Return what answers first; ``state`` is that of this defense, its base's part included."""
+        if self.base is None:
+            return answered_by(ground.victim)
+        own = {name.removeprefix(_BASE): value for name, value in state.items() if name.startswith(_BASE)}
+        return self.base.deploy(ground, own, rng=child(rng))
+
+
+def chained(first: Promise, second: Promise) -> Promise:
+    """Return what holds of rows that keep ``first`` against the victim's and ``second`` against those.
+
+    Distances add up by the triangle inequality; noise that anything below draws afresh is fresh.
+    """
+    noises = {first.noise, second.noise}
+    return Promise(
+        argmax=first.argmax and second.argmax,
+        l1=None if first.l1 is None or second.l1 is None else first.l1 + second.l1,
+        stateful=first.stateful or second.stateful,
+        noise="fresh" if "fresh" in noises else "keyed" if "keyed" in noises else "none",
+    )
+
+
+def answered_by(victim: Victim) -> Responder:
+    """Return the responder that releases the victim's own posteriors."""
+    return lambda queries: released(victim(queries.inputs))
+
+
+def transformed(below: Responder, transform: Callable[[Tensor, QueryBatch], Tensor]) -> Responder:
+    """Return the responder that releases ``transform`` of the rows (N, K) below it; refused rows stay refused."""
+
+    def respond(queries: QueryBatch) -> Answer:
+        answer = below(queries)
+        rows, refused = answer.posteriors, answer.refused.unsqueeze(1)
+        uniform = rows.new_full((1, rows.shape[1]), 1 / rows.shape[1])  # a refused row of zeros is no row to transform
+        rows = transform(rows.where(~refused, uniform), queries)
+        return replace(answer, posteriors=rows.float() * ~refused)
+
+    return respond

@@ -1,0 +1,126 @@
+"""What a finished clone is good for: each threat meets a fresh deployment of the defended victim, on a meter of its own."""
+
+from __future__ import annotations
+
+import functools
+import io
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+
+import torch
+from PIL import Image
+from torch import Tensor, nn
+
+from arena.contracts import Defense, Matchup, Spec, ThreatGround
+from arena.learning.architectures import build
+from arena.learning.distillation import recipe_steps
+from arena.learning.randomness import generator
+from arena.learning.tensors import load_state, save_state
+from arena.learning.training import fit, one_hot, one_thread
+from arena.match.attacking import Clock
+from arena.match.cache import Cache
+from arena.match.clones import posteriors_of
+from arena.match.deployment import deploy
+from arena.match.ledger import MemoryLedger
+from arena.match.oracle import LocalOracle
+from arena.match.preparation import Prepared, load_pool
+from arena.match.session import Session
+from arena.match.site import Site
+from arena.match.transcript import Transcript
+from arena.match.victims import load_splits, victim_architecture, victim_key, victim_terms
+from arena.registry import build_threat
+
+SHOWN_SIDE = 64  # pixels that an image of a grid has at least
+GAP = 2  # pixels between two of them
+
+
+@dataclass(frozen=True, kw_only=True)
+class Assessment:
+    """Counts and measures under ``threat/NAME/``; grids as PNG files by threat."""
+
+    counts: Mapping[str, tuple[int, int]] = field(default_factory=dict)
+    measures: Mapping[str, float] = field(default_factory=dict)
+    grids: Mapping[str, bytes] = field(default_factory=dict)
+
+
+def assess(
+    matchup: Matchup, clone: nn.Module, *, defense: Defense, prepared: Prepared, transcript: Transcript, site: Site
+) -> Assessment:
+    """Run every threat of a matchup with one clone; each may ask ``threat_budget`` rows."""
+    counts: dict[str, tuple[int, int]] = {}
+    measures: dict[str, float] = {}
+    grids: dict[str, bytes] = {}
+    splits = load_splits(matchup.victim, site.data)
+    for name, spec in named(matchup.threats).items():
+        clock = Clock(site.limits.score)
+        ground = ThreatGround(
+            test=splits.test,
+            training=splits.training,
+            bought=(transcript.attack_inputs, transcript.attack_posteriors),
+            pool=load_pool(matchup.victim, matchup.pool, matchup.pool_source, site),
+            judge=posteriors_of(load_judge(matchup.victim, matchup.victim_seed, site)),
+            device=torch.device(site.device),
+            time_left=clock,
+        )
+        session = Session(
+            task=splits.task,
+            responder=deploy(matchup, defense, prepared),
+            ledger=MemoryLedger(budget=matchup.threat_budget),
+            budget=matchup.threat_budget,
+        )
+        found = build_threat(spec).assess(
+            clone, LocalOracle(session, time_left=clock), ground, rng=generator(matchup.seed, "threat", name)
+        )
+        counts |= {f"threat/{name}/{key}": value for key, value in found.counts.items()}
+        measures |= {f"threat/{name}/{key}": value for key, value in found.measures.items()}
+        measures[f"threat/{name}/spent"] = float(matchup.threat_budget - session.remaining)
+        if found.grid is not None:
+            grids[name] = grid_png(found.grid)
+    return Assessment(counts=counts, measures=measures, grids=grids)
+
+
+def named(threats: tuple[Spec, ...]) -> dict[str, Spec]:
+    """Return threats by the name under which they are counted: their own, numbered where one stands there twice."""
+    found: dict[str, Spec] = {}
+    for spec in threats:
+        alike = sum(other.name == spec.name for other in found.values())
+        found[f"{spec.name}-{alike + 1}" if alike else spec.name] = spec
+    return found
+
+
+@functools.lru_cache(maxsize=4)
+def load_judge(victim: Spec, seed: int, site: Site) -> nn.Module:
+    """Return a classifier that shares no row with the victim's training: the victim's network on the test split."""
+    splits = load_splits(victim, site.data)
+    inputs, labels = splits.test
+    arch = victim_architecture(victim_terms(victim), splits.task)
+    network = build(arch, splits.task, rng=generator(seed, "judge", "initialisation"))
+
+    def train() -> bytes:
+        with one_thread():
+            rng = generator(seed, "judge", "training")
+            targets = one_hot(labels, splits.task.classes)
+            fit(network.to(site.device), inputs, targets, steps=recipe_steps(len(inputs)), rng=rng)
+        return save_state(network.state_dict())
+
+    stored = Cache(folder=site.cache).once(victim_key(victim, seed, site).replace("victim", "judge", 1), train)
+    network.load_state_dict(load_state(stored))
+    return network.to(site.device).eval()
+
+
+def grid_png(grid: Tensor) -> bytes:
+    """Return a PNG of images (rows, columns, C, H, W) in [0, 1], C 1 or 3, enlarged so that a person can see them."""
+    rows, columns, channels, height, width = grid.shape
+    scale = max(1, -(-SHOWN_SIDE // height))
+    levels = (grid.clamp(0, 1) * 255).round().to(torch.uint8)
+    big = levels.repeat_interleave(scale, dim=3).repeat_interleave(scale, dim=4)
+    cell_height, cell_width = height * scale + GAP, width * scale + GAP
+    sheet = torch.full((rows * cell_height - GAP, columns * cell_width - GAP, 3), 255, dtype=torch.uint8)
+    for row in range(rows):
+        for column in range(columns):
+            top, left = row * cell_height, column * cell_width
+            image = big[row, column].expand(3, -1, -1) if channels == 1 else big[row, column]
+            sheet[top : top + height * scale, left : left + width * scale] = image.permute(1, 2, 0)
+    file = io.BytesIO()
+    Image.fromarray(sheet.numpy()).save(file, format="PNG")
+    return file.getvalue()

@@ -1,0 +1,47 @@
+import pytest
+import torch
+
+from arena.contracts import Answer, Promise, QueryBatch
+from arena.defenses.gaussian_noise import GaussianNoise
+from arena.defenses.label_only import LabelOnly
+from arena.defenses.prediction_poisoning import PredictionPoisoning
+from arena.defenses.rounding import Rounding
+from arena.defenses.top_k import TopK
+from arena.learning.composition import chained, transformed
+from tests.defenses.toy import LinearVictim, deployed, inputs
+
+
+def test_distances_add_up_and_a_promise_holds_only_if_both_make_it():
+    first = Promise(argmax=True, l1=0.5, noise="keyed")
+    assert chained(first, Promise(argmax=True, l1=0.25)) == Promise(argmax=True, l1=0.75, noise="keyed")
+    assert chained(first, Promise(argmax=False, l1=None, noise="fresh", stateful=True)) == Promise(
+        noise="fresh", stateful=True
+    )
+
+
+def test_the_outer_defense_acts_on_what_the_inner_one_released():
+    clean = LinearVictim()(inputs())
+    rows = deployed(Rounding(decimals=1, base=TopK(k=2)))(inputs())
+    inner = deployed(TopK(k=2))(inputs())
+    units = (inner.double() * 10).round()
+    assert int((rows > 0).sum(dim=1).max()) <= 2
+    unique = units.sort(dim=1, descending=True).values
+    told = unique[:, 0] > unique[:, 1]  # elsewhere the top gets one unit more
+    assert torch.allclose(rows[told].double(), (units / units.sum(dim=1, keepdim=True))[told], atol=1e-6)
+    assert torch.equal(rows.argmax(dim=1), clean.argmax(dim=1))
+
+
+def test_labels_of_poisoned_rows_are_labels():
+    defense = LabelOnly(base=PredictionPoisoning(epsilon=1.0, argmax=True))
+    assert torch.equal(deployed(defense)(inputs()), deployed(LabelOnly())(inputs()))
+    assert defense.needs == {"surrogate"}
+    assert defense.promise == Promise(argmax=True)
+
+
+@pytest.mark.parametrize("outer", [Rounding(), TopK(k=2), LabelOnly(), GaussianNoise()])
+def test_a_refused_row_stays_refused_and_the_others_are_transformed(outer):
+    rows = torch.tensor([[0.6, 0.3, 0.1], [0.0, 0.0, 0.0]])
+    below = lambda queries: Answer(posteriors=rows, refused=torch.tensor([False, True]))  # noqa: E731
+    answer = transformed(below, lambda clean, _: clean.flip(1))(QueryBatch(inputs=torch.zeros(2, 5)))
+    assert torch.equal(answer.posteriors, torch.tensor([[0.1, 0.3, 0.6], [0.0, 0.0, 0.0]]))
+    assert answer.refused.tolist() == [False, True]
