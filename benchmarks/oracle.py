@@ -187,7 +187,9 @@ def measure_ray(folder: Path, oracle: RemoteOracle, *, calls: int, rounds: int) 
 
     ray.init(num_cpus=1, include_dashboard=False, log_to_driver=False, object_store_memory=100_000_000)
 
-    @ray.remote(num_cpus=0, runtime_env={"env_vars": {**SETTINGS, "PYTHONPATH": str(Path.cwd())}})
+    @ray.remote(
+        num_cpus=0, runtime_env={"env_vars": {**SETTINGS, "PYTHONPATH": f"{Path.cwd()}:{Path(__file__).parent}"}}
+    )
     class Plain:
         def __init__(self, path: str) -> None:
             torch.set_num_threads(1)

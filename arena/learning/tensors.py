@@ -9,11 +9,12 @@ from dataclasses import dataclass
 from typing import Literal
 
 import numpy as np
+import numpy.typing as npt
 import safetensors.torch
 import torch
 from torch import Tensor
 
-_BYTE_VALUES = torch.arange(256, dtype=torch.float32) / 255.0  # a table: the division by 255 differs on some devices
+_LEVELS = np.float32(255)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -31,9 +32,9 @@ def pack(tensor: Tensor, *, compact: bool = False) -> Packed:
     if compact:
         levels = (values * 255.0).round_()
         if bool(((levels >= 0) & (levels <= 255)).all()):
-            codes = levels.to(torch.uint8)
-            if torch.equal(_BYTE_VALUES[codes.to(torch.int32)], values):
-                return Packed(dtype="uint8", shape=tuple(values.shape), data=codes.numpy().tobytes())
+            codes = levels.to(torch.uint8).numpy()
+            if np.array_equal(_unit(codes), values.numpy()):
+                return Packed(dtype="uint8", shape=tuple(values.shape), data=codes.tobytes())
     return Packed(dtype="float32", shape=tuple(values.shape), data=values.numpy().astype("<f4", copy=False).tobytes())
 
 
@@ -48,9 +49,13 @@ def unpack(packed: Packed) -> Tensor:
         message = f"{len(packed.data)} bytes do not fill shape {packed.shape} of {packed.dtype}"
         raise ValueError(message)
     if packed.dtype == "uint8":
-        codes = torch.from_numpy(np.frombuffer(packed.data, dtype=np.uint8).astype(np.int32))
-        return _BYTE_VALUES[codes].reshape(packed.shape)
+        return torch.from_numpy(_unit(np.frombuffer(packed.data, dtype=np.uint8)).reshape(packed.shape))
     return torch.from_numpy(np.frombuffer(packed.data, dtype="<f4").astype(np.float32)).reshape(packed.shape)
+
+
+def _unit(codes: npt.NDArray[np.uint8]) -> npt.NDArray[np.float32]:
+    """Return float32(k / 255) of each code k. NumPy divides as IEEE 754 says; torch, on some devices, does not."""
+    return np.divide(codes, _LEVELS, dtype=np.float32)
 
 
 def canonical(inputs: Tensor) -> Tensor:

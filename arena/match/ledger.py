@@ -22,7 +22,7 @@ from arena.contracts import (
     Responder,
 )
 from arena.learning.tensors import Packed
-from arena.match.transcript import Call, Request, Transcript, check_record, first_link, transcript_of
+from arena.match.transcript import Call, PackedAnswer, Request, Transcript, check_record, first_link, transcript_of
 
 _LOCK_PATIENCE = 5.0  # seconds that opening waits for the process that had the file before
 _PAGE_BYTES = 16384  # a call of 256 small images is about 200 kB: fewer, larger pages are quicker to write and to sync
@@ -40,6 +40,7 @@ CREATE TABLE ledger (
     distinct_rows INTEGER,
     calls INTEGER
 ) STRICT;
+
 CREATE TABLE call (
     number INTEGER PRIMARY KEY,
     request_id BLOB NOT NULL CHECK (length(request_id) = 16),
@@ -56,9 +57,12 @@ CREATE TABLE call (
     explanations_shape TEXT,
     explanations BLOB,
     content TEXT NOT NULL,
-    link TEXT NOT NULL,
-    UNIQUE (honest, request_id)
+    link TEXT NOT NULL
 ) STRICT;
+
+CREATE TRIGGER head AFTER INSERT ON call BEGIN
+    UPDATE ledger SET spent = spent + new.price, link = new.link;
+END;
 """
 
 
@@ -163,10 +167,11 @@ class MemoryLedger:
                 return known.answer
             units = 0 if honest else price
             check_budget(units, remaining=self.remaining, budget=self._budget)
-            call = Call.of(request, respond(queries), price=units)
+            answer = respond(queries)
+            call = Call.to(request, answer, price=units)
             self._calls[honest, request_id] = call
             self._spent += units
-            return call.answer
+            return PackedAnswer.of(answer, call)
 
     def calls(self) -> Iterator[tuple[QueryBatch, Answer, bool]]:
         """See `arena.contracts.Ledger`."""
@@ -189,7 +194,8 @@ class SqliteLedger:
     """A ledger in one file on a local disk (SQLite's log does not work over network file systems).
 
     Check, respond, record and commit are one transaction, synced to disk before the answer goes out. One process at
-    a time has the file; ``attempt`` fences off a process that plays an older attempt of the same match.
+    a time has the file: which ids it has seen is kept in memory, since an index would be one more page to sync a call.
+    ``attempt`` fences off a process that plays an older attempt of the same match.
     """
 
     def __init__(self, connection: sqlite3.Connection, path: Path, *, budget: int, attempt: int) -> None:
@@ -197,7 +203,8 @@ class SqliteLedger:
         self._path = path
         self._budget = budget
         self._attempt = attempt
-        self._spent, self._link, self._digest = _verified(connection, budget=budget, attempt=attempt)
+        head = _verified(connection, budget=budget, attempt=attempt)
+        self._spent, self._link, self._digest, self._known = head.spent, head.link, head.digest, head.known
         self._lock = threading.Lock()
         if self._digest is not None:
             connection.close()
@@ -232,19 +239,22 @@ class SqliteLedger:
             _check_open(closed=self._digest is not None)
             units = 0 if honest else price
             with self._transaction():
-                known = self._find(request_id, honest=honest)
-                if known is not None:
+                number = self._known.get((honest, request_id))
+                if number is not None:
+                    known = self._recorded(number)
                     _check_same(request, known.request)
                     return known.answer
                 check_budget(units, remaining=self.remaining, budget=self._budget)
-                call = Call.of(request, respond(queries), price=units)
+                answer = respond(queries)
+                call = Call.to(request, answer, price=units)
                 link = call.link_after(self._link)
                 with _sqlite_errors():
-                    self._connection.execute(_INSERT, _Row.of(call, link))
-                    self._connection.execute("UPDATE ledger SET spent = spent + ?, link = ?", (units, link))
+                    number = self._connection.execute(_INSERT, _Row.of(call, link)).lastrowid
+            assert number is not None, "an insert has a row id"
             self._spent += units
             self._link = link
-            return call.answer
+            self._known[honest, request_id] = number
+            return PackedAnswer.of(answer, call)
 
     def calls(self) -> Iterator[tuple[QueryBatch, Answer, bool]]:
         """See `arena.contracts.Ledger`."""
@@ -257,7 +267,7 @@ class SqliteLedger:
             if self._digest is not None:
                 return read_transcript(self._path)
             with _sqlite_errors():
-                return transcript_of(_recorded(self._connection), budget=self._budget, attempt=self._attempt)
+                return transcript_of(_calls(self._connection), budget=self._budget, attempt=self._attempt)
 
     def close(self) -> str:
         """See `arena.contracts.Ledger`; also leaves one self-contained file, whose bytes `read_transcript` reads.
@@ -276,7 +286,7 @@ class SqliteLedger:
 
     def _seal(self) -> str:
         with _sqlite_errors():
-            transcript = transcript_of(_recorded(self._connection), budget=self._budget, attempt=self._attempt)
+            transcript = transcript_of(_calls(self._connection), budget=self._budget, attempt=self._attempt)
             counts = asdict(transcript.counts)
             with self._transaction():
                 self._connection.execute(
@@ -288,11 +298,9 @@ class SqliteLedger:
             self._connection.close()
         return transcript.digest
 
-    def _find(self, request_id: bytes, *, honest: bool) -> Call | None:
+    def _recorded(self, number: int) -> Call:
         with _sqlite_errors():
-            query = f"{_SELECT} WHERE honest = ? AND request_id = ?"
-            found = self._connection.execute(query, (honest, request_id)).fetchone()
-        return None if found is None else _Row._make(found).call
+            return _Row._make(self._connection.execute(f"{_SELECT} WHERE number = ?", (number,)).fetchone()).call
 
     @contextmanager
     def _transaction(self) -> Iterator[None]:
@@ -316,7 +324,7 @@ def read_transcript(source: Path | bytes) -> Transcript:
         connection.deserialize(data)
         budget, attempt, digest = connection.execute("SELECT budget, attempt, digest FROM ledger").fetchone()
         _verified(connection, budget=budget, attempt=attempt)
-        transcript = transcript_of(_recorded(connection), budget=budget, attempt=attempt)
+        transcript = transcript_of(_calls(connection), budget=budget, attempt=attempt)
         if digest != transcript.digest:
             raise LedgerCorrupt("the transcript digest in the ledger is not that of its calls, or it was not closed")
         return transcript
@@ -358,7 +366,7 @@ def _prepare(connection: sqlite3.Connection, *, budget: int, attempt: int) -> No
         connection.execute("PRAGMA journal_mode = WAL")
         connection.execute("PRAGMA synchronous = FULL")
         connection.execute("BEGIN IMMEDIATE")
-        for statement in _SCHEMA.split(";\n")[:-1]:
+        for statement in _SCHEMA.split("\n\n"):
             connection.execute(statement)
         connection.execute(
             "INSERT INTO ledger (id, attempt, budget, spent, link) VALUES (1, ?, ?, 0, ?)", (attempt, budget, link)
@@ -370,8 +378,17 @@ def _prepare(connection: sqlite3.Connection, *, budget: int, attempt: int) -> No
     connection.execute(f"PRAGMA wal_autocheckpoint = {_CHECKPOINT_PAGES}")
 
 
-def _verified(connection: sqlite3.Connection, *, budget: int, attempt: int) -> tuple[int, str, str | None]:
-    """Return what was spent, the last link and the transcript digest, after recomputing chain and sums."""
+class _Head(NamedTuple):
+    """Where a ledger stands, and the number of each call by its request."""
+
+    spent: int
+    link: str
+    digest: str | None  # of the transcript of a closed match
+    known: dict[tuple[bool, bytes], int]
+
+
+def _verified(connection: sqlite3.Connection, *, budget: int, attempt: int) -> _Head:
+    """Return where a ledger stands, after recomputing chain and sums; no request stands there twice."""
     with _sqlite_errors():
         row = connection.execute("SELECT attempt, budget, spent, link, digest FROM ledger").fetchone()
         found_attempt, found_budget, spent, last, digest = row
@@ -381,8 +398,11 @@ def _verified(connection: sqlite3.Connection, *, budget: int, attempt: int) -> t
                 f"not to attempt {attempt} with budget {budget}"
             )
         link, total = first_link(budget=budget, attempt=attempt), 0
-        for row in _rows(connection):
+        known: dict[tuple[bool, bytes], int] = {}
+        for number, row in _rows(connection):
             call = row.call
+            if known.setdefault((call.honest, call.request.id), number) != number:
+                raise LedgerCorrupt("a request was recorded twice: the ledger was damaged or edited")
             check_record(call)
             link = call.link_after(link)
             total += call.price
@@ -390,15 +410,16 @@ def _verified(connection: sqlite3.Connection, *, budget: int, attempt: int) -> t
                 raise LedgerCorrupt("the ledger's hash chain does not close: its file was damaged or edited")
         if last != link or spent != total:
             raise LedgerCorrupt("the ledger's sums do not close: its file was damaged or edited")
-    return spent, last, digest
+    return _Head(spent=spent, link=last, digest=digest, known=known)
 
 
-def _rows(connection: sqlite3.Connection) -> Iterator[_Row]:
-    return map(_Row._make, connection.execute(f"{_SELECT} ORDER BY number"))
+def _rows(connection: sqlite3.Connection) -> Iterator[tuple[int, _Row]]:
+    query = f"SELECT number, {_COLUMNS} FROM call ORDER BY number"
+    return ((number, _Row._make(columns)) for number, *columns in connection.execute(query))
 
 
-def _recorded(connection: sqlite3.Connection) -> Iterator[Call]:
-    return (row.call for row in _rows(connection))
+def _calls(connection: sqlite3.Connection) -> Iterator[Call]:
+    return (row.call for _, row in _rows(connection))
 
 
 def _text(shape: tuple[int, ...]) -> str:

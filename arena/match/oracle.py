@@ -79,7 +79,17 @@ class LocalOracle:
             account=account,
             remaining=self.remaining,
             time_left=self._time_left,
-            send=self._session.query,
+            send=self._send,
+        )
+
+    def _send(self, request_id: bytes, queries: QueryBatch) -> Answer:
+        """Ask, and give the attack tensors of its own: what it does to them must not reach the defense."""
+        answer = self._session.query(request_id, queries)
+        explained = answer.explanations
+        return Answer(
+            posteriors=answer.posteriors.clone(),
+            refused=answer.refused.clone(),
+            explanations=None if explained is None else explained.clone(),
         )
 
 

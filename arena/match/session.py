@@ -330,8 +330,9 @@ def check_answer(answer: Answer, *, rows: int, classes: int) -> None:
         found = f"{refused.dtype} ({_numbers(refused.shape)})"
         raise DefenseFault(f"the defense refused {found}, not bool ({rows}); the call was not charged")
     released, none = posteriors.detach().cpu().numpy(), refused.cpu().numpy()  # a tenth of torch's time for one row
-    within = np.abs(released.sum(axis=1) - ~none) <= np.where(none, 0.0, _SIMPLEX_TOLERANCE)
-    if not (within.all() and (released >= 0).all()):  # NaN is neither
+    excess = np.abs(released.sum(axis=1) - ~none)
+    on = excess.max() <= _SIMPLEX_TOLERANCE and released.min() >= 0  # NaN is neither
+    if not on or (none.any() and excess[none].any()):
         raise DefenseFault("the defense answered a row off the simplex or not finite; the call was not charged")
     explained = answer.explanations
     if explained is not None and (
@@ -352,7 +353,7 @@ def _same_queries(expected: QueryBatch | None, recorded: QueryBatch) -> bool:
 
 def _same_answer(queries: QueryBatch, answer: Answer, recorded: Answer) -> bool:
     request = Request.of(b"", queries, honest=False)
-    return Call.of(request, answer, price=0) == Call.of(request, recorded, price=0)
+    return Call.to(request, answer, price=0) == Call.to(request, recorded, price=0)
 
 
 def _numbers(shape: Sequence[int]) -> str:

@@ -48,23 +48,42 @@ class Request:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Call:
-    """A recorded call: the request, its price, and the bytes that were released."""
+class Release:
+    """The bytes of an answer."""
 
-    request: Request
-    price: int  # units of the budget, 0 when honest
     posteriors: Packed  # (N, K) float32
     refused: bytes  # N bytes, 0 or 1
     explanations: Packed | None = None
 
     @classmethod
-    def of(cls, request: Request, answer: Answer, *, price: int) -> Call:
+    def of(cls, answer: Answer) -> Release:
+        """Return the bytes of any answer; one that was recorded has them."""
+        if isinstance(answer, PackedAnswer):
+            return answer.call
         return cls(
-            request=request,
-            price=price,
             posteriors=pack(answer.posteriors),
             refused=answer.refused.to("cpu", torch.uint8).numpy().tobytes(),
             explanations=None if answer.explanations is None else pack(answer.explanations),
+        )
+
+
+@dataclass(frozen=True, kw_only=True)
+class Call(Release):
+    """A recorded call: the request, its price, and the bytes that were released."""
+
+    request: Request
+    price: int  # units of the budget, 0 when honest
+
+    @classmethod
+    def to(cls, request: Request, answer: Answer, *, price: int) -> Call:
+        """Return the record of an answer to a request."""
+        bytes_of = Release.of(answer)
+        return cls(
+            request=request,
+            price=price,
+            posteriors=bytes_of.posteriors,
+            refused=bytes_of.refused,
+            explanations=bytes_of.explanations,
         )
 
     @property
@@ -80,18 +99,30 @@ class Call:
         return self.request.queries
 
     @property
-    def answer(self) -> Answer:
-        return Answer(
+    def answer(self) -> PackedAnswer:
+        return PackedAnswer(
             posteriors=unpack(self.posteriors),
             refused=torch.frombuffer(bytearray(self.refused), dtype=torch.bool),
             explanations=None if self.explanations is None else unpack(self.explanations),
+            call=self,
         )
 
     def link_after(self, previous: str) -> str:
         """Return the link of the hash chain that this call adds to ``previous``."""
-        answer = digest_of([*_parts(self.posteriors), self.refused, *_parts(self.explanations)])
         terms = f"{self.request.account} {self.price} {self.honest:d}"
-        return digest_of([previous, self.request.id, terms, self.request.content, answer])
+        answer = (*_parts(self.posteriors), self.refused, *_parts(self.explanations))
+        return digest_of([previous, self.request.id, terms, self.request.content, *answer])
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class PackedAnswer(Answer):
+    """An answer with the call that was recorded of it: what is sent are the bytes that were stored."""
+
+    call: Call
+
+    @classmethod
+    def of(cls, answer: Answer, call: Call) -> PackedAnswer:
+        return cls(posteriors=answer.posteriors, refused=answer.refused, explanations=answer.explanations, call=call)
 
 
 def content_digest(inputs: Packed, *, account: int, explain: bool) -> str:

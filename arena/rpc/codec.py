@@ -11,7 +11,7 @@ from torch import Tensor
 from arena.contracts import Answer, InvalidQuery, QueryBatch, Task
 from arena.learning.tensors import Packed, pack, unpack
 from arena.match.session import Terms
-from arena.match.transcript import PackedBatch
+from arena.match.transcript import PackedBatch, Release
 from arena.proto.v1 import oracle_pb2, tensor_pb2
 
 _ENVELOPE_BYTES = 64 * 1024  # room for everything in a message that is not its tensor
@@ -26,8 +26,7 @@ _NAMES = {number: name for name, number in _DTYPES.items()}
 
 def tensor_to_message(tensor: Tensor, *, compact: bool = False) -> tensor_pb2.Tensor:
     """Return the message of a float32 tensor; ``compact`` sends a byte a value where that is exact."""
-    packed = pack(tensor, compact=compact)
-    return tensor_pb2.Tensor(shape=packed.shape, dtype=_DTYPES[packed.dtype], data=packed.data)
+    return _message(pack(tensor, compact=compact))
 
 
 def tensor_from_message(message: tensor_pb2.Tensor) -> Tensor:
@@ -54,11 +53,11 @@ def query_to_message(request_id: bytes, queries: QueryBatch) -> oracle_pb2.Query
 
 
 def answer_to_message(answer: Answer, *, remaining: int) -> oracle_pb2.QueryResponse:
-    explained = answer.explanations
+    release = Release.of(answer)
     return oracle_pb2.QueryResponse(
-        posteriors=tensor_to_message(answer.posteriors),
-        refused=answer.refused.to(torch.uint8).numpy().tobytes(),
-        explanations=None if explained is None else tensor_to_message(explained),
+        posteriors=_message(release.posteriors),
+        refused=release.refused,
+        explanations=None if release.explanations is None else _message(release.explanations),
         remaining=remaining,
     )
 
@@ -108,6 +107,10 @@ def message_bytes(terms: Terms) -> int:
 def rows_that_fit(shape: tuple[int, ...], *, max_bytes: int) -> int:
     """Return how many float32 rows of ``shape`` one message of ``max_bytes`` carries, at least 1."""
     return max(1, (max_bytes - _ENVELOPE_BYTES) // (4 * math.prod(shape)))
+
+
+def _message(packed: Packed) -> tensor_pb2.Tensor:
+    return tensor_pb2.Tensor(shape=packed.shape, dtype=_DTYPES[packed.dtype], data=packed.data)
 
 
 def _packed(message: tensor_pb2.Tensor) -> Packed:

@@ -22,6 +22,7 @@ from arena.contracts import (
     Responder,
 )
 from arena.match.ledger import MatchLedger, MemoryLedger, SqliteLedger
+from arena.match.oracle import LocalOracle
 from arena.match.session import Session
 from tests.match.players import TASK, CountingResponder, batch, inputs, key
 
@@ -173,6 +174,13 @@ class TestWhatItLetsOut:
         thirds = torch.full((1, 3), 1 / 3)
         answer = session(responder=answering(thirds), decimals=1).query(key(1), batch(1))
         assert torch.equal(answer.posteriors, torch.full((1, 3), 0.3))
+
+    def test_nothing_that_the_attack_can_change_for_the_defense_or_the_record(self):
+        table = torch.full((2, 3), 1 / 3)
+        opened = session(responder=answering(table))
+        LocalOracle(opened).query(inputs(2)).posteriors.zero_()
+        assert torch.equal(table, torch.full((2, 3), 1 / 3))
+        assert torch.equal(opened.close().attack_posteriors, table)
 
 
 class TestHonestTraffic:
