@@ -77,6 +77,8 @@ EXPLANATIONS: Mapping[str, Registered] = {
 }
 THREATS: Mapping[str, Registered] = {
     "evasion": _at("arena.threats.evasion:EvasionTransfer"),
+    "inversion": _at("arena.threats.inversion:ModelInversion"),
+    "label-inversion": _at("arena.threats.label_inversion:LabelOnlyInversion"),
 }
 _TABLES: Mapping[Role, Mapping[str, Registered]] = {
     "attack": ATTACKS,

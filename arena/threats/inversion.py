@@ -1,0 +1,103 @@
+"""Recover what a class looks like: climb from the mean of the pool to an input that the clone is sure of.
+
+Source: Fredrikson, Jha, Ristenpart, "Model Inversion Attacks that Exploit Confidence Information and Basic
+Countermeasures", CCS 2015; the gradient attack on a network, with the clone in the victim's place.
+Departures: Adam on the cross entropy, which falls where 1 - p_c has no slope, with total variation and L2 penalties;
+several starts at once, of which the one with the largest posterior of the clone is kept.
+The victim says whether it sees the class, but so it may of noise: an independent classifier and the distance to the mean
+training input of each class judge the image.
+Published number: none at equal terms (the paper asks people). Reproduced: formula.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import torch
+from torch import Generator, Tensor, nn
+from torch.nn.functional import cross_entropy
+
+from arena.contracts import BadParameter, Oracle, Task, Threat, ThreatGround, ThreatReport
+from arena.metrics.inversion import class_means, mean_distances
+
+_STEPS_A_LOOK = 32  # at the clock
+
+
+@dataclass(frozen=True, kw_only=True)
+class ModelInversion(Threat):
+    """``starts`` a class, each the mean of the pool with Gaussian ``noise``; ``smooth`` and ``small`` weigh penalties.
+
+    Counts over classes: ``victim`` and ``judge`` see the class, ``nearest`` its mean is the nearest of all. Measures: the
+    root mean square distance to the mean of the class and, on average, of the others.
+    """
+
+    steps: int = 300
+    lr: float = 0.05
+    starts: int = 8
+    noise: float = 0.1
+    smooth: float = 1e-3
+    small: float = 1e-4
+
+    def __post_init__(self) -> None:
+        if min(self.steps, self.starts) < 1 or min(self.smooth, self.small, self.noise) < 0 or self.lr <= 0:
+            message = "steps and starts are at least 1, lr is more than 0, noise, smooth and small are 0 or more"
+            raise BadParameter(message)
+
+    def minimum(self, task: Task) -> int:
+        return task.classes
+
+    def assess(self, clone: nn.Module, oracle: Oracle, ground: ThreatGround, *, rng: Generator) -> ThreatReport:
+        """Invert the clone for every class and ask the victim once a class."""
+        classes = oracle.task.classes
+        wanted = torch.arange(classes)
+        middle = ground.pool.mean(dim=0) if len(ground.pool) else torch.full(oracle.task.shape, 0.5)
+        noise = self.noise * torch.randn(classes * self.starts, *oracle.task.shape, generator=rng)
+        climbed = self._climb(clone, (middle + noise).clamp(0, 1), wanted.repeat_interleave(self.starts), ground)
+        images = most_certain(clone, climbed, classes)
+        answer = oracle.query(images)
+        means = class_means(*ground.training, classes=classes)
+        distances = mean_distances(images, means)
+        own = distances.diagonal()
+        others = (distances.sum(dim=1) - own) / max(classes - 1, 1)
+        return ThreatReport(
+            counts={
+                "victim": (int(((answer.posteriors.argmax(dim=1) == wanted) & ~answer.refused).sum()), classes),
+                "judge": (int((ground.judge(images).argmax(dim=1) == wanted).sum()), classes),
+                "nearest": (int((distances.argmin(dim=1) == wanted).sum()), classes),
+            },
+            measures={"distance": float(own.mean()), "distance_others": float(others.mean())},
+            grid=torch.stack([images, means]) if images.dim() == 4 else None,
+        )
+
+    def _climb(self, clone: nn.Module, start: Tensor, wanted: Tensor, ground: ThreatGround) -> Tensor:
+        x = start.to(ground.device).requires_grad_(True)
+        classes = wanted.to(ground.device)
+        optimiser = torch.optim.Adam([x], lr=self.lr)
+        for step in range(self.steps):
+            if step % _STEPS_A_LOOK == 0 and ground.time_left() <= 0:
+                break
+            loss = cross_entropy(clone(x), classes, reduction="sum")  # of a sum: an image's steps are its own
+            loss = loss + self.smooth * total_variation(x) + self.small * x.square().sum()
+            (x.grad,) = torch.autograd.grad(loss, x)
+            optimiser.step()
+            with torch.no_grad():
+                x.clamp_(0, 1)
+        return x.detach().cpu()
+
+
+def most_certain(clone: nn.Module, images: Tensor, classes: int) -> Tensor:
+    """Return of images (K * S, *shape), S of each class in order, the one per class that the clone is surest of."""
+    with torch.no_grad():
+        posteriors = clone(images.to(next(clone.parameters()).device)).softmax(dim=1).cpu()
+    starts = len(images) // classes
+    wanted = torch.arange(classes).repeat_interleave(starts).unsqueeze(1)
+    best = posteriors.gather(1, wanted).reshape(classes, starts).argmax(dim=1)
+    return images[torch.arange(classes) * starts + best]
+
+
+def total_variation(images: Tensor) -> Tensor:
+    """Return the sum of absolute differences between neighbouring pixels of (N, C, H, W); 0 of table rows (N, d)."""
+    if images.dim() != 4:
+        return images.new_zeros(())
+    down = (images[..., 1:, :] - images[..., :-1, :]).abs().sum()
+    return down + (images[..., 1:] - images[..., :-1]).abs().sum()

@@ -1,0 +1,76 @@
+import pytest
+import torch
+
+from arena.contracts import BadParameter, Task
+from arena.learning.architectures import build
+from arena.threats.inversion import ModelInversion, most_certain, total_variation
+from tests.attacks.toy import ToyOracle
+from tests.threats.toy import threat_ground
+
+TASK = Task(shape=(1, 4, 4), classes=2)
+
+
+def clone():
+    """Class 1 where the left half is brighter than the right one."""
+    network = build("linear", TASK, rng=torch.Generator().manual_seed(0)).eval()
+    layer = next(module for module in network.modules() if isinstance(module, torch.nn.Linear))
+    left = torch.tensor([1.0, 1.0, -1.0, -1.0]).repeat(4)
+    with torch.no_grad():
+        layer.weight.copy_(torch.stack([-left, left]))
+        layer.bias.zero_()
+    return network
+
+
+def halves():
+    left = torch.tensor([1.0, 1.0, 0.0, 0.0]).repeat(4).reshape(1, 4, 4)
+    return torch.stack([1 - left, left]), torch.tensor([0, 1])
+
+
+def answered(rows):
+    return clone()(rows).detach().softmax(dim=1)
+
+
+def test_recovers_the_halves_that_a_linear_clone_tells_apart():
+    inputs, labels = halves()
+    oracle = ToyOracle(answered, 10, TASK)
+    ground = threat_ground(inputs, labels, pool=torch.full((3, 1, 4, 4), 0.5), judge=answered)
+    found = ModelInversion(noise=0.05).assess(clone(), oracle, ground, rng=torch.Generator().manual_seed(0))
+    assert found.counts == {"victim": (2, 2), "judge": (2, 2), "nearest": (2, 2)}
+    assert oracle.remaining == 8
+    assert found.measures["distance"] < 0.2 < 0.5 < found.measures["distance_others"]
+    assert found.grid is not None
+    assert found.grid.shape == (2, 2, 1, 4, 4)
+    assert torch.equal(found.grid[1], inputs)
+
+
+def test_an_image_that_only_the_victim_believes_in_is_not_counted_by_the_others():
+    inputs, labels = halves()
+    wrong = threat_ground(inputs, 1 - labels, judge=lambda rows: answered(rows).flip(1))  # what the classes really are
+    found = ModelInversion().assess(clone(), ToyOracle(answered, 2, TASK), wrong, rng=torch.Generator().manual_seed(0))
+    assert found.counts == {"victim": (2, 2), "judge": (0, 2), "nearest": (0, 2)}
+
+
+def test_ends_with_the_start_when_there_is_no_time():
+    inputs, labels = halves()
+    ground = threat_ground(inputs, labels, pool=torch.full((3, 1, 4, 4), 0.5), seconds=0.0)
+    threat = ModelInversion(noise=0.0, starts=1)
+    found = threat.assess(clone(), ToyOracle(answered, 2, TASK), ground, rng=torch.Generator().manual_seed(0))
+    assert found.grid is not None
+    assert torch.equal(found.grid[0], torch.full((2, 1, 4, 4), 0.5))
+
+
+def test_the_surest_of_each_class_is_kept():
+    inputs, _ = halves()
+    images = torch.cat([inputs[1:], inputs[:1], inputs[:1] * 0.5 + 0.25, inputs[1:]])  # two starts of each class
+    assert torch.equal(most_certain(clone(), images, 2), inputs)
+
+
+def test_total_variation_by_hand():
+    image = torch.tensor([[[[0.0, 1.0], [0.5, 0.5]]]])
+    assert float(total_variation(image)) == 0.5 + 0.5 + 1.0
+    assert float(total_variation(torch.rand(3, 5))) == 0.0
+
+
+def test_no_start_is_a_bad_parameter():
+    with pytest.raises(BadParameter, match="starts"):
+        ModelInversion(starts=0)
