@@ -7,7 +7,7 @@ import os
 import re
 import tempfile
 import tomllib
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -97,6 +97,10 @@ def matchup_of(
     seed: int,
     decimals: int | None,
     informed: bool = False,
+    explanation: str = "",
+    explanation_price: int = 1,
+    threats: Iterable[str] = (),
+    threat_budget: int = 1_000,
     known: Mapping[str, str],
 ) -> Matchup:
     """Return the one matchup that options describe. Raises `UsageError`; ``known`` is what the defense knows."""
@@ -113,6 +117,10 @@ def matchup_of(
         "seeds": [seed],
         "informed": informed,
         "accounts": accounts,
+        **({"explanation": to_json(player(explanation))} if explanation else {}),
+        "explanation_price": explanation_price,
+        "threats": [to_json(player(threat)) for threat in threats],
+        "threat_budget": threat_budget,
         **({"decimals": decimals} if decimals is not None else {}),
     }
     (matchup,) = tournament_from(table, where=where, folder=Path()).matchups()

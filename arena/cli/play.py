@@ -35,6 +35,15 @@ def command(
     ] = "",
     informed: Annotated[bool, typer.Option("--informed", help="Tell the attack which defense it meets.")] = False,
     accounts: Annotated[int, typer.Option(help="Accounts that the attack may use, one budget over all.")] = 1,
+    explanation: Annotated[
+        str, typer.Option(help="What explains the answers, such as grad-cam; empty: nothing does.")
+    ] = "",
+    explanation_price: Annotated[int, typer.Option(help="Rows that an explained row costs beyond one.", min=0)] = 1,
+    threat: Annotated[
+        list[str] | None, typer.Option(help="What the referee then tries with the clone, such as evasion; repeatable.")
+    ] = None,
+    threat_budget: Annotated[int, typer.Option(help="Rows that each threat may ask.", min=1)] = 1_000,
+    pictures: Annotated[Path | None, typer.Option(help="Folder for the image grids of threats.")] = None,
     decimals: Annotated[int | None, typer.Option(help="Round released rows to so many decimals.")] = None,
     steps: Annotated[
         int | None, typer.Option(help="Training steps of the referee's clones; none: by budget.", min=1)
@@ -60,11 +69,16 @@ def command(
         seed=seed,
         decimals=decimals,
         informed=informed,
+        explanation=explanation,
+        explanation_price=explanation_price,
+        threats=threat or (),
+        threat_budget=threat_budget,
         known={"surrogate": surrogate, "outliers": outliers},
     )
     matchup = replace(matchup, recipe=Recipe(steps=steps))
     with errors.status("playing ..."), tempfile.TemporaryDirectory(prefix="arena-") as work:
-        result: MatchResult = play_one(matchup, site(data, work=Path(work)), over_wire=grpc, debug=debug)
+        here = replace(site(data, work=Path(work)), pictures=pictures)
+        result: MatchResult = play_one(matchup, here, over_wire=grpc, debug=debug)
     if json:
         print_json(to_json(result))
     else:

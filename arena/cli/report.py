@@ -12,6 +12,7 @@ from arena.cli.console import output
 from arena.cli.options import JsonOption, print_json
 from arena.cli.wiring import TOURNAMENT, finished_results
 from arena.contracts import to_json
+from arena.report.curves import draw_curves
 from arena.report.files import results_csv
 from arena.report.tables import tournament_report
 from arena.tracking.mlflow import MlflowTracker, log_results
@@ -21,6 +22,9 @@ def command(
     folder: Annotated[Path, typer.Argument(help="A run folder, finished or not.")],
     csv: Annotated[bool, typer.Option("--csv", help="Print a row a match.")] = False,
     json: JsonOption = False,
+    figure: Annotated[
+        Path | None, typer.Option(help="Draw the curves of swept defenses into this file: .png, .pdf or .svg.")
+    ] = None,
     mlflow: Annotated[str | None, typer.Option(help="Log the results to this MLflow server; twice is once.")] = None,
 ) -> None:
     """Print the tables of a run from its files; nothing is played.
@@ -33,6 +37,9 @@ def command(
         name = str(tomllib.loads(config)["name"])
         new = log_results(MlflowTracker.for_folder(folder, mlflow), name, config, results)
         output.print(f"{new} of {len(results)} results were new to {mlflow}")
+    elif figure is not None:
+        draw_curves(results, figure)
+        output.print(f"drawn to {figure}")
     elif json:
         print_json([to_json(result) for result in results])
     elif csv:

@@ -30,6 +30,10 @@ def command(
     budget: Annotated[int, typer.Option(help="Rows that may be asked.")] = 100,
     pool: Annotated[str, typer.Option(help="Kind of pool that a client may fetch.")] = "same",
     accounts: Annotated[int, typer.Option(help="Accounts that a client may use, one budget over all.")] = 1,
+    explanation: Annotated[
+        str, typer.Option(help="What explains the answers, such as grad-cam; empty: nothing does.")
+    ] = "",
+    explanation_price: Annotated[int, typer.Option(help="Rows that an explained row costs beyond one.", min=0)] = 1,
     decimals: Annotated[int | None, typer.Option(help="Round released rows to so many decimals.")] = None,
     seed: Annotated[int, typer.Option(help="Seed of the defense's own randomness.")] = 0,
     surrogate: Annotated[
@@ -65,6 +69,8 @@ def command(
         accounts=accounts,
         seed=seed,
         decimals=decimals,
+        explanation=explanation,
+        explanation_price=explanation_price,
         known={"surrogate": surrogate, "outliers": outliers},
     )
     player = build_defense(matchup.defense)
@@ -79,6 +85,9 @@ def command(
         ledger=record,
         budget=budget,
         accounts=accounts,
+        explanation=matchup.explanation.name if matchup.explanation else None,
+        explanation_price=matchup.explanation_price,
+        explainer=prepared.ground.explainer,
         decimals=decimals,
     )
     rows = load_pool(matchup.victim, matchup.pool, matchup.pool_source, here)

@@ -46,6 +46,7 @@ from arena.tracking.mlflow import MlflowTracker
 from arena.tracking.none import NoTracker
 
 TOURNAMENT, SETTINGS, TRANSCRIPTS, DATABASE = "tournament.toml", "run.json", "transcripts", "mlflow.db"
+PICTURES = "pictures"
 PRESETS = Path(__file__).parents[1] / "tournaments"
 TRACKING_SECONDS = 120.0  # that the tracker is given to finish after the last match
 
@@ -166,6 +167,7 @@ def site_of(folder: Path, tournament: Tournament, settings: Settings) -> Site:
     """Return the site of a run folder: ledgers of finished matches become its transcripts."""
     return Site(
         work=(folder / TRANSCRIPTS).resolve(),
+        pictures=(folder / PICTURES).resolve(),
         data=Path(settings.data) if settings.data else None,
         cache=Path(settings.cache),
         limits=Limits(**tournament.limits),

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+
 import torch
 from torch import Tensor
 
@@ -17,6 +19,5 @@ def class_means(inputs: Tensor, labels: Tensor, *, classes: int) -> Tensor:
 
 def mean_distances(images: Tensor, means: Tensor) -> Tensor:
     """Return the root mean square distance of images (N, *shape) to class means (K, *shape), as (N, K)."""
-    columns = means[0].numel()
     distances: Tensor = torch.cdist(images.flatten(1).double(), means.flatten(1).double())
-    return distances / columns**0.5
+    return distances / math.sqrt(means[0].numel())

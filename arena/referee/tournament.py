@@ -12,6 +12,7 @@ from pathlib import Path
 
 from arena.contracts import (
     BadParameter,
+    Defense,
     Knowledge,
     Matchup,
     PoolKind,
@@ -21,7 +22,7 @@ from arena.contracts import (
     checked,
     spec_from_json,
 )
-from arena.registry import build_defense, complete
+from arena.registry import build_defense, complete, player_class
 
 POOLS: tuple[PoolKind, ...] = typing.get_args(PoolKind)
 
@@ -150,7 +151,7 @@ def tournament_from(table: Mapping[str, typing.Any], *, where: str, folder: Path
         name=read.word("name"),
         victims=tuple(_victim(item, where) for item in read.some("victims")),
         attacks=tuple(complete("attack", _player(item, where, "attacks", folder)) for item in attacks),
-        defenses=tuple(_defense(item, where, folder) for item in read.some("defenses")),
+        defenses=tuple(terms for item in read.some("defenses") for terms in _defenses(item, where, folder)),
         pools=tuple(_pool(item, where) for item in read.some("pools", ["same"])),
         budgets=read.integers("budgets", read.get("budgets", None), least=1),
         seeds=read.integers("seeds", seeds, least=0),
@@ -296,8 +297,28 @@ def _victim(item: typing.Any, where: str) -> tuple[Spec, int]:
     return Spec(name=spec.name, params=tuple(sorted(params.items()))), seed
 
 
-def _defense(item: typing.Any, where: str, folder: Path) -> DefenseTerms:
+def _defenses(item: typing.Any, where: str, folder: Path) -> Iterable[DefenseTerms]:
+    """Return a defense as it stands there, or, with ``sweep``, once for each value of the field that draws its curve."""
     spec = _player(item, where, "defenses", folder)
+    params = dict(spec.params)
+    wanted = params.pop("sweep", False)
+    if wanted is False:
+        return [_defense(Spec(name=spec.name, params=tuple(params.items())), where)]
+    declared = typing.cast(type[Defense], player_class("defense", spec.name)[0]).sweep
+    if declared is None:
+        message = f"{where}: {spec.name} names no parameter that draws a curve: leave sweep out"
+        raise BadParameter(message)
+    name, defaults = declared
+    values = defaults if wanted is True else wanted
+    if not isinstance(values, tuple) or not values or name in params:
+        message = f"{where}: {spec.name}: sweep is true or a list of values of {name}, which is then left out"
+        raise BadParameter(message)
+    return [
+        _defense(Spec(name=spec.name, params=tuple(sorted({**params, name: value}.items()))), where) for value in values
+    ]
+
+
+def _defense(spec: Spec, where: str) -> DefenseTerms:
     params = dict(spec.params)
     known: dict[str, typing.Any] = {key: params.pop(key) for key in ("outliers", "surrogate") if key in params}
     completed = complete("defense", Spec(name=spec.name, params=tuple(sorted(params.items()))))

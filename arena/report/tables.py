@@ -13,9 +13,9 @@ from rich.text import Text
 
 from arena.contracts import Knowledge, MatchResult, matchup_id
 from arena.match.transcript import Transcript
-from arena.metrics.intervals import FEWEST_SEEDS, Interval, wilson
+from arena.metrics.intervals import FEWEST_SEEDS, Interval, mean_interval, wilson
 from arena.payoff.comparison import against_attack
-from arena.payoff.matrix import PayoffMatrix, bare_label, defense_label, label, matrices
+from arena.payoff.matrix import TRACKS, PayoffMatrix, bare_label, defense_label, label, matrices
 from arena.payoff.ranking import (
     SCORES_BOUND,
     Standing,
@@ -25,6 +25,7 @@ from arena.payoff.ranking import (
     standings,
     told_apart,
 )
+from arena.payoff.tradeoff import ALLOWED_LOSSES, TradeOff, at_matched_loss, tradeoffs
 
 PAGE = 106  # columns that a table may fill
 GUTTER = 2  # between two columns
@@ -40,9 +41,11 @@ def tournament_report(results: Sequence[MatchResult]) -> RenderableType:
     """Return every matrix of a tournament with its defenses' costs and what it says."""
     parts: list[RenderableType] = []
     for matrix in matrices(results):
+        found = (deployed_table(matrix), tradeoff_table(matrix), threat_table(matrix))
         parts += [
             payoff_table(matrix),
             defense_table(matrix),
+            *(table for table in found if table is not None),
             *(Text(line) for line in (*broken_promises(matrix), *sentences(matrix))),
             Text(),
         ]
@@ -159,6 +162,99 @@ def _standing_cells(matrix: PayoffMatrix, standing: Standing) -> list[str]:
     ]
 
 
+def deployed_table(matrix: PayoffMatrix) -> RenderableType | None:
+    """Return the fidelity to what is deployed where that is not the victim, None if it is everywhere."""
+    replaced = [
+        defense
+        for defense in matrix.defenses
+        if any("deployed/accuracy" in result.counts for result in matrix.of_defense(defense))
+    ]
+    if not replaced:
+        return None
+    table = _table("defense", "attack", numbers=["to the victim", "to the deployed", "deployed accuracy"])
+    for defense in replaced:
+        accuracy = _share(matrix.of_defense(defense), "deployed/accuracy")
+        for attack in matrix.attacks:
+            played = matrix.results.get((attack, defense), ())
+            both = [_largest_over_seeds(played, name) for name in ("fidelity", "fidelity_deployed")]
+            _add_row(table, matrix.short(defense), matrix.short(attack), *map(_percent, both), accuracy)
+    return _titled(
+        "Defenses that deploy another model",
+        table,
+        caption="Fidelity, %, of the best track to the undefended victim and to the model that answered; accuracy of the "
+        "latter on the test rows.",
+    )
+
+
+def tradeoff_table(matrix: PayoffMatrix) -> RenderableType | None:
+    """Return each swept defense along its parameter, None if nothing was swept."""
+    curves = tradeoffs(matrix)
+    if not curves:
+        return None
+    table = _table("defense", "value", "best thief", numbers=["defended accuracy", "L1", "clone accuracy"])
+    for curve in curves:
+        for point in curve.points:
+            _add_row(
+                table,
+                curve.defense,
+                f"{curve.parameter} = {point.value:g}",
+                matrix.short(point.attack),
+                f"{100 * point.defended:.1f}",
+                "-" if point.l1 is None else f"{point.l1:.2f}",
+                _percent(point.clone),
+            )
+        table.add_section()
+    return _titled(
+        "What each swept defense costs its users and a thief",
+        table,
+        *(Text(_least(curve)) for curve in curves),
+        caption="Accuracy, %, of honest answers and of the best clone of the best thief. The least is over the swept values "
+        "that cost honest users so much at most, no defense among them, chosen on the other seeds.",
+    )
+
+
+def _least(curve: TradeOff) -> str:
+    """Return what clones get at best for the defender, for each loss of honest accuracy that it may cost."""
+    losses = [(allowed, at_matched_loss(curve, allowed)) for allowed in ALLOWED_LOSSES]
+    told = [f"{_percent(found)} at {100 * allowed:g}" for allowed, found in losses if found is not None]
+    return f"{curve.defense}, least clone accuracy by points that honest users lose: {', '.join(told)}."
+
+
+def threat_table(matrix: PayoffMatrix) -> RenderableType | None:
+    """Return what finished clones were good for, a row an attack and defense, None if no threat was run."""
+    keys = sorted({key for cell in matrix.results.values() for one in cell for key in one.counts if _is_threat(key)})
+    if not keys:
+        return None
+    tables: list[RenderableType] = []
+    for name in dict.fromkeys(key.split("/")[1] for key in keys):
+        columns = [key for key in keys if key.split("/")[1] == name]
+        table = _table("attack", "defense", numbers=[key.split("/", 2)[2].replace("/", "\n") for key in columns])
+        for (attack, defense), played in matrix.results.items():
+            shares = [_share(played, key) for key in columns]
+            _add_row(table, matrix.short(attack), matrix.short(defense), *shares)
+        tables += [Text(f"  {name}"), table]
+    return _titled(
+        "What the clones are good for, %",
+        *tables,
+        caption="Shares pooled over seeds of what each threat counts (arena list NAME says what); an evasion means something "
+        "above its control alone. Pictures are in the run's folder.",
+    )
+
+
+def _is_threat(key: str) -> bool:
+    return key.startswith("threat/")
+
+
+def _largest_over_seeds(results: Sequence[MatchResult], name: str) -> Interval | None:
+    """Return the largest share over tracks of a count, mean over seeds, None if no match has it."""
+    values = []
+    for result in results:
+        counts = [result.counts[key] for key in (f"{track}/{name}" for track in TRACKS) if key in result.counts]
+        if counts:
+            values.append(max(hits / total for hits, total in counts))
+    return mean_interval(values) if values else None
+
+
 def broken_promises(matrix: PayoffMatrix) -> list[str]:
     """Return a line for each promise that a defense broke: in how many of the rows that it answered."""
     lines = []
@@ -182,7 +278,8 @@ def match_table(result: MatchResult) -> RenderableType:
     table = Table(box=SIMPLE, show_header=False, padding=(0, GUTTER - 1, 0, 0), pad_edge=False)
     table.add_column(style="bold", no_wrap=True)
     table.add_column(overflow="fold")
-    for section in (_terms_rows(result), _score_rows(result), _honest_rows(result), _trace_rows(result)):
+    sections = (_terms_rows, _score_rows, _honest_rows, _threat_rows, _trace_rows)
+    for section in (rows(result) for rows in sections):
         for name, value in section:
             _add_row(table, name, value)
         table.add_section()
@@ -224,9 +321,20 @@ def _honest_rows(result: MatchResult) -> list[tuple[str, str]]:
     return [("honest users", f"{lost}, {cost.changed:,} of {cost.rows:,} decisions changed{shift}")]
 
 
+def _threat_rows(result: MatchResult) -> list[tuple[str, str]]:
+    """Return a row a threat: what it counted, and its picture."""
+    rows: dict[str, list[str]] = {}
+    for key, (hits, total) in result.counts.items():
+        if _is_threat(key):
+            _, name, counted = key.split("/", 2)
+            rows.setdefault(name, []).append(f"{counted} {hits} of {total}")
+    return [(f"threat {name}", ", ".join(counted)) for name, counted in rows.items()]
+
+
 def _trace_rows(result: MatchResult) -> list[tuple[str, str]]:
     rows = [
         ("flags", ", ".join(result.flags)),
+        ("pictures", ", ".join(result.pictures)),
         ("transcript", result.transcript_digest),
         ("clone", result.clone_digest),
     ]

@@ -207,3 +207,30 @@ def test_a_file_that_is_no_text_or_not_there_is_said(tmp_path: Path):
         read_tournament(tmp_path / "none.toml")
     with pytest.raises(UnknownName, match="there is no tournament file"):
         read_tournament(tmp_path)
+
+
+class TestASweep:
+    def test_is_once_each_value_that_the_defense_names(self):
+        tournament = read({**LEAST, "defenses": ["none", {"name": "mad", "norm": "l2", "sweep": True}]})
+        values = [dict(terms.spec.params)["epsilon"] for terms in tournament.defenses[1:]]
+        assert values == [0.0, 0.1, 0.2, 0.5, 1.0, 1.5]
+        assert all(terms.knowledge.surrogate == "random" for terms in tournament.defenses[1:])
+
+    def test_may_have_values_of_its_own(self):
+        tournament = read({**LEAST, "defenses": [{"name": "top-k", "sweep": [2, 4]}]})
+        assert [dict(terms.spec.params)["k"] for terms in tournament.defenses] == [2, 4]
+        assert read({**LEAST, "defenses": [{"name": "top-k", "sweep": False}]}).defenses[0].spec.params == ()
+
+    @pytest.mark.parametrize(
+        ("defense", "said"),
+        [
+            ({"name": "none", "sweep": True}, "none names no parameter that draws a curve"),
+            ({"name": "mad", "sweep": 3}, "sweep is true or a list of values of epsilon"),
+            ({"name": "mad", "sweep": []}, "sweep is true or a list"),
+            ({"name": "mad", "epsilon": 1.0, "sweep": True}, "which is then left out"),
+            ({"name": "top-k", "sweep": ["many"]}, "k = 'many' is not"),
+        ],
+    )
+    def test_that_cannot_be_is_refused(self, defense: dict[str, Any], said: str):
+        with pytest.raises(BadParameter, match=said):
+            read({**LEAST, "defenses": [defense]})

@@ -4,6 +4,7 @@ from arena.contracts import Knowledge, Spec, Verdict
 from arena.payoff.matrix import matrices
 from arena.report.tables import match_table, sentences, tournament_report
 from tests.payoff.matches import CRASHED, honest, match, over_seeds
+from tests.payoff.test_tradeoff import swept, undefended
 
 WIDTH = 100
 KNOCKOFF = Spec(name="knockoff", params=(("steps", 500),))
@@ -143,3 +144,25 @@ def test_a_players_words_are_no_markup():
     assert "crashed (fault: attack, stage play): no [bold] here" in text
     assert "[red]out[/red]" in text
     assert "no [bold] here" in shown(tournament_report([match(verdict=verdict)]))
+
+
+def test_a_swept_defense_is_shown_along_its_parameter():
+    text = shown(tournament_report([*undefended(), *swept("knockoff", {3: (800, 0), 1: (600, 20)})]))
+    assert "What each swept defense costs its users and a thief" in text
+    assert "rounding, least clone accuracy by points that honest users lose: 80.2" in text
+
+
+def test_another_deployed_model_is_scored_beside_the_victim():
+    counts = {"b/fidelity_deployed": (950, 1_000), "deployed/accuracy": (870, 1_000)}
+    text = shown(tournament_report([match(seed=seed, counts=counts) for seed in range(5)]))
+    assert line_of(text, "none")[-5:] == ["80.0", "±0.0", "95.0", "±0.0", "87.0"]
+    assert "Defenses that deploy another model" not in shown(tournament_report(small_tournament()))
+
+
+def test_threats_have_a_table_each_and_a_line_in_the_match():
+    counts = {"threat/evasion/0.1/pgd": (30, 100), "threat/evasion/0.1/control": (5, 100)}
+    results = [match(seed=seed, counts=counts) for seed in range(5)]
+    text = shown(tournament_report(results))
+    assert "What the clones are good for" in text
+    assert ["knockoff", "none", "5.0", "30.0"] in [line.split() for line in text.splitlines()]
+    assert "0.1/pgd 30 of 100" in shown(match_table(results[0]))
