@@ -1,3 +1,6 @@
 """A game with a referee for model stealing: attacks query defended victims, the referee meters and scores."""
 
-__version__ = "0.1.0"
+from arena.protection import Protected, protect
+from arena.version import __version__
+
+__all__ = ["Protected", "__version__", "protect"]

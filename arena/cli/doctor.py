@@ -19,7 +19,6 @@ import typer
 from rich.table import Table
 from rich.text import Text
 
-from arena import __version__
 from arena.cli.console import errors, output
 from arena.cli.options import DataOption, JsonOption, print_json, site
 from arena.cluster.runner import RayRunner
@@ -32,6 +31,7 @@ from arena.match.session import Session
 from arena.match.site import Site
 from arena.rpc.client import Connection, RemoteOracle
 from arena.rpc.server import ServerThread
+from arena.version import __version__
 
 PROBE_SECONDS = 20.0  # for a program that is tried
 SANDBOX_PROBE = ("bwrap", "--ro-bind", "/", "/", "--unshare-net", "true")

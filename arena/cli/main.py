@@ -8,10 +8,10 @@ import sys
 
 import typer
 
-from arena import __version__
 from arena.cli import check, doctor, list_, new, play, report, resume, run, serve, show
 from arena.cli.console import errors
 from arena.contracts import ArenaError, PlayerFault, UsageError
+from arena.version import __version__
 
 USAGE_EXIT, FAILURE_EXIT, INTERRUPTED_EXIT = 2, 1, 130
 FULL_DISK = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)

@@ -15,7 +15,6 @@ from pathlib import Path
 import torch
 from torch import Generator, nn
 
-from arena import __version__
 from arena.cluster.runner import RayRunner
 from arena.contracts import (
     Attack,
@@ -44,6 +43,7 @@ from arena.rpc.transport import over_grpc
 from arena.tracking.background import BackgroundTracker
 from arena.tracking.mlflow import MlflowTracker
 from arena.tracking.none import NoTracker
+from arena.version import __version__
 
 TOURNAMENT, SETTINGS, TRANSCRIPTS, DATABASE = "tournament.toml", "run.json", "transcripts", "mlflow.db"
 PICTURES = "pictures"

@@ -25,10 +25,11 @@ from arena.contracts import (
     PoolKind,
     Spec,
     State,
+    SurrogateKind,
     Task,
 )
 from arena.data import pools
-from arena.learning.architectures import build, resolve
+from arena.learning.architectures import Classifier, build, resolve
 from arena.learning.distillation import distil
 from arena.learning.features import penultimate
 from arena.learning.randomness import generator
@@ -252,9 +253,7 @@ def _surrogate(
 ) -> tuple[nn.Module, str]:
     """Return the defender's stand-in for the unknown clone and its key; all but ``random`` are trained and cached."""
     kind, task = matchup.knowledge.surrogate, victim.task
-    own = getattr(victim.module, "architecture", resolve("auto", task))
-    arch = _other(own, len(task.shape)) if kind == "other-architecture" else own
-    parts = [victim_key(matchup.victim, matchup.victim_seed, site), kind, arch]
+    parts = [victim_key(matchup.victim, matchup.victim_seed, site), kind, _surrogate_architecture(kind, victim)]
     if kind == "attacker":
         undefended = replace(matchup, defense=Spec(name="none"), knowledge=Knowledge())
         parts.append(repr(undefended))
@@ -266,14 +265,25 @@ def _surrogate(
                 message = "the attacker's clone that a surrogate needs is in no cache here, and cannot be made here"
                 raise ArenaFault(message)
             return pack_clone(shadow(undefended))
-        network = build(arch, task, rng=generator(matchup.victim_seed, "surrogate", kind)).eval()
-        if kind != "random":
-            inputs, _ = load_splits(matchup.victim, site.data).training
-            with one_thread():
-                distil(network, inputs, victim(inputs), rng=generator(matchup.victim_seed, "surrogate", "training"))
-        return pack_clone(network)
+        inputs, _ = load_splits(matchup.victim, site.data).training
+        return pack_clone(make_surrogate(kind, victim, inputs, seed=matchup.victim_seed))
 
     return unpack_clone(Cache(folder=site.cache).once(key, make), task).to(site.device), key
+
+
+def make_surrogate(kind: SurrogateKind, victim: NetworkVictim, inputs: Tensor, *, seed: int) -> Classifier:
+    """Return a stand-in for the unknown clone: fresh, or trained on the victim's posteriors by the track A recipe."""
+    rng = generator(seed, "surrogate", kind)
+    network = build(_surrogate_architecture(kind, victim), victim.task, rng=rng).eval()
+    if kind != "random":
+        with one_thread():
+            distil(network, inputs, victim(inputs), rng=generator(seed, "surrogate", "training"))
+    return network
+
+
+def _surrogate_architecture(kind: SurrogateKind, victim: NetworkVictim) -> str:
+    own = getattr(victim.module, "architecture", resolve("auto", victim.task))
+    return _other(own, len(victim.task.shape)) if kind == "other-architecture" else own
 
 
 def _other(arch: str, dimensions: int) -> str:

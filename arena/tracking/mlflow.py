@@ -18,9 +18,9 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
 
-from arena import __version__
 from arena.contracts import BadParameter, MatchResult, ServiceUnreachable, to_json
 from arena.tracking import flattening
+from arena.version import __version__
 
 PARENT_TAG = "mlflow.parentRunId"
 EXECUTION_TAG = "arena.execution"  # on a parent: which execution of the tournament it holds
