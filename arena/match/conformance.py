@@ -24,6 +24,7 @@ from arena.contracts import (
     QueryBatch,
     Responder,
     Spec,
+    StopReason,
     Task,
 )
 from arena.learning.tensors import digest_of
@@ -80,7 +81,7 @@ def check_attack(attack: Attack, spec: Spec, site: Site, *, undefended: Defense)
         return [Finding(name="plays to the end", passed=False, detail=f"{type(error).__name__}: {error}")]
     return [
         _ends_well(first),
-        *_spends(attack, first, matchup),
+        _spends(attack, first, matchup, pool_rows=len(_pool(matchup, site))),
         _same(
             "same seed, same transcript and clone",
             first,
@@ -204,9 +205,12 @@ def _play(
     oracle: Oracle = LocalOracle(session, time_left=clock)
     if during is not None:
         oracle = _Interrupted(oracle, during)
-    pool = load_pool(matchup.victim, matchup.pool, matchup.pool_source, site)
-    report = attack_stage(attack, oracle, matchup=matchup, pool=pool, device=device, clock=clock)
+    report = attack_stage(attack, oracle, matchup=matchup, pool=_pool(matchup, site), device=device, clock=clock)
     return _Played(report=report, transcript=session.close())
+
+
+def _pool(matchup: Matchup, site: Site) -> Tensor:
+    return load_pool(matchup.victim, matchup.pool, matchup.pool_source, site)
 
 
 class _Interrupted:
@@ -249,12 +253,19 @@ def _ends_well(played: _Played) -> Finding:
     return Finding(name="returns a clone of logits (N, K)", passed=fine, detail="" if fine else detail)
 
 
-def _spends(attack: Attack, played: _Played, matchup: Matchup) -> Iterator[Finding]:
-    spent = played.transcript.counts.spent
+def _spends(attack: Attack, played: _Played, matchup: Matchup, *, pool_rows: int) -> Finding:
+    """Whether the budget is spent, or what stopped the attack is a reason that its class declares."""
+    spent, rows = played.transcript.counts.spent, played.transcript.counts.rows
+    holds: dict[StopReason, bool] = {
+        "solved exactly": spent > 0,  # whether it is solved, the score says
+        "pool exhausted": rows >= pool_rows,
+        "budget below one round": spent == 0,
+        "deadline": played.report.timed,
+    }
     declared = ", ".join(sorted(attack.stops_early))
-    yield Finding(
+    return Finding(
         name="spends its budget, or declares why not",
-        passed=spent == matchup.budget or bool(attack.stops_early),
+        passed=spent == matchup.budget or any(holds[reason] for reason in attack.stops_early),
         detail=f"{spent} of {matchup.budget} spent" + (f"; stops_early: {declared}" if declared else ""),
     )
 

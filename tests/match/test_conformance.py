@@ -27,6 +27,7 @@ from arena.contracts import (
     Responder,
     Spec,
     State,
+    StopReason,
 )
 from arena.defenses.none import NoDefense
 from arena.learning.architectures import build
@@ -211,6 +212,15 @@ def test_only_an_undeclared_rest_of_the_budget_is_an_offence(site: Site):
         stops_early = frozenset({"solved exactly"})
 
     assert offences(check_attack(Declared(how=underspends), PLANTED, site, undefended=NoDefense())) == set()
+
+
+@pytest.mark.parametrize("reason", ["pool exhausted", "deadline", "budget below one round"])
+def test_a_declared_reason_that_does_not_hold_is_no_excuse(reason: StopReason, site: Site):
+    @dataclass(frozen=True, kw_only=True)
+    class Declared(PlantedAttack):
+        stops_early = frozenset({reason})
+
+    assert offences(check_attack(Declared(how=underspends), PLANTED, site, undefended=NoDefense())) == {BUDGET}
 
 
 Deploy = Callable[[DefenderGround, Generator], Responder]
