@@ -30,6 +30,7 @@ from arena.contracts import (
     Spec,
     Threat,
     UnknownName,
+    UsageError,
     checked,
     nearest,
 )
@@ -282,6 +283,8 @@ def _load_entry(role: Role, folder: Path) -> type[Player]:
         sys.modules[package] = root
     try:
         module = importlib.import_module(f"{package}.{module_name}")
+    except UsageError:  # the author's own words, say about a package that is missing
+        raise
     except Exception as error:  # whatever an author's module raises
         message = f"{folder}: {module_name}.py cannot be imported: {type(error).__name__}: {error}"
         raise BadParameter(message) from error
