@@ -48,6 +48,7 @@ ATTACKS: Mapping[str, Registered] = {
     "jbda-tr": _at("arena.attacks.jacobian:JacobianAugmentation", mode="targeted-random"),
     "knockoff": _at("arena.attacks.knockoff:KnockoffNets"),
     "knockoff-adaptive": _at("arena.attacks.knockoff_adaptive:KnockoffAdaptive"),
+    "swiftthief": _at("arena.attacks.swiftthief:SwiftThief"),
     "uniform-noise": _at("arena.attacks.uniform_noise:UniformNoise"),
 }
 DEFENSES: Mapping[str, Registered] = {
