@@ -11,7 +11,7 @@ Published number: none at equal terms (its pools are ImageNet and WikiText-2). R
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import ClassVar, Literal, TypeAlias
+from typing import ClassVar, Literal
 
 import torch
 from torch import Generator, Tensor, nn
@@ -27,7 +27,7 @@ from arena.learning.transfer_set import TransferSet, shares
 
 _CENTRES_AT_ONCE = 512
 
-Strategy: TypeAlias = Literal["random", "uncertainty", "k-center", "dfal", "dfal+k-center"]
+Strategy = Literal["random", "uncertainty", "k-center", "dfal", "dfal+k-center"]
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -63,14 +63,18 @@ def soft(view, released):
 
 def test_the_soft_supervised_loss_by_hand():
     view = Projected(z=torch.cat([EAST, NORTH]), p=torch.cat([EAST, EAST]))
-    # Both views are the same, so p_i looks at z = E, N, E, N, but not at its own. Other classes weigh nothing: rows 0
-    # and 2 see each other (cos 1), rows 1 and 3 each other (cos 0, left out of the mean).
+    # The rows are seen twice: p = E, E, E, E looks at z = E, N, E, N. Rows of other classes weigh nothing: 0 and 2 see
+    # each other at cos 1, 1 and 3 at cos 0, which the mean leaves out.
     assert float(soft(view, [[1.0, 0.0], [0.0, 1.0]])) == pytest.approx(-1)
-    # One class: rows 0, 2 see E once; rows 1, 3 see E twice; all else is 0.
-    assert float(soft(view, [[1.0, 0.0], [1.0, 0.0]])) == pytest.approx(-1)
-    tilted = Projected(z=torch.cat([EAST, EAST]), p=torch.cat([EAST, torch.tensor([[1.0, 1.0]])]))
-    # Twelve pairs, of which six have cos 1 and six cos 45 degrees.
+    tilted = Projected(z=torch.cat([EAST, EAST]), p=torch.cat([EAST, EAST + NORTH * 2 / 3]))
+    # One class: twelve pairs, six of them at cos 1 and six at the cosine of 45 degrees.
     assert float(soft(tilted, [[1.0, 0.0], [1.0, 0.0]])) == pytest.approx(-(1 + math.sqrt(0.5)) / 2)
+
+
+def test_no_view_is_compared_with_itself():
+    one, other = Projected(z=EAST, p=EAST), Projected(z=EAST + NORTH * 2 / 3, p=NORTH)
+    # p1 and z2 are 45 degrees apart, p2 and z1 at a right angle; p1 and z1 would be at cos 1.
+    assert float(soft_supervised(one, other, torch.tensor([[1.0, 0.0]]))) == pytest.approx(-math.sqrt(0.5))
 
 
 def test_even_answers_leave_no_pair_and_no_nan():
