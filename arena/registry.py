@@ -54,11 +54,14 @@ def _at(where: str, **preset: Parameter) -> Registered:
 
 
 ATTACKS: Mapping[str, Registered] = {
+    "activethief": _at("arena.attacks.activethief:ActiveThief"),
     "argmax": _at("arena.attacks.argmax:Argmax"),
     "equation-solving": _at("arena.attacks.equation_solving:EquationSolving"),
     "jbda": _at("arena.attacks.jacobian:JacobianAugmentation", mode="jbda"),
     "jbda-tr": _at("arena.attacks.jacobian:JacobianAugmentation", mode="targeted-random"),
     "knockoff": _at("arena.attacks.knockoff:KnockoffNets"),
+    "knockoff-adaptive": _at("arena.attacks.knockoff_adaptive:KnockoffAdaptive"),
+    "swiftthief": _at("arena.attacks.swiftthief:SwiftThief"),
     "uniform-noise": _at("arena.attacks.uniform_noise:UniformNoise"),
 }
 DEFENSES: Mapping[str, Registered] = {

@@ -12,7 +12,6 @@ Published number: none at equal terms. Reproduced: formula.
 
 from __future__ import annotations
 
-import copy
 from dataclasses import dataclass
 from typing import ClassVar, Literal
 
@@ -20,10 +19,9 @@ import torch
 from torch import Generator, Tensor, nn
 
 from arena.contracts import Attack, AttackerGround, BadParameter, Need, Oracle, StopReason
-from arena.learning.architectures import build
-from arena.learning.distillation import distil
 from arena.learning.input_gradients import Direction, input_gradient
 from arena.learning.randomness import child
+from arena.learning.rounds import FreshClones, Unasked
 from arena.learning.tensors import row_digests
 from arena.learning.transfer_set import TransferSet
 
@@ -62,25 +60,17 @@ class JacobianAugmentation(Attack):
 
     def extract(self, oracle: Oracle, ground: AttackerGround, *, rng: Generator) -> nn.Module:
         """Double what was asked, round by round, until the budget is spent."""
-        untrained = build(self.arch, oracle.task, rng=rng).to(ground.device)
-        training, choice = child(rng), child(rng)
-        unasked = _Unasked(ground.pool, rng=choice)
+        clones, choice = FreshClones(self.arch, oracle.task, ground, rng=rng), child(rng)
+        unasked, bought = Unasked(ground.pool, rng=choice), TransferSet(oracle)
         budget, number = oracle.remaining, 0
-        bought = TransferSet(oracle)
         bought.ask(unasked.take(self.seeds if budget >= 2 * self.seeds else max(1, budget // 2)))
-
-        def fitted(steps: int | None) -> nn.Module:
-            clone = copy.deepcopy(untrained)  # always from the same start: a warm one favours the early rows
-            return distil(clone, bought.inputs, bought.released, rng=training, steps=steps, time_left=ground.time_left)
-
         while oracle.remaining > 0 and ground.time_left() > 0:
-            clone, inputs, released = fitted(self.steps_inner), bought.inputs, bought.released
+            clone, inputs, released = clones.fitted(bought, steps=self.steps_inner), bought.inputs, bought.released
             chosen = self._base(released, number, limit=oracle.remaining, rng=choice)
             stepped = self._stepped(clone, inputs[chosen], released[chosen], number, rng=choice)
-            new = unasked.or_else(stepped, near=inputs[chosen], step=self.step)
-            bought.ask(new)
+            bought.ask(_new(stepped, unasked, asked=inputs, near=inputs[chosen], step=self.step, rng=choice))
             number += 1
-        return fitted(self.steps)
+        return clones.fitted(bought, steps=self.steps)
 
     def _base(self, released: Tensor, number: int, *, limit: int, rng: Generator) -> Tensor:
         """Return indices of the rows to step from: answered ones, if any; a random subset where not all fit."""
@@ -120,33 +110,16 @@ def other_classes(classes: Tensor, total: int, *, rng: Generator) -> Tensor:
     return (classes + torch.randint(1, total, classes.shape, generator=rng)) % total
 
 
-class _Unasked:
-    """Hands out pool rows in a random order and knows the content of every row that went out."""
-
-    def __init__(self, pool: Tensor, *, rng: Generator) -> None:
-        self._pool = pool[torch.randperm(len(pool), generator=rng)]
-        self._next = 0
-        self._asked: set[bytes] = set()
-        self._rng = rng
-
-    def take(self, rows: int) -> Tensor:
-        """Return the next rows of the pool; fewer when it ends."""
-        taken = self._pool[self._next : self._next + rows]
-        self._next += len(taken)
-        self._asked.update(row_digests(taken))
-        return taken
-
-    def or_else(self, rows: Tensor, *, near: Tensor, step: float) -> Tensor:
-        """Return ``rows``, those asked before replaced by the pool's next, or by a random step from ``near``."""
-        fresh = rows.clone()
-        for number, digest in enumerate(row_digests(rows)):
-            while digest in self._asked:
-                if self._next < len(self._pool):
-                    fresh[number] = self._pool[self._next]
-                    self._next += 1
-                else:
-                    random = 2 * torch.rand(near[number].shape, generator=self._rng) - 1
-                    fresh[number] = (near[number] + step * random).clamp(0, 1)
-                digest = row_digests(fresh[number : number + 1])[0]
-            self._asked.add(digest)
-        return fresh
+def _new(rows: Tensor, unasked: Unasked, *, asked: Tensor, near: Tensor, step: float, rng: Generator) -> Tensor:
+    """Return ``rows``, those in ``asked`` replaced by the pool's next, or by a random step from ``near``."""
+    known, fresh = set(row_digests(asked)), rows.clone()
+    for number, digest in enumerate(row_digests(rows)):
+        while digest in known:
+            if len(unasked):
+                fresh[number] = unasked.take(1)[0]
+            else:
+                random = 2 * torch.rand(near[number].shape, generator=rng) - 1
+                fresh[number] = (near[number] + step * random).clamp(0, 1)
+            digest = row_digests(fresh[number : number + 1])[0]
+        known.add(digest)
+    return fresh

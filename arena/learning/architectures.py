@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import math
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 
 import torch
 from torch import Generator, Tensor, nn
@@ -38,14 +39,21 @@ def build(arch: str, task: Task, *, rng: Generator) -> Classifier:
     Raises `BadParameter` for a name that is not known or does not fit the task.
     """
     name = resolve(arch, task)
-    seed = int(torch.randint(2**62, (1,), generator=rng, device="cpu").item())
-    with _initialising, torch.random.fork_rng(devices=[]):
-        torch.default_generator.manual_seed(seed)
+    with drawn_from(rng):
         body = _body(name, task)
     network = Classifier(body, architecture=name, task=task)
     if len(task.shape) == 3:
         network.to(memory_format=torch.channels_last)  # type: ignore[call-overload]  # missing in torch's stubs
     return network
+
+
+@contextmanager
+def drawn_from(rng: Generator) -> Iterator[None]:
+    """Let the layers that are made inside draw their weights from ``rng``; the global generator stays as it was."""
+    seed = int(torch.randint(2**62, (1,), generator=rng, device="cpu").item())
+    with _initialising, torch.random.fork_rng(devices=[]):
+        torch.default_generator.manual_seed(seed)
+        yield
 
 
 def resolve(arch: str, task: Task) -> str:

@@ -2,28 +2,31 @@
 
 from __future__ import annotations
 
-import torch
 from torch import Tensor, nn
 
 from arena.learning.training import padded_forward
 
 
+class Features(nn.Module):
+    """A network up to its last `nn.Linear`: inputs (N, *shape) to features (N, F), flat inputs if there is none."""
+
+    def __init__(self, network: nn.Module) -> None:
+        super().__init__()
+        self.network = network
+
+    def forward(self, inputs: Tensor) -> Tensor:
+        layers = [module for module in self.network.modules() if isinstance(module, nn.Linear)]
+        if not layers:
+            return inputs.flatten(1)
+        seen: list[Tensor] = []
+        hook = layers[-1].register_forward_pre_hook(lambda module, arguments: seen.append(arguments[0]))
+        try:
+            self.network(inputs)
+        finally:
+            hook.remove()
+        return seen[-1]
+
+
 def penultimate(network: nn.Module, inputs: Tensor) -> Tensor:
-    """Return features (N, F) float32 on the CPU: the input of the last `nn.Linear`, the flat inputs if there is none."""
-    layers = [module for module in network.modules() if isinstance(module, nn.Linear)]
-    if not layers:
-        return inputs.flatten(1)
-    seen: list[Tensor] = []
-
-    def keep(module: nn.Module, arguments: tuple[Tensor, ...]) -> None:
-        seen.append(arguments[0].detach().float().cpu())
-
-    hook = layers[-1].register_forward_pre_hook(keep)
-    try:
-        for chunk in inputs.split(256):
-            rows = len(chunk)
-            padded_forward(network, chunk)
-            seen[-1] = seen[-1][:rows]
-    finally:
-        hook.remove()
-    return torch.cat(seen)
+    """Return the features (N, F) float32 of a network in eval mode, on the CPU, rows padded as in `padded_forward`."""
+    return padded_forward(Features(network), inputs)

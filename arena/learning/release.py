@@ -36,6 +36,11 @@ def released(rows: Tensor) -> Answer:
     return Answer(posteriors=rows.float(), refused=torch.zeros(len(rows), dtype=torch.bool))
 
 
+def entropy(rows: Tensor) -> Tensor:
+    """Return -sum_k p_k ln p_k (N,) in nats of rows (N, K); 0 ln 0 is 0."""
+    return -torch.xlogy(rows, rows).sum(dim=1)
+
+
 def looks_one_hot(rows: Tensor) -> bool:
     """Return whether at least 99 % of the rows (N, K) have all their mass on one class."""
     return len(rows) > 0 and float((rows.amax(dim=1) >= ONE_HOT_MAX).float().mean()) >= ONE_HOT_SHARE

@@ -47,7 +47,7 @@ def fit(
     inputs, targets = inputs.to(device), targets.to(device)
     optimiser = torch.optim.Adam(network.parameters(), lr=lr, fused=True)
     network.train()
-    for step, chosen in enumerate(_batches(len(inputs), batch=batch, steps=steps, rng=rng)):
+    for step, chosen in enumerate(batches(len(inputs), batch=batch, steps=steps, rng=rng)):
         if time_left is not None and step % _CLOCK_EVERY == 0 and time_left() <= 0:
             break
         optimiser.param_groups[0]["lr"] = lr * 0.5 * (1 + math.cos(math.pi * step / steps))
@@ -95,8 +95,8 @@ def predict(network: nn.Module, inputs: Tensor) -> Tensor:
     return padded_forward(network, inputs).softmax(dim=1)
 
 
-def _batches(rows: int, *, batch: int, steps: int, rng: Generator) -> Iterator[Tensor]:
-    """Yield ``steps`` index tensors; each pass over the rows is a fresh permutation of ``rng``."""
+def batches(rows: int, *, batch: int, steps: int, rng: Generator) -> Iterator[Tensor]:
+    """Yield ``steps`` index tensors of min(batch, rows); each pass over the rows is a fresh permutation of ``rng``."""
     if rows == 0:
         return
     size = min(batch, rows)

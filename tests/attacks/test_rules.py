@@ -1,18 +1,30 @@
 """What every attack of this folder must do, whichever it is."""
 
+import typing
+
 import pytest
 import torch
 
+from arena.attacks.activethief import ActiveThief, Strategy
 from arena.attacks.argmax import Argmax
 from arena.attacks.equation_solving import EquationSolving
 from arena.attacks.jacobian import JacobianAugmentation
 from arena.attacks.knockoff import KnockoffNets
+from arena.attacks.knockoff_adaptive import KnockoffAdaptive
+from arena.attacks.swiftthief import SwiftThief
 from arena.attacks.uniform_noise import UniformNoise
 from tests.attacks.toy import IMAGES, TABLE, VICTIMS, ToyOracle, digest, ground, play
 
 STEPS = 20
+STRATEGIES = typing.get_args(Strategy)
 ATTACKS = [
     KnockoffNets(steps=STEPS),
+    KnockoffAdaptive(steps=STEPS, steps_inner=STEPS),
+    *(
+        ActiveThief(strategy=strategy, steps=STEPS, steps_inner=STEPS, rounds=3, fooled=50, iterations=3)
+        for strategy in STRATEGIES
+    ),
+    SwiftThief(steps=STEPS, steps_inner=STEPS, epochs=1, last_epochs=1, unlabelled=100, more_unlabelled=0),
     UniformNoise(steps=STEPS),
     JacobianAugmentation(steps=STEPS, steps_inner=STEPS, seeds=20),
     JacobianAugmentation(steps=STEPS, steps_inner=STEPS, seeds=20, mode="targeted-random"),
@@ -22,7 +34,7 @@ ATTACKS = [
     Argmax(base=EquationSolving(iterations=STEPS)),
 ]
 NAMES = [
-    *("knockoff", "uniform-noise", "jbda", "jbda-tr", "jbda-reservoir"),
+    *("knockoff", "knockoff-adaptive", *STRATEGIES, "swiftthief", "uniform-noise", "jbda", "jbda-tr", "jbda-reservoir"),
     *("equation-solving", "argmax-knockoff", "argmax-equation-solving"),
 ]
 

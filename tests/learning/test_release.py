@@ -1,6 +1,7 @@
+import pytest
 import torch
 
-from arena.learning.release import MARGIN, decimals, keep_argmax, looks_one_hot
+from arena.learning.release import MARGIN, decimals, entropy, keep_argmax, looks_one_hot
 
 
 def test_rows_that_keep_their_argmax_are_not_touched():
@@ -44,3 +45,8 @@ def test_confident_rows_are_not_one_hot():
     assert looks_one_hot(torch.eye(5))
     assert not looks_one_hot(torch.tensor([[0.999, 0.001]]))
     assert not looks_one_hot(torch.empty(0, 5))
+
+
+def test_the_entropy_of_a_label_is_zero_and_of_k_equal_parts_ln_k():
+    assert torch.equal(entropy(torch.tensor([[1.0, 0.0]])), torch.tensor([0.0]))
+    assert float(entropy(torch.full((1, 4), 0.25))) == pytest.approx(1.3863, abs=1e-4)
