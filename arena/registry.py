@@ -56,6 +56,7 @@ def _at(where: str, **preset: Parameter) -> Registered:
 ATTACKS: Mapping[str, Registered] = {
     "activethief": _at("arena.attacks.activethief:ActiveThief"),
     "argmax": _at("arena.attacks.argmax:Argmax"),
+    "collage": _at("arena.attacks.collage:Collage"),
     "equation-solving": _at("arena.attacks.equation_solving:EquationSolving"),
     "jbda": _at("arena.attacks.jacobian:JacobianAugmentation", mode="jbda"),
     "jbda-tr": _at("arena.attacks.jacobian:JacobianAugmentation", mode="targeted-random"),

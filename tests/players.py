@@ -32,6 +32,7 @@ SMALL: Mapping[str, Parameter] = {
     "steps_inner": 20,
     "iterations": 20,
     "seeds": 20,
+    "candidates": 200,
     "epochs": 1,
     "last_epochs": 1,
 }

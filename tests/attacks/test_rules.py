@@ -7,6 +7,7 @@ import torch
 
 from arena.attacks.activethief import ActiveThief, Strategy
 from arena.attacks.argmax import Argmax
+from arena.attacks.collage import Collage
 from arena.attacks.equation_solving import EquationSolving
 from arena.attacks.jacobian import JacobianAugmentation
 from arena.attacks.knockoff import KnockoffNets
@@ -29,12 +30,14 @@ ATTACKS = [
     JacobianAugmentation(steps=STEPS, steps_inner=STEPS, seeds=20),
     JacobianAugmentation(steps=STEPS, steps_inner=STEPS, seeds=20, mode="targeted-random"),
     JacobianAugmentation(steps=STEPS, steps_inner=STEPS, seeds=20, doubling_rounds=2, reservoir=30, flip_every=1),
+    Collage(steps=STEPS, steps_inner=STEPS, candidates=200),
     EquationSolving(spend_all=True, iterations=STEPS),
     Argmax(base=KnockoffNets(steps=STEPS)),
     Argmax(base=EquationSolving(iterations=STEPS)),
 ]
 NAMES = [
     *("knockoff", "knockoff-adaptive", *STRATEGIES, "swiftthief", "uniform-noise", "jbda", "jbda-tr", "jbda-reservoir"),
+    "collage",
     *("equation-solving", "argmax-knockoff", "argmax-equation-solving"),
 ]
 
