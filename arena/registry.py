@@ -34,6 +34,7 @@ from arena.contracts import (
     checked,
     nearest,
 )
+from arena.learning.provenance import sources_digest
 
 Role = Literal["attack", "defense", "explanation", "threat"]
 ROLES: tuple[Role, ...] = typing.get_args(Role)
@@ -203,16 +204,14 @@ def folder_digest(folder: Path) -> str:
 
 
 def code_digest(role: Role, spec: Spec) -> str:
-    """Return a hash over the source of a player, of its base, and of the training code that both sides share."""
-    folder = entry_folder(spec.name)
+    """Return a hash over the source of a player, of what it imports of the arena, and of the players that it holds."""
+    folder, kind = entry_folder(spec.name), player_class(role, spec.name)[0]
     state = hashlib.blake2b(digest_size=8)
     if folder is not None:
         state.update(folder_digest(folder).encode())
-    else:
-        state.update(Path(inspect.getfile(player_class(role, spec.name)[0])).read_bytes())
-    for path in sorted((Path(__file__).parent / "learning").glob("*.py")):
-        state.update(path.read_bytes())
-    roles = _nested_roles(player_class(role, spec.name)[0])
+    files = sorted(folder.rglob("*.py")) if folder is not None else [Path(inspect.getfile(kind))]
+    state.update(sources_digest(files).encode())
+    roles = _nested_roles(kind)
     for key, value in spec.params:
         for nested in value if isinstance(value, tuple) else (value,):
             if isinstance(nested, Spec):

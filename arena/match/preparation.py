@@ -32,6 +32,7 @@ from arena.data import pools
 from arena.learning.architectures import Classifier, build, resolve
 from arena.learning.distillation import distil
 from arena.learning.features import penultimate
+from arena.learning.provenance import sources_digest
 from arena.learning.randomness import generator
 from arena.learning.tensors import digest_of, load_state, row_digests, save_state
 from arena.learning.training import one_thread, padded_forward
@@ -300,12 +301,12 @@ def _training_key(matchup: Matchup, defense: Defense, artefacts: list[str], outl
     return "defense-" + digest_of([*_training_parts(defense), *surrogate, *seen])
 
 
-def _training_parts(defense: Defense) -> list[str | bytes]:
+def _training_parts(defense: Defense) -> list[str]:
     """Return the code of a defense and the fields that its training reads; those of its base after them."""
     values = {item.name: getattr(defense, item.name) for item in fields(defense)}  # type: ignore[arg-type]  # every player is a dataclass
     read = [(name, value) for name, value in values.items() if name in defense.trained_by]
-    source = Path(inspect.getfile(type(defense))).read_bytes()
-    parts: list[str | bytes] = [type(defense).__name__, source, repr(read)]
+    code = sources_digest([Path(inspect.getfile(type(defense)))])
+    parts = [type(defense).__name__, code, repr(read)]
     for value in values.values():
         if isinstance(value, Defense):
             parts += _training_parts(value)

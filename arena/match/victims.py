@@ -14,6 +14,7 @@ from arena.contracts import BadParameter, DataMissing, Spec, Task, checked, near
 from arena.data.datasets import load
 from arena.data.splits import Splits, split
 from arena.learning.architectures import Classifier, build
+from arena.learning.provenance import code_digest_of
 from arena.learning.randomness import generator
 from arena.learning.tensors import digest_of, load_state, save_state
 from arena.learning.training import fit, one_hot, one_thread, predict
@@ -129,7 +130,7 @@ def victim_key(spec: Spec, seed: int, site: Site) -> str:
     """Return the name of a victim in caches: a hash of data, network, training, seed, torch and our training code."""
     splits = load_splits(spec, site.data)
     terms = victim_terms(spec)
-    code = [path.read_bytes() for path in sorted((Path(__file__).parents[1] / "learning").glob("*.py"))]
+    code = [code_digest_of(f"arena.learning.{module}") for module in ("architectures", "training")]
     weights = [Path(terms.weights).read_bytes()] if terms.weights and Path(terms.weights).is_file() else []
     training = (terms.arch, terms.steps, terms.lr, terms.mean, terms.std)
     parts: list[bytes | str] = [repr(training), str(seed), torch.__version__, *code, *weights]

@@ -1,4 +1,4 @@
-"""When two results are the same result: equal matchup, equal code of both players, equal rules."""
+"""When two results are the same result: equal matchup, equal code of players and referee, equal rules."""
 
 from __future__ import annotations
 
@@ -8,6 +8,7 @@ import hashlib
 import torch
 
 from arena.contracts import Matchup, Spec, matchup_id
+from arena.learning.provenance import code_digest_of
 from arena.match.rules import RULES
 from arena.registry import Role, code_digest
 
@@ -17,6 +18,7 @@ def result_key(matchup: Matchup) -> str:
     parts = [
         RULES,
         torch.__version__,
+        code_digest_of("arena.match.scoring"),
         matchup_id(matchup),
         _code("attack", matchup.attack),
         _code("defense", matchup.defense),
