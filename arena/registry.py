@@ -79,7 +79,10 @@ DEFENSES: Mapping[str, Registered] = {
 
 
 EXPLANATIONS: Mapping[str, Registered] = {
+    "grad-cam": _at("arena.explanations.grad_cam:GradCam"),
     "gradient-input": _at("arena.explanations.gradient_input:GradientInput"),
+    "libra-cam": _at("arena.explanations.libra_cam:LibraCam"),
+    "relevance-cam": _at("arena.explanations.relevance_cam:RelevanceCam"),
 }
 THREATS: Mapping[str, Registered] = {
     "evasion": _at("arena.threats.evasion:EvasionTransfer"),

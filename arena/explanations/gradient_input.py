@@ -10,12 +10,11 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-import torch
 from torch import Generator, Tensor, nn
 
 from arena.contracts import Explainer, Explanation
+from arena.learning.chains import device_of, in_padded_chunks
 from arena.learning.input_gradients import input_gradient
-from arena.learning.training import PADDED_SIZES, padded
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -23,16 +22,13 @@ class GradientInput(Explanation):
     """Has no parameters. Maps are (N, H, W) of images, (N, d) of tables."""
 
     def deploy(self, module: nn.Module, references: Tensor, *, rng: Generator) -> Explainer:
-        def explain(inputs: Tensor, classes: Tensor) -> Tensor:
-            chunks = zip(inputs.split(PADDED_SIZES[-1]), classes.split(PADDED_SIZES[-1]), strict=True)
-            return torch.cat(
-                [gradient_times_input(module, padded(rows), padded(chosen))[: len(rows)] for rows, chosen in chunks]
-            )
+        def attribute(inputs: Tensor, classes: Tensor) -> Tensor:
+            return gradient_times_input(module, inputs, classes)
 
-        return explain
+        return in_padded_chunks(attribute, device=device_of(module))
 
 
 def gradient_times_input(module: nn.Module, inputs: Tensor, classes: Tensor) -> Tensor:
     """Return sum over channels of x dz_c / dx for classes c (N,): (N, H, W) of images, (N, d) of tables."""
-    maps = inputs * input_gradient(module, inputs, classes, direction="gradient")
+    maps = inputs * input_gradient(module, inputs, classes, direction="gradient").to(inputs.device)
     return maps.sum(dim=1) if maps.dim() == 4 else maps

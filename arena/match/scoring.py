@@ -11,7 +11,7 @@ from pathlib import Path
 import torch
 from torch import Tensor, nn
 
-from arena.contracts import Defense, MatchResult, Matchup, QueryBatch, Responder, Spec, Verdict, matchup_id
+from arena.contracts import Defense, Explainer, MatchResult, Matchup, QueryBatch, Responder, Spec, Verdict, matchup_id
 from arena.learning.architectures import build
 from arena.learning.distillation import distil, mean_divergence
 from arena.learning.randomness import generator
@@ -25,12 +25,14 @@ from arena.match.session import MAX_ROWS
 from arena.match.site import Site
 from arena.match.transcript import Transcript
 from arena.match.victims import NetworkVictim, load_splits, load_victim
+from arena.metrics.attribution import drops, map_agreement
 from arena.metrics.fidelity import agreement, cohen_kappa, labels_of, largest_share, total_variation
 from arena.metrics.utility import broken_promises, utility
 
 UNIFORM_ROWS = 10_000
 DEGENERATE_SHARE = 0.9  # of uniform inputs that the victim gives to one class: R_unif then says little
 UNDERTRAINED_SOFT, UNDERTRAINED_HARD = 0.03, 0.1  # nats of mean divergence on the transfer set, undefended
+EXPLAINED_ROWS = 200  # of the maps that an attack was given, which are compared with the victim's own
 UNDEFENDED = "none"
 
 Counts = dict[str, tuple[int, int]]
@@ -125,6 +127,7 @@ def result_of(
             score.deployed = _answers(deploy(matchup, defense, prepared), score.reference.inputs)
         score.clones()
         score.honest_utility(defense)
+        score.explanations(prepared.ground.explainer)
         pictures: dict[str, bytes] = {}
         if matchup.threats and verdict.fault != "defense" and score.finished is not None:
             found = assess(
@@ -227,6 +230,27 @@ class _Score:
                 decimals=self._matchup.decimals,
             )
             self.counts |= {f"promise/{name}": count for name, count in broken.items()}
+
+    def explanations(self, explainer: Explainer | None) -> None:
+        """Compare the maps that were released to the attack with the victim's own, as explanations of the victim."""
+        calls = [call for call in self._transcript.attack_calls if call.explanations is not None]
+        if explainer is None or not calls or len(self.reference.victim.task.shape) != 3:
+            return
+        answers = [call.answer for call in calls]
+        inputs = torch.cat([call.queries.inputs for call in calls])[:EXPLAINED_ROWS]
+        classes = labels_of(torch.cat([answer.posteriors for answer in answers])[:EXPLAINED_ROWS])
+        released = torch.cat([answer.explanations for answer in answers if answer.explanations is not None])
+        own, released = explainer(inputs, classes), released[: len(inputs)]
+        victim = self.reference.victim
+        theirs, ours = (drops(victim, inputs, maps, classes) for maps in (released, own))
+        correlation, overlap = map_agreement(released, own)
+        self.measures |= {
+            "explanation/average_drop": float(theirs.mean()),
+            "explanation/average_drop_own": float(ours.mean()),
+            "explanation/top_overlap": overlap,
+        }
+        if correlation == correlation:  # NaN where every map is the same everywhere
+            self.measures["explanation/rank_correlation"] = correlation
 
     def _judge(self, track: str, clone: nn.Module) -> None:
         """Score one clone: accuracy, fidelity and both distances on test rows and uniform inputs."""

@@ -1,13 +1,33 @@
 from __future__ import annotations
 
-from dataclasses import replace
+from dataclasses import dataclass, replace
 
 import pytest
 import torch
+from torch import Generator, nn
 
-from arena.contracts import MatchResult, Matchup, Recipe, Spec, Verdict
+from arena.contracts import (
+    Answer,
+    Attack,
+    AttackerGround,
+    DefenderGround,
+    Defense,
+    MatchResult,
+    Matchup,
+    Oracle,
+    QueryBatch,
+    Recipe,
+    Responder,
+    Spec,
+    State,
+    Verdict,
+)
 from arena.defenses.none import NoDefense
+from arena.learning.architectures import build
+from arena.learning.composition import answered_by
+from arena.learning.distillation import distil
 from arena.match.attacking import AttackReport
+from arena.match.play import play
 from arena.match.scoring import hardened, load_reference, result_of
 from arena.match.site import Site
 from tests.players import MATCHUP, meeting, played, small
@@ -94,3 +114,52 @@ def test_what_the_infrastructure_ended_has_no_score(site: Site):
         MATCHUP, attempt=2, site=site, defense=NoDefense(), report=report, defense_fault="and broken"
     ).result
     assert (result.verdict, result.attempt, result.counts) == (report.verdict, 2, {})
+
+
+@dataclass(frozen=True, kw_only=True)
+class AskExplained(Attack):
+    """Asks for an explanation of every row that it can pay for."""
+
+    needs = frozenset({"explanations"})
+
+    def extract(self, oracle: Oracle, ground: AttackerGround, *, rng: Generator) -> nn.Module:
+        rows = ground.pool[: oracle.remaining // (1 + oracle.explanation_price)]
+        answer = oracle.query(rows, explain=True)
+        assert answer.explanations is not None
+        return distil(build("linear", oracle.task, rng=rng), rows, answer.posteriors, rng=rng, steps=5)
+
+
+@dataclass(frozen=True, kw_only=True)
+class UpsideDown(Defense):
+    """Answers as the victim does and explains the opposite."""
+
+    def deploy(self, ground: DefenderGround, state: State, *, rng: Generator) -> Responder:
+        below, explain = answered_by(ground.victim), ground.explainer
+        assert explain is not None
+
+        def respond(queries: QueryBatch) -> Answer:
+            answer = below(queries)
+            return replace(answer, explanations=-explain(queries.inputs, answer.posteriors.argmax(dim=1)))
+
+        return respond
+
+
+class TestExplanations:
+    matchup = replace(MATCHUP, explanation=Spec(name="gradient-input"), explanation_price=2, budget=60)
+
+    def test_of_the_victim_are_its_own(self, site: Site):
+        result = play(self.matchup, attack=AskExplained(), defense=NoDefense(), site=site)
+        assert (result.spent, result.rows) == (60, 20)
+        assert result.measures["explanation/rank_correlation"] == pytest.approx(1.0)
+        assert result.measures["explanation/top_overlap"] == 1.0
+        own = result.measures["explanation/average_drop_own"]
+        assert result.measures["explanation/average_drop"] == own
+
+    def test_that_a_defense_turns_round_explain_the_victim_worse(self, site: Site):
+        result = play(self.matchup, attack=AskExplained(), defense=UpsideDown(), site=site)
+        assert result.measures["explanation/rank_correlation"] == pytest.approx(-1.0)
+        assert result.measures["explanation/average_drop"] > result.measures["explanation/average_drop_own"]
+
+    def test_that_nobody_asked_for_are_not_scored(self, site: Site):
+        result = played(replace(self.matchup, attack=KNOCKOFF), site)
+        assert not any(name.startswith("explanation/") for name in result.measures)

@@ -1,0 +1,102 @@
+"""Approximate the score linearly around many reference activations, and average the maps that keep it when masked.
+
+Source: S. Lee, Han, "Libra-CAM: An Activation-Based Attribution Based on the Linear Approximation of Deep Neural Nets and
+Threshold Calibration", IJCAI 2022, pp. 3185-3191; which maps are kept as in the authors' code (sanglee/Libra-CAM).
+Departures: the library of references is drawn from the training inputs with the explanation's generator. A map that is
+the same everywhere is all zeros.
+Published number: none that a later table repeats. Reproduced: formula.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import torch
+from torch import Generator, Tensor, nn
+from torch.nn.functional import interpolate
+
+from arena.contracts import BadParameter, Explainer, Explanation
+from arena.learning.chains import Split, device_of, in_padded_chunks, split_after_convolution
+
+_MASKED_AT_ONCE = 1024  # rows: references times inputs
+
+
+@dataclass(frozen=True, kw_only=True)
+class LibraCam(Explanation):
+    """``references`` activations are kept; ``back`` counts convolutional activations from the end, 1 is the last.
+
+    Maps are (N, H, W) in [0, 1], of the inputs' size.
+    """
+
+    references: int = 30
+    back: int = 1
+
+    def __post_init__(self) -> None:
+        if self.references < 1:
+            message = f"references = {self.references}: at least one reference activation is needed"
+            raise BadParameter(message)
+
+    def deploy(self, module: nn.Module, references: Tensor, *, rng: Generator) -> Explainer:
+        split, device = split_after_convolution(module, back=self.back), device_of(module)
+        chosen = references[torch.randperm(len(references), generator=rng)[: self.references]]
+        with torch.no_grad():
+            library = split.bottom(chosen.to(device))
+
+        def attribute(inputs: Tensor, classes: Tensor) -> Tensor:
+            return calibrated_map(split, inputs, classes, library)
+
+        return in_padded_chunks(attribute, device=device)
+
+
+def calibrated_map(split: Split, inputs: Tensor, classes: Tensor, library: Tensor) -> Tensor:
+    """Return the average (N, H, W) of the accepted base maps of inputs for classes (N,), one a reference (R, C, h, w)."""
+    with torch.no_grad():
+        activations = split.bottom(inputs)
+    activations = activations.requires_grad_(True)
+    logits = split.top(activations)
+    (gradients,) = torch.autograd.grad(logits.gather(1, classes.unsqueeze(1)).sum(), activations)
+    with torch.no_grad():
+        maps = base_maps(activations, gradients, library)
+        maps = interpolate(maps, size=inputs.shape[2:], mode="bilinear", align_corners=False)
+        before = logits.softmax(dim=1).gather(1, classes.unsqueeze(1))
+        gains = _masked_posteriors(split, inputs, classes, maps) - before
+        weights = accepted(gains).to(maps.dtype)
+        return (maps * weights[..., None, None]).sum(dim=1) / weights.sum(dim=1)[:, None, None]
+
+
+def base_maps(activations: Tensor, gradients: Tensor, library: Tensor) -> Tensor:
+    """Return sum_k g_k (A_k - A_k^r) for each reference r, brought to [0, 1], as (N, R, h, w)."""
+    at_input = (gradients * activations).sum(dim=1, keepdim=True)
+    at_references = torch.einsum("nchw,rchw->nrhw", gradients, library)
+    return unit_range(at_input - at_references)
+
+
+def unit_range(maps: Tensor) -> Tensor:
+    """Return maps (..., h, w) moved and scaled to [0, 1]; one that is the same everywhere becomes zeros."""
+    low, high = maps.amin(dim=(-2, -1), keepdim=True), maps.amax(dim=(-2, -1), keepdim=True)
+    return torch.where(high > low, (maps - low) / (high - low), 0.0)
+
+
+def accepted(gains: Tensor) -> Tensor:
+    """Return which maps count, (N, R) bool, by the gains (N, R) of the class's posterior when the input is masked.
+
+    Those that gain, if they gain at least the mean less one standard deviation of those that do. Where none gains:
+    those above the mean plus one standard deviation of all, and where none is, all of them.
+    """
+    gains = gains.double()
+    rises = gains > 0
+    count = rises.sum(dim=1, keepdim=True).clamp(min=1)
+    mean = (gains * rises).sum(dim=1, keepdim=True) / count
+    spread = (((gains - mean) * rises).square().sum(dim=1, keepdim=True) / count).sqrt()
+    kept = rises & (gains >= mean - spread)
+    outstanding = gains > gains.mean(dim=1, keepdim=True) + gains.std(dim=1, keepdim=True, correction=0)
+    otherwise = torch.where(outstanding.any(dim=1, keepdim=True), outstanding, torch.ones_like(outstanding))
+    return torch.where(rises.any(dim=1, keepdim=True), kept, otherwise)
+
+
+def _masked_posteriors(split: Split, inputs: Tensor, classes: Tensor, maps: Tensor) -> Tensor:
+    """Return the posterior of each input's class when each of its maps (N, R, H, W) masks it, as (N, R)."""
+    masked = (inputs.unsqueeze(1) * maps.unsqueeze(2)).flatten(0, 1)
+    wanted = classes.repeat_interleave(maps.shape[1]).unsqueeze(1)
+    parts = [split.top(split.bottom(rows)).softmax(dim=1) for rows in masked.split(_MASKED_AT_ONCE)]
+    return torch.cat(parts).gather(1, wanted).reshape(maps.shape[:2])

@@ -1,0 +1,118 @@
+"""Does a map show what the answer rests on? Average Drop, and a paired comparison of two maps of the same images."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import torch
+from torch import Generator, Tensor
+from torch.nn.functional import interpolate
+
+KEPT_PERCENT = 50.0
+EQUIVALENCE = 0.05  # a difference of drops within this is none
+RESAMPLES = 10_000
+CONFIDENCE = 0.95
+TOP_SHARE = 0.1  # of the pixels, whose overlap is told
+_SMALLEST = 1e-12  # a posterior of 0 has no relative drop
+
+
+@dataclass(frozen=True, kw_only=True)
+class PairedDrops:
+    """The mean difference of two maps' drops over images with its bootstrap interval, and what tests say of it.
+
+    ``equivalent`` is the p-value of the claim that the difference lies within 0.05: no significant difference is no
+    evidence of equality, a small p here is. ``different`` is Wilcoxon's.
+    """
+
+    difference: float
+    low: float
+    high: float
+    equivalent: float
+    different: float
+
+
+def drops(
+    score: Callable[[Tensor], Tensor],
+    inputs: Tensor,
+    maps: Tensor,
+    classes: Tensor,
+    *,
+    percent: float = KEPT_PERCENT,
+    mask_value: float = 0.0,
+    clip: bool = False,
+) -> Tensor:
+    """Return (y - y') / y for each image (N, C, H, W): y the posterior of its class, y' where only top pixels are left.
+
+    ``score`` gives posteriors (N, K); it is that of the undefended victim for every map, or models are compared and not
+    maps. ``clip`` counts a gain as 0 (Chattopadhyay, Sarkar, Howlader, Balasubramanian, WACV 2018, arXiv 1710.11063).
+    """
+    before = score(inputs).double().gather(1, classes.unsqueeze(1)).squeeze(1)
+    masked = torch.where(top_pixels(maps, inputs.shape[-2:], percent=percent).unsqueeze(1), inputs, mask_value)
+    after = score(masked).double().gather(1, classes.unsqueeze(1)).squeeze(1)
+    found = (before - after) / before.clamp(min=_SMALLEST)
+    return found.clamp(min=0) if clip else found
+
+
+def top_pixels(maps: Tensor, size: torch.Size | tuple[int, int], *, percent: float) -> Tensor:
+    """Return the mask (N, H, W) of exactly ceil(percent H W / 100) pixels with the largest values, ties to the lowest.
+
+    Maps (N, h, w) of another size are brought to ``size`` = (H, W) first.
+    """
+    height, width = size
+    if tuple(maps.shape[1:]) != (height, width):
+        maps = interpolate(maps.unsqueeze(1), size=(height, width), mode="bilinear", align_corners=False).squeeze(1)
+    kept = math.ceil(percent * height * width / 100)
+    order = maps.flatten(1).argsort(dim=1, descending=True, stable=True)[:, :kept]
+    return torch.zeros(len(maps), height * width, dtype=torch.bool).scatter(1, order, True).reshape(-1, height, width)
+
+
+def paired_drops(first: Tensor, second: Tensor, *, rng: Generator) -> PairedDrops:
+    """Compare the drops (N,) of two maps of the same N >= 2 images: first less second."""
+    from scipy import stats  # it takes a second to import, and most matches explain nothing
+
+    differences = (first - second).double()
+    rows = len(differences)
+    drawn = torch.randint(rows, (RESAMPLES, rows), generator=rng)
+    tails = torch.tensor([(1 - CONFIDENCE) / 2, (1 + CONFIDENCE) / 2], dtype=torch.float64)
+    low, high = differences[drawn].mean(dim=1).quantile(tails).tolist()
+    same = bool((differences == differences[0]).all())
+    return PairedDrops(
+        difference=float(differences.mean()),
+        low=low,
+        high=high,
+        equivalent=_within(differences, EQUIVALENCE),
+        different=float(differences[0] == 0) if same else float(stats.wilcoxon(differences.numpy()).pvalue),
+    )
+
+
+def map_agreement(first: Tensor, second: Tensor) -> tuple[float, float]:
+    """Return the median rank correlation of maps (N, h, w), and the mean overlap of their top 10 % of pixels."""
+    size = (int(first.shape[1]), int(first.shape[2]))
+    correlations = torch.stack([_rank_correlation(*pair) for pair in zip(first, second, strict=True)])
+    one, other = (top_pixels(maps, size, percent=100 * TOP_SHARE) for maps in (first, second))
+    overlap = (one & other).flatten(1).sum(dim=1) / one.flatten(1).sum(dim=1)
+    return float(correlations.nanmedian()), float(overlap.mean())
+
+
+def _within(differences: Tensor, margin: float) -> float:
+    """Return the p-value of two one-sided t tests of a mean within +- margin."""
+    from scipy.special import stdtr
+
+    rows = len(differences)
+    error = float(differences.std()) / math.sqrt(rows)
+    mean = float(differences.mean())
+    if error == 0:
+        return float(abs(mean) >= margin)
+    return float(max(stdtr(rows - 1, -(mean + margin) / error), stdtr(rows - 1, (mean - margin) / error)))
+
+
+def _rank_correlation(first: Tensor, second: Tensor) -> Tensor:
+    """Return Spearman's correlation of two maps; NaN where one of them is the same everywhere."""
+    if first.min() == first.max() or second.min() == second.max():
+        return torch.tensor(torch.nan)
+    from scipy import stats  # see above
+
+    found = stats.spearmanr(first.flatten().numpy(), second.flatten().numpy()).statistic
+    return torch.tensor(float(found))
