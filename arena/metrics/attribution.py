@@ -7,6 +7,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 import torch
+from scipy.special import stdtr
 from torch import Generator, Tensor
 from torch.nn.functional import interpolate
 
@@ -98,8 +99,6 @@ def map_agreement(first: Tensor, second: Tensor) -> tuple[float, float]:
 
 def _within(differences: Tensor, margin: float) -> float:
     """Return the p-value of two one-sided t tests of a mean within +- margin."""
-    from scipy.special import stdtr
-
     rows = len(differences)
     error = float(differences.std()) / math.sqrt(rows)
     mean = float(differences.mean())
