@@ -67,6 +67,15 @@ ATTACKS: Mapping[str, Registered] = {
     "uniform-noise": _at("arena.attacks.uniform_noise:UniformNoise"),
 }
 DEFENSES: Mapping[str, Registered] = {
+    "deep-defense": _at("arena.defenses.deep_defense:DeepDefense"),
+    "deep-defense-literal": _at(
+        "arena.defenses.deep_defense:DeepDefense",
+        hinge="posterior",
+        margin=0.0,
+        map_weight=1.0,
+        lr=0.1,
+        release="last",
+    ),
     "gaussian-noise": _at("arena.defenses.gaussian_noise:GaussianNoise"),
     "label-only": _at("arena.defenses.label_only:LabelOnly"),
     "mad": _at("arena.defenses.prediction_poisoning:PredictionPoisoning", argmax=False),
