@@ -57,6 +57,7 @@ def _at(where: str, **preset: Parameter) -> Registered:
 ATTACKS: Mapping[str, Registered] = {
     "activethief": _at("arena.attacks.activethief:ActiveThief"),
     "argmax": _at("arena.attacks.argmax:Argmax"),
+    "cam-matching": _at("arena.attacks.cam_matching:CamMatching"),
     "collage": _at("arena.attacks.collage:Collage"),
     "equation-solving": _at("arena.attacks.equation_solving:EquationSolving"),
     "jbda": _at("arena.attacks.jacobian:JacobianAugmentation", mode="jbda"),

@@ -66,6 +66,7 @@ def meeting(attack: Spec, defense: Spec) -> Matchup:
         budget=max(MATCHUP.budget, player.minimum(task)),
         accounts=2 if "accounts" in player.needs else 1,
         informed="defense" in player.needs,
+        explanation=Spec(name="gradient-input") if "explanations" in player.needs else None,
     )
 
 

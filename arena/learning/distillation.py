@@ -30,13 +30,16 @@ def distil(
     rng: Generator,
     steps: int | None = None,
     time_left: Callable[[], float] | None = None,
+    penalty: Callable[[int, Tensor], Tensor] | None = None,
 ) -> nn.Module:
     """Train ``clone`` in place on inputs (N, *shape) and released rows (N, K), and return it in eval mode.
 
     Adam 3e-3 with cosine decay, batches of 64, no selection and no augmentation. ``steps`` defaults to
-    `recipe_steps`. When ``time_left`` runs out, the clone is returned as far as it got.
+    `recipe_steps`. When ``time_left`` runs out, the clone is returned as far as it got. ``penalty`` is that of
+    `arena.learning.training.fit`.
     """
-    fit(clone, inputs, released, steps=steps or recipe_steps(len(inputs)), rng=rng, time_left=time_left)
+    steps = steps or recipe_steps(len(inputs))
+    fit(clone, inputs, released, steps=steps, rng=rng, time_left=time_left, penalty=penalty)
     return clone.eval()
 
 

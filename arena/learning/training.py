@@ -36,12 +36,14 @@ def fit(
     lr: float = 3e-3,
     batch: int = 64,
     time_left: Callable[[], float] | None = None,
+    penalty: Callable[[int, Tensor], Tensor] | None = None,
 ) -> None:
     """Train in place by soft cross entropy with Adam, cosine to 0; leaves the network in eval mode.
 
     ``inputs`` (N, *shape), ``targets`` (N, K) rows that need not sum to 1 (a refused row is all zeros and so drops
     out). Batches of min(batch, N), reshuffled each pass, the last partial one dropped. Stops at the last step, or
-    when ``time_left`` says that less than nothing is left. N = 0 trains nothing.
+    when ``time_left`` says that less than nothing is left. N = 0 trains nothing. ``penalty`` is added to the loss, given
+    the step and the indices (batch,) of its rows.
     """
     device = next(network.parameters()).device
     inputs, targets = inputs.to(device), targets.to(device)
@@ -52,7 +54,10 @@ def fit(
             break
         optimiser.param_groups[0]["lr"] = lr * 0.5 * (1 + math.cos(math.pi * step / steps))
         optimiser.zero_grad(set_to_none=True)
-        soft_cross_entropy(network(inputs[chosen]), targets[chosen]).backward()
+        loss = soft_cross_entropy(network(inputs[chosen]), targets[chosen])
+        if penalty is not None:
+            loss = loss + penalty(step, chosen)
+        loss.backward()
         optimiser.step()
     network.eval()
 

@@ -44,6 +44,7 @@ BUDGET = 96  # or an attack's minimum, if that is more
 SECONDS = 600.0
 PROMISED_ROWS = 64
 UNDEFENDED = Spec(name="none")
+EXPLANATION = Spec(name="gradient-input")  # every network has gradients
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -185,6 +186,7 @@ def _terms(attack: Attack, spec: Spec, task: Task) -> Matchup:
         pool="same",
         budget=max(BUDGET, attack.minimum(task)),
         accounts=2 if "accounts" in attack.needs else 1,
+        explanation=EXPLANATION if "explanations" in attack.needs else None,
         seed=0,
     )
 

@@ -19,6 +19,7 @@ from torch import Generator, Tensor, nn
 from torch.nn.functional import binary_cross_entropy_with_logits
 
 from arena.contracts import BadParameter, Oracle, Task, Threat, ThreatGround, ThreatReport
+from arena.learning.architectures import drawn_from
 from arena.learning.randomness import child
 from arena.learning.training import one_hot
 from arena.metrics.inversion import class_means, mean_distances
@@ -82,8 +83,9 @@ class LabelOnlyInversion(Threat):
     ) -> Callable[[Tensor, Tensor], Tensor]:
         """Return latents (N, latent) and classes (N,) to images (N, *shape)."""
         columns, device = math.prod(task.shape), ground.device
-        encoder = _layers(columns + task.classes, self.hidden, 2 * self.latent, rng=rng).to(device)
-        decoder = _layers(self.latent + task.classes, self.hidden, columns, rng=rng).to(device)
+        with drawn_from(rng):
+            encoder = _layers(columns + task.classes, self.hidden, 2 * self.latent).to(device)
+            decoder = _layers(self.latent + task.classes, self.hidden, columns).to(device)
         optimiser = torch.optim.Adam([*encoder.parameters(), *decoder.parameters()], lr=self.lr)
         draws = child(rng)
         flat, given = inputs.flatten(1).to(device), one_hot(labels, task.classes).to(device)
@@ -128,11 +130,5 @@ def evidence_bound(decoded: Tensor, inputs: Tensor, mean: Tensor, log_variance: 
     return (told + divergence) / len(inputs)
 
 
-def _layers(columns: int, hidden: int, out: int, *, rng: Generator) -> nn.Sequential:
-    """Return a small network whose weights come from ``rng``."""
-    network = nn.Sequential(nn.Linear(columns, hidden), nn.ReLU(), nn.Linear(hidden, out))
-    for layer in network:
-        if isinstance(layer, nn.Linear):
-            nn.init.kaiming_uniform_(layer.weight, generator=rng)
-            nn.init.zeros_(layer.bias)
-    return network
+def _layers(columns: int, hidden: int, out: int) -> nn.Sequential:
+    return nn.Sequential(nn.Linear(columns, hidden), nn.ReLU(), nn.Linear(hidden, out))

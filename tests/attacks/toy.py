@@ -52,26 +52,30 @@ class ToyOracle:
     calls: list[Tensor] = field(default_factory=list)
     answers: list[Tensor] = field(default_factory=list)
     accounts: int = 1
-    explanation: str | None = None
+    explanation: str | None = "gradient-input"
     explanation_price: int = 1
+    explained: list[bool] = field(default_factory=list)
 
     @property
     def remaining(self) -> int:
-        return self.budget - sum(map(len, self.calls))
+        prices = (1 + self.explanation_price * explain for explain in self.explained)
+        return self.budget - sum(len(call) * price for call, price in zip(self.calls, prices, strict=True))
 
     def query(self, inputs: Tensor, *, explain: bool = False, account: int = 0) -> Answer:
         if tuple(inputs.shape[1:]) != self.task.shape or not len(inputs) or inputs.dtype != torch.float32:
             raise InvalidQuery(f"{inputs.dtype} of shape {tuple(inputs.shape)}")
         if not bool(((inputs >= 0) & (inputs <= 1)).all()):
             raise InvalidQuery("outside of [0, 1]")
-        if len(inputs) > self.remaining:
+        if len(inputs) * (1 + self.explanation_price * explain) > self.remaining:
             raise BudgetExhausted("too many rows", remaining=self.remaining)
         number = torch.arange(len(inputs)) + self.budget - self.remaining
         refused = number % self.refuse_every == 0 if self.refuse_every else torch.zeros(len(inputs), dtype=torch.bool)
         rows = self.victim(inputs) * (~refused).unsqueeze(1)
         self.calls.append(inputs.clone())
         self.answers.append(rows.clone())
-        return Answer(posteriors=rows, refused=refused)
+        self.explained.append(explain)
+        maps = (inputs.sum(dim=1) if inputs.dim() == 4 else inputs) if explain else None
+        return Answer(posteriors=rows, refused=refused, explanations=maps)
 
     @property
     def digests(self) -> list[bytes]:
