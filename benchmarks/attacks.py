@@ -1,0 +1,114 @@
+"""What every attack steals: tables from run folders, which `arena run` plays and `arena resume` goes on with.
+
+``arena run benchmarks/tournaments/attacks-digits.toml --out runs/attacks-digits`` plays one; all of them are in
+``benchmarks/tournaments``. ``python benchmarks/attacks.py runs/attacks-*`` prints a table for each victim, pool and
+budget, and how many rows each attack needs for a share of the victim's accuracy.
+"""
+
+from __future__ import annotations
+
+import argparse
+import statistics
+from collections import defaultdict
+from collections.abc import Sequence
+from pathlib import Path
+
+from arena.contracts import MatchResult
+from arena.metrics.intervals import mean_interval
+from arena.payoff.comparison import Comparison, against_attack
+from arena.payoff.matrix import PayoffMatrix, matrices
+from arena.referee.journal import read_results
+
+RANDOM, UNDEFENDED = "knockoff", "none"
+SHARES = (0.8, 0.9, 0.95)
+
+
+def share(result: MatchResult, key: str) -> float | None:
+    hits, total = result.counts.get(key, (0, 0))
+    return hits / total if total else None
+
+
+def over_seeds(results: Sequence[MatchResult], key: str) -> str:
+    values = [value for result in results if (value := share(result, key)) is not None]
+    if not values:
+        return "-"
+    interval = mean_interval(values)
+    return f"{100 * interval.mean:.1f}" + (f" ±{100 * interval.half:.1f}" if interval.half is not None else "")
+
+
+def print_matrix(matrix: PayoffMatrix) -> None:
+    """Print a row an attack; the family of the last column is the table, corrected by Holm."""
+    terms = matrix.terms
+    random = matrix.named(RANDOM)
+    compared: dict[str, Comparison] = {}
+    if random is not None:
+        compared = {one.player: one for one in against_attack(matrix, random, UNDEFENDED)}
+    everyone = [result for attack in matrix.attacks for result in matrix.results[attack, UNDEFENDED]]
+    print(f"\n### {terms.victim}, pool {terms.pool}, {terms.budget:,} rows\n")
+    print(f"Victim {over_seeds(everyone[:1], 'victim/accuracy')} % accurate.\n")
+    columns = [f"{track} {kind}" for kind in ("fidelity", "accuracy") for track in ("A", "A-hard", "B")]
+    head = ["attack", *columns, "CPU s", "rows", "distinct", "calls", "best - random", "told apart"]
+    print("| " + " | ".join(head) + " |\n|---|" + "--:|" * (len(head) - 2) + "---|")
+    order = sorted(matrix.attacks, key=lambda attack: -statistics.fmean(matrix.payoffs[attack, UNDEFENDED].values()))
+    for attack in order:
+        results = matrix.results[attack, UNDEFENDED]
+        cells = [
+            over_seeds(results, f"{track}/{kind}")
+            for kind in ("fidelity", "accuracy")
+            for track in ("a", "a-hard", "b")
+        ]
+        cpu = statistics.fmean(result.measures["attack/cpu_seconds"] for result in results)
+        counts = [
+            f"{statistics.fmean(getattr(result, name) for result in results):,.0f}"
+            for name in ("rows", "distinct_rows", "calls")
+        ]
+        one = compared.get(attack)
+        gain = "" if one is None else f"{100 * one.difference.mean:+.1f} ±{100 * (one.difference.half or 0):.1f}"
+        told = "" if one is None else "yes" if one.distinct else "no"
+        print(f"| {matrix.short(attack)} | " + " | ".join([*cells, f"{cpu:.1f}", *counts, gain, told]) + " |")
+
+
+def print_needed(found: Sequence[PayoffMatrix]) -> None:
+    """Print the smallest budget at which the mean of the best track reaches a share of the victim's accuracy."""
+    by_place: dict[tuple[str, str], list[PayoffMatrix]] = defaultdict(list)
+    for matrix in found:
+        by_place[matrix.terms.victim, matrix.terms.pool].append(matrix)
+    print("\n### Rows needed for a share of the victim's accuracy, among the budgets that were played\n")
+    head = ["victim", "pool", "attack", *(f"{100 * one:.0f} %" for one in SHARES)]
+    print("| " + " | ".join(head) + " |\n|---|---|---|" + "--:|" * len(SHARES))
+    for (victim, pool), group in by_place.items():
+        group.sort(key=lambda matrix: matrix.terms.budget)
+        if len(group) < 2:
+            continue
+        attacks = list(dict.fromkeys(attack for matrix in group for attack in matrix.attacks))
+        for attack in attacks:
+            reached = []
+            for wanted in SHARES:
+                budgets = [matrix.terms.budget for matrix in group if (best_share(matrix, attack) or 0.0) >= wanted]
+                reached.append(f"{budgets[0]:,}" if budgets else f"> {group[-1].terms.budget:,}")
+            print(f"| {victim} | {pool} | {group[-1].short(attack)} | " + " | ".join(reached) + " |")
+
+
+def best_share(matrix: PayoffMatrix, attack: str) -> float | None:
+    """Return the mean over seeds of the best track's accuracy over the victim's."""
+    values = []
+    for result in matrix.results.get((attack, UNDEFENDED), ()):
+        clones = [found for track in ("a", "a-hard", "b") if (found := share(result, f"{track}/accuracy")) is not None]
+        victim = share(result, "victim/accuracy")
+        if clones and victim:
+            values.append(max(clones) / victim)
+    return statistics.fmean(values) if values else None
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("folders", nargs="+", type=Path)
+    arguments = parser.parse_args()
+    found = matrices(result for folder in arguments.folders for result in read_results(folder))
+    for matrix in found:
+        print_matrix(matrix)
+    print_needed(found)
+
+
+if __name__ == "__main__":
+    main()
