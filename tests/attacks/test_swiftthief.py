@@ -133,7 +133,7 @@ def test_the_representation_of_a_class_draws_together():
         return float((z[first] @ z[first].T).mean() - (z[first] @ z[~first].T).mean())
 
     before = likeness()
-    attack = SwiftThief(epochs=20, corruption=0.1)
+    attack = SwiftThief(epochs=12, corruption=0.1)
     attack._represent(siamese, ground(rows=500).pool, bought, ground(), 0, last=False, rng=rng(2))
     assert likeness() > before + 0.3
     assert not clone.training
