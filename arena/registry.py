@@ -42,10 +42,15 @@ def _at(where: str, **preset: Parameter) -> Registered:
 
 ATTACKS: Mapping[str, Registered] = {
     "argmax": _at("arena.attacks.argmax:Argmax"),
+    "averaging": _at("arena.attacks.averaging:Averaging"),
+    "benign-mix": _at("arena.attacks.benign_mix:BenignMix"),
     "equation-solving": _at("arena.attacks.equation_solving:EquationSolving"),
     "jbda": _at("arena.attacks.jacobian:JacobianAugmentation", mode="jbda"),
     "jbda-tr": _at("arena.attacks.jacobian:JacobianAugmentation", mode="targeted-random"),
     "knockoff": _at("arena.attacks.knockoff:KnockoffNets"),
+    "rank-sharpening": _at("arena.attacks.sharpening:Sharpening", kept="ranks"),
+    "standardised-logits": _at("arena.attacks.sharpening:Sharpening", kept="logits"),
+    "sybil": _at("arena.attacks.sybil:Sybil"),
     "uniform-noise": _at("arena.attacks.uniform_noise:UniformNoise"),
 }
 DEFENSES: Mapping[str, Registered] = {

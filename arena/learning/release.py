@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
 import torch
 from torch import Tensor
@@ -36,6 +36,28 @@ def keep_argmax(rows: Tensor, clean: Tensor) -> Tensor:
 def released(rows: Tensor) -> Answer:
     """Return rows (N, K) as an answer that refuses nothing."""
     return Answer(posteriors=rows.float(), refused=torch.zeros(len(rows), dtype=torch.bool))
+
+
+def joined(answers: Sequence[Answer]) -> Answer:
+    """Return at least one answer as one, in order; all or none of them are explained."""
+    if len(answers) == 1:
+        return answers[0]
+    explained = [answer.explanations for answer in answers if answer.explanations is not None]
+    return Answer(
+        posteriors=torch.cat([answer.posteriors for answer in answers]),
+        refused=torch.cat([answer.refused for answer in answers]),
+        explanations=torch.cat(explained) if explained else None,
+    )
+
+
+def picked(answer: Answer, rows: Tensor) -> Answer:
+    """Return what was answered at ``rows`` (M,) int64, in that order."""
+    maps = answer.explanations
+    return Answer(
+        posteriors=answer.posteriors[rows],
+        refused=answer.refused[rows],
+        explanations=None if maps is None else maps[rows],
+    )
 
 
 def transformed(victim: Victim, transform: Callable[[Tensor], Tensor]) -> Responder:

@@ -4,9 +4,13 @@ import pytest
 import torch
 
 from arena.attacks.argmax import Argmax
+from arena.attacks.averaging import Averaging
+from arena.attacks.benign_mix import BenignMix
 from arena.attacks.equation_solving import EquationSolving
 from arena.attacks.jacobian import JacobianAugmentation
 from arena.attacks.knockoff import KnockoffNets
+from arena.attacks.sharpening import Sharpening
+from arena.attacks.sybil import Sybil
 from arena.attacks.uniform_noise import UniformNoise
 from tests.attacks.toy import IMAGES, TABLE, VICTIMS, ToyOracle, digest, ground, play
 
@@ -20,11 +24,23 @@ ATTACKS = [
     EquationSolving(spend_all=True, iterations=STEPS),
     Argmax(base=KnockoffNets(steps=STEPS)),
     Argmax(base=EquationSolving(iterations=STEPS)),
+    Averaging(base=KnockoffNets(steps=STEPS)),
+    BenignMix(base=KnockoffNets(steps=STEPS), steps=STEPS),
+    Sharpening(base=KnockoffNets(steps=STEPS)),
+    Sharpening(base=KnockoffNets(steps=STEPS), kept="logits"),
+    Sybil(base=KnockoffNets(steps=STEPS)),
+    Argmax(base=Averaging(base=BenignMix(base=Sybil(base=KnockoffNets(steps=STEPS)), steps=STEPS))),
 ]
 NAMES = [
     *("knockoff", "uniform-noise", "jbda", "jbda-tr", "jbda-reservoir"),
     *("equation-solving", "argmax-knockoff", "argmax-equation-solving"),
+    *("averaging", "benign-mix", "rank-sharpening", "standardised-logits", "sybil", "four-deep"),
 ]
+
+
+def probed(attack):
+    """How many rows a probe may ask that are asked again."""
+    return 3 * attack.probe if isinstance(attack, Averaging) else probed(attack.base) if hasattr(attack, "base") else 0
 
 
 @pytest.mark.parametrize("attack", ATTACKS, ids=NAMES)
@@ -36,7 +52,7 @@ class TestEveryAttack:
         oracle = ToyOracle(VICTIMS["softmax_victim"], budget, task)
         play(attack, oracle)
         assert oracle.remaining == 0
-        assert len(set(oracle.digests)) == budget
+        assert len(set(oracle.digests)) >= budget - probed(attack)
 
     @pytest.mark.parametrize("victim", VICTIMS)
     @pytest.mark.parametrize("refuse_every", [0, 1, 3])
