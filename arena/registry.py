@@ -44,6 +44,7 @@ ATTACKS: Mapping[str, Registered] = {
     "argmax": _at("arena.attacks.argmax:Argmax"),
     "averaging": _at("arena.attacks.averaging:Averaging"),
     "benign-mix": _at("arena.attacks.benign_mix:BenignMix"),
+    "confidence-filter": _at("arena.attacks.confidence_filter:ConfidenceFilter"),
     "equation-solving": _at("arena.attacks.equation_solving:EquationSolving"),
     "jbda": _at("arena.attacks.jacobian:JacobianAugmentation", mode="jbda"),
     "jbda-tr": _at("arena.attacks.jacobian:JacobianAugmentation", mode="targeted-random"),

@@ -6,6 +6,7 @@ import torch
 from arena.attacks.argmax import Argmax
 from arena.attacks.averaging import Averaging
 from arena.attacks.benign_mix import BenignMix
+from arena.attacks.confidence_filter import ConfidenceFilter
 from arena.attacks.equation_solving import EquationSolving
 from arena.attacks.jacobian import JacobianAugmentation
 from arena.attacks.knockoff import KnockoffNets
@@ -26,6 +27,7 @@ ATTACKS = [
     Argmax(base=EquationSolving(iterations=STEPS)),
     Averaging(base=KnockoffNets(steps=STEPS)),
     BenignMix(base=KnockoffNets(steps=STEPS), steps=STEPS),
+    ConfidenceFilter(base=KnockoffNets(steps=STEPS), steps=STEPS),
     Sharpening(base=KnockoffNets(steps=STEPS)),
     Sharpening(base=KnockoffNets(steps=STEPS), kept="logits"),
     Sybil(base=KnockoffNets(steps=STEPS)),
@@ -34,7 +36,7 @@ ATTACKS = [
 NAMES = [
     *("knockoff", "uniform-noise", "jbda", "jbda-tr", "jbda-reservoir"),
     *("equation-solving", "argmax-knockoff", "argmax-equation-solving"),
-    *("averaging", "benign-mix", "rank-sharpening", "standardised-logits", "sybil", "four-deep"),
+    *("averaging", "benign-mix", "confidence-filter", "rank-sharpening", "standardised-logits", "sybil", "four-deep"),
 ]
 
 
