@@ -50,6 +50,7 @@ ATTACKS: Mapping[str, Registered] = {
     "jbda-tr": _at("arena.attacks.jacobian:JacobianAugmentation", mode="targeted-random"),
     "knockoff": _at("arena.attacks.knockoff:KnockoffNets"),
     "rank-sharpening": _at("arena.attacks.sharpening:Sharpening", kept="ranks"),
+    "retraining": _at("arena.attacks.retraining:Retraining"),
     "standardised-logits": _at("arena.attacks.sharpening:Sharpening", kept="logits"),
     "sybil": _at("arena.attacks.sybil:Sybil"),
     "uniform-noise": _at("arena.attacks.uniform_noise:UniformNoise"),

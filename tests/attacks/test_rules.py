@@ -10,6 +10,7 @@ from arena.attacks.confidence_filter import ConfidenceFilter
 from arena.attacks.equation_solving import EquationSolving
 from arena.attacks.jacobian import JacobianAugmentation
 from arena.attacks.knockoff import KnockoffNets
+from arena.attacks.retraining import Retraining
 from arena.attacks.sharpening import Sharpening
 from arena.attacks.sybil import Sybil
 from arena.attacks.uniform_noise import UniformNoise
@@ -23,6 +24,10 @@ ATTACKS = [
     JacobianAugmentation(steps=STEPS, steps_inner=STEPS, seeds=20, mode="targeted-random"),
     JacobianAugmentation(steps=STEPS, steps_inner=STEPS, seeds=20, doubling_rounds=2, reservoir=30, flip_every=1),
     EquationSolving(spend_all=True, iterations=STEPS),
+    *(
+        Retraining(policy=policy, hidden=3, restarts=1, iterations=STEPS)
+        for policy in ("uniform", "line-search", "adaptive")
+    ),
     Argmax(base=KnockoffNets(steps=STEPS)),
     Argmax(base=EquationSolving(iterations=STEPS)),
     Averaging(base=KnockoffNets(steps=STEPS)),
@@ -35,7 +40,8 @@ ATTACKS = [
 ]
 NAMES = [
     *("knockoff", "uniform-noise", "jbda", "jbda-tr", "jbda-reservoir"),
-    *("equation-solving", "argmax-knockoff", "argmax-equation-solving"),
+    *("equation-solving", "retraining", "retraining-line-search", "retraining-adaptive"),
+    *("argmax-knockoff", "argmax-equation-solving"),
     *("averaging", "benign-mix", "confidence-filter", "rank-sharpening", "standardised-logits", "sybil", "four-deep"),
 ]
 
