@@ -40,14 +40,18 @@ def build(arch: str, task: Task, *, rng: Generator) -> Classifier:
     Raises `BadParameter` for a name that is not known or does not fit the task.
     """
     name = resolve(arch, task)
-    seed = int(torch.randint(2**62, (1,), generator=rng, device="cpu").item())
-    with _initialising, torch.random.fork_rng(devices=[]):
-        torch.default_generator.manual_seed(seed)
-        body = _body(name, task)
-    network = Classifier(body, architecture=name, task=task)
+    network = Classifier(initialised(lambda: _body(name, task), rng=rng), architecture=name, task=task)
     if len(task.shape) == 3:
         network.to(memory_format=torch.channels_last)  # type: ignore[call-overload]  # missing in torch's stubs
     return network
+
+
+def initialised(make: Callable[[], nn.Module], *, rng: Generator) -> nn.Module:
+    """Return the network that ``make`` builds, its weights drawn from ``rng``."""
+    seed = int(torch.randint(2**62, (1,), generator=rng, device="cpu").item())
+    with _initialising, torch.random.fork_rng(devices=[]):
+        torch.default_generator.manual_seed(seed)
+        return make()
 
 
 def resolve(arch: str, task: Task) -> str:

@@ -33,13 +33,13 @@ class TransferSet(OracleView):
     @property
     def inputs(self) -> Tensor:
         """(N, *shape), refused rows included; not to be written to."""
-        self._inputs = [torch.cat(self._inputs)]
+        self._inputs = _in_one_piece(self._inputs)
         return self._inputs[0]
 
     @property
     def released(self) -> Tensor:
         """(N, K), zeros where refused: such a row drops out of a soft cross entropy; not to be written to."""
-        self._released = [torch.cat(self._released)]
+        self._released = _in_one_piece(self._released)
         return self._released[0]
 
     def answered(self) -> tuple[Tensor, Tensor]:
@@ -47,6 +47,10 @@ class TransferSet(OracleView):
         inputs, released = self.inputs, self.released
         kept = released.sum(dim=1) > 0
         return inputs[kept], released[kept]
+
+
+def _in_one_piece(parts: list[Tensor]) -> list[Tensor]:
+    return parts if len(parts) == 1 else [torch.cat(parts)]
 
 
 def shares(budget: int, rounds: int) -> list[int]:
