@@ -57,14 +57,23 @@ def _at(where: str, **preset: Parameter) -> Registered:
 ATTACKS: Mapping[str, Registered] = {
     "activethief": _at("arena.attacks.activethief:ActiveThief"),
     "argmax": _at("arena.attacks.argmax:Argmax"),
+    "averaging": _at("arena.attacks.averaging:Averaging"),
+    "benign-mix": _at("arena.attacks.benign_mix:BenignMix"),
     "cam-matching": _at("arena.attacks.cam_matching:CamMatching"),
     "collage": _at("arena.attacks.collage:Collage"),
+    "confidence-filter": _at("arena.attacks.confidence_filter:ConfidenceFilter"),
+    "dfme": _at("arena.attacks.data_free:DataFreeExtraction", variant="dfme"),
     "equation-solving": _at("arena.attacks.equation_solving:EquationSolving"),
     "jbda": _at("arena.attacks.jacobian:JacobianAugmentation", mode="jbda"),
     "jbda-tr": _at("arena.attacks.jacobian:JacobianAugmentation", mode="targeted-random"),
     "knockoff": _at("arena.attacks.knockoff:KnockoffNets"),
     "knockoff-adaptive": _at("arena.attacks.knockoff_adaptive:KnockoffAdaptive"),
+    "maze": _at("arena.attacks.data_free:DataFreeExtraction", variant="maze"),
+    "rank-sharpening": _at("arena.attacks.sharpening:Sharpening", kept="ranks"),
+    "retraining": _at("arena.attacks.retraining:Retraining"),
+    "standardised-logits": _at("arena.attacks.sharpening:Sharpening", kept="logits"),
     "swiftthief": _at("arena.attacks.swiftthief:SwiftThief"),
+    "sybil": _at("arena.attacks.sybil:Sybil"),
     "uniform-noise": _at("arena.attacks.uniform_noise:UniformNoise"),
 }
 DEFENSES: Mapping[str, Registered] = {

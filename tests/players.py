@@ -32,11 +32,12 @@ SMALL: Mapping[str, Parameter] = {
     "steps_inner": 20,
     "iterations": 20,
     "seeds": 20,
+    "batch": 8,
     "candidates": 200,
     "epochs": 1,
     "last_epochs": 1,
 }
-"""Values of fields that make a player slow, for whichever player has them."""
+"""Values of fields that make a player slow, or more than a small budget can pay, for whichever player has them."""
 
 BASES: Mapping[Role, Spec] = {"attack": Spec(name="knockoff", params=(("steps", 20),)), "defense": Spec(name="none")}
 

@@ -12,24 +12,14 @@ from dataclasses import dataclass
 
 from torch import Generator, nn
 
-from arena.contracts import Attack, AttackerGround, Oracle, Task
-from arena.learning.oracle_views import TransformedOracle
+from arena.contracts import AttackerGround, Oracle
+from arena.learning.oracle_views import AttackWrapper, TransformedOracle
 from arena.learning.training import hardened
 
 
 @dataclass(frozen=True, kw_only=True)
-class Argmax(Attack):
-    """``base`` is the attack that plays; what it needs, and when it stops early, is what the wrapper does."""
-
-    base: Attack
-
-    def __post_init__(self) -> None:
-        # Class variables of an ordinary attack; here they belong to the instance, as they follow from the base.
-        object.__setattr__(self, "needs", self.base.needs)
-        object.__setattr__(self, "stops_early", self.base.stops_early)
-
-    def minimum(self, task: Task) -> int:
-        return self.base.minimum(task)
+class Argmax(AttackWrapper):
+    """``base`` is the attack that plays."""
 
     def extract(self, oracle: Oracle, ground: AttackerGround, *, rng: Generator) -> nn.Module:
         """Whatever ``base`` does, with one-hot answers."""

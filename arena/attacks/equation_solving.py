@@ -2,8 +2,8 @@
 
 Source: Tramèr, Zhang, Juels, Reiter, Ristenpart, "Stealing Machine Learning Models via Prediction APIs", USENIX
 Security 2016, arXiv 1609.02943, section 4.1, binary and multiclass.
-Departures: the d + 1 rows lie on the axes, which keeps the solution exact through float32, and ``n_check`` more rows
-verify it. Answers that are rounded, noisy or labels, models that are not linear, and budgets below d + 1, get a
+Departures: the d + 1 rows lie on the axes, which keeps the solution exact through float32, and ``n_check`` rows before
+them verify it. Answers that are rounded, noisy or labels, models that are not linear, and budgets below d + 1, get a
 convex cross-entropy fit of an affine model to everything asked, where least squares on logarithms would invent odds.
 A budget of d + 1 exactly leaves no row to verify with.
 Published number: 1 - R_test = 100 % with d + 1 queries for logistic regression. Reproduced: number.
@@ -19,16 +19,41 @@ import torch
 from torch import Generator, Tensor, nn
 
 from arena.contracts import Attack, AttackerGround, AttackFault, BadParameter, Oracle, StopReason, Task
-from arena.learning.architectures import build
+from arena.learning.architectures import Classifier, build
 from arena.learning.release import decimals, looks_one_hot
-from arena.learning.training import soft_cross_entropy
+from arena.learning.training import minimise, soft_cross_entropy
 from arena.learning.transfer_set import TransferSet
 
-_ITERATIONS_A_LOOK = 20  # of L-BFGS between two looks at the clock
+CHECKED_SHARE = 10  # a fit gives up at most this part of what remains to be checked on
+
+
+@dataclass(frozen=True, kw_only=True)
+class Check:
+    """How a model answers ``rows`` that it was not made from, of which there are 0 where the budget left none."""
+
+    rows: int
+    worst: float  # largest |posterior - released number|
+    disagreement: float  # share of the rows that it gives another class
 
 
 class ExtractionInexact(AttackFault):
-    """The answers do not determine a linear model exactly, and ``strict`` asked for nothing less."""
+    """The answers do not determine a linear model exactly, and ``strict`` asked for nothing less.
+
+    ``check`` is how far the solution was off, None where there was none to check.
+    """
+
+    def __init__(self, message: str, *, check: Check | None = None) -> None:
+        super().__init__(message)
+        self.check = check
+
+
+class SolvedClone(Classifier):
+    """The linear clone with what is known of it: ``inexact`` says why it was fitted, empty if it was solved."""
+
+    def __init__(self, network: Classifier, *, inexact: str, check: Check) -> None:
+        super().__init__(network.body, architecture=network.architecture, task=network.task)
+        self.inexact: str = inexact
+        self.check: Check = check
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -46,9 +71,10 @@ class Affine:
 class EquationSolving(Attack):
     """Stops once ``n_check`` rows agree within ``tolerance``, unless ``spend_all``.
 
-    ``design`` draws the rows beyond the first d + 1; ``input_scale`` is how far along its axis each of those lies;
-    ``strict`` raises `ExtractionInexact` where the answers are not exact; ``l2_soft``, ``l2_hard`` (one-hot rows) and
-    ``iterations`` are those of the fit.
+    A fit is checked on as many rows, or a tenth of what remains if that is less; what came of the check stands in the
+    `SolvedClone`. ``design`` draws the rows beyond the first d + 1; ``input_scale`` is how far along its axis each of
+    those lies; ``strict`` raises `ExtractionInexact` where the answers are not exact; ``l2_soft``, ``l2_hard``
+    (one-hot rows) and ``iterations`` are those of the fit.
     """
 
     stops_early: ClassVar[frozenset[StopReason]] = frozenset({"solved exactly"})
@@ -68,64 +94,61 @@ class EquationSolving(Attack):
             message = f"input_scale = {self.input_scale} lies in (0, 1] and n_check = {self.n_check} is at least 1"
             raise BadParameter(message)
 
-    def extract(self, oracle: Oracle, ground: AttackerGround, *, rng: Generator) -> nn.Module:
+    def extract(self, oracle: Oracle, ground: AttackerGround, *, rng: Generator) -> SolvedClone:
         """Ask the axes and solve; where that is not exact, ask the rest of the budget and fit."""
-        rows = TransferSet(oracle)
+        bought, held_out = TransferSet(oracle), TransferSet(oracle)
         draw = _Design(ground.pool, oracle.task, kind=self.design, rng=rng)
-        found = self._solved(oracle, rows, draw)
-        if isinstance(found, str) and self.strict:
-            raise ExtractionInexact(found)
-        if isinstance(found, str) or self.spend_all:
-            rows.ask(draw(oracle.remaining))
-        model = self._fitted(rows, ground) if isinstance(found, str) else found
-        return _clone(model, oracle.task, ground, rng=rng)
+        try:
+            model, inexact = self._solved(bought, held_out, draw), ""
+            if self.spend_all:
+                bought.ask(draw(oracle.remaining))
+        except ExtractionInexact as reason:
+            if self.strict:
+                raise
+            inexact = str(reason)
+            if not len(held_out):
+                held_out.ask(draw(min(self.n_check, oracle.remaining // CHECKED_SHARE)))
+            bought.ask(draw(oracle.remaining))
+            model = self._fitted(bought, ground)
+        network = build("linear", oracle.task, rng=rng)
+        layer = next(module for module in network.modules() if isinstance(module, nn.Linear))
+        with torch.no_grad():
+            layer.weight.copy_(model.weights.T)
+            layer.bias.copy_(model.bias)
+        check = compared(model, *held_out.answered())
+        return SolvedClone(network.to(ground.device), inexact=inexact, check=check).eval()
 
-    def _solved(self, oracle: Oracle, rows: TransferSet, draw: _Design) -> Affine | str:
-        """Return the model that the axes give and the check rows confirm, or why there is none."""
-        columns = math.prod(oracle.task.shape)
-        if oracle.remaining <= columns:
-            return (
-                f"{oracle.remaining} rows do not determine a linear model of {columns} inputs: it takes {columns + 1}"
-            )
-        answers = rows.ask(axes(oracle.task, scale=self.input_scale))
-        reason = why_inexact(answers)
-        if reason:
-            return reason
-        solved = solve(answers, scale=self.input_scale)
-        inputs = draw(min(self.n_check, oracle.remaining))
-        differences = (solved(inputs).softmax(dim=1) - rows.ask(inputs).double()).abs()
-        worst = float(differences.max()) if len(inputs) else 0.0
-        if worst <= self.tolerance:
-            return solved
-        return f"check rows differ from the solution by up to {worst:.1e}: the model is not linear, or it is defended"
+    def _solved(self, bought: TransferSet, held_out: TransferSet, draw: _Design) -> Affine:
+        """Return the model that the axes give and the held-out rows confirm, or raise `ExtractionInexact`."""
+        columns = math.prod(bought.task.shape)
+        if bought.remaining <= columns:
+            message = f"{bought.remaining} rows do not determine a linear model of {columns} inputs: "
+            raise ExtractionInexact(message + f"it takes {columns + 1}")
+        # The check rows go first: if they are coarse already, the rows of the design teach a fit more than the axes do.
+        held_out.ask(draw(min(self.n_check, held_out.remaining - columns - 1)))
+        coarse = why_inexact(held_out.released) or why_inexact(bought.ask(axes(bought.task, scale=self.input_scale)))
+        if coarse:
+            raise ExtractionInexact(coarse)
+        model = solve(bought.released, scale=self.input_scale)
+        check = compared(model, *held_out.answered())
+        if check.worst > self.tolerance:
+            message = f"check rows differ from the solution by up to {check.worst:.1e}: "
+            raise ExtractionInexact(message + "the model is not linear, or it is defended", check=check)
+        return model
 
-    def _fitted(self, rows: TransferSet, ground: AttackerGround) -> Affine:
-        inputs, answers = rows.answered()
-        answers = answers.double()
+    def _fitted(self, bought: TransferSet, ground: AttackerGround) -> Affine:
+        inputs, answers = bought.answered()
+        inputs, answers = inputs.double(), answers.double()
+        weights = torch.zeros(math.prod(bought.task.shape), bought.task.classes, dtype=torch.float64)
+        model = Affine(weights=weights.requires_grad_(True), bias=torch.zeros_like(weights[0]).requires_grad_(True))
         penalty = self.l2_hard if looks_one_hot(answers) else self.l2_soft
-        weights = torch.zeros(math.prod(inputs.shape[1:]), answers.shape[1], dtype=torch.float64, requires_grad=True)
-        bias = torch.zeros(answers.shape[1], dtype=torch.float64, requires_grad=True)
-        model, flat = Affine(weights=weights, bias=bias), inputs.double()
-        optimiser = torch.optim.LBFGS(
-            [weights, bias],
-            max_iter=_ITERATIONS_A_LOOK,
-            history_size=50,
-            line_search_fn="strong_wolfe",
-            tolerance_grad=1e-10,
-            tolerance_change=1e-14,
-        )
 
-        def loss() -> float:
-            optimiser.zero_grad()
-            value = soft_cross_entropy(model(flat), answers) + penalty * weights.square().sum()
-            value.backward()
-            return float(value.detach())
+        def loss() -> Tensor:
+            return soft_cross_entropy(model(inputs), answers) + penalty * model.weights.square().sum()
 
-        for _ in range(0, self.iterations if len(inputs) else 0, _ITERATIONS_A_LOOK):
-            if ground.time_left() <= 0:
-                break
-            optimiser.step(loss)
-        return Affine(weights=weights.detach(), bias=bias.detach())
+        if len(inputs):
+            minimise(loss, [model.weights, model.bias], iterations=self.iterations, time_left=ground.time_left)
+        return Affine(weights=model.weights.detach(), bias=model.bias.detach())
 
 
 def axes(task: Task, *, scale: float) -> Tensor:
@@ -157,13 +180,14 @@ def why_inexact(answers: Tensor) -> str:
     return ""
 
 
-def _clone(model: Affine, task: Task, ground: AttackerGround, *, rng: Generator) -> nn.Module:
-    clone = build("linear", task, rng=rng)
-    layer = next(module for module in clone.modules() if isinstance(module, nn.Linear))
-    with torch.no_grad():
-        layer.weight.copy_(model.weights.T)
-        layer.bias.copy_(model.bias)
-    return clone.to(ground.device).eval()
+def compared(model: Affine, inputs: Tensor, answers: Tensor) -> Check:
+    """Return how the model does on inputs (N, *shape) with the released rows (N, K)."""
+    if not len(inputs):
+        return Check(rows=0, worst=0.0, disagreement=0.0)
+    rows = model(inputs).softmax(dim=1)
+    others = rows.argmax(dim=1) != answers.argmax(dim=1)
+    worst = float((rows - answers.double()).abs().max())
+    return Check(rows=len(inputs), worst=worst, disagreement=float(others.double().mean()))
 
 
 class _Design:

@@ -32,7 +32,7 @@ def command(
     everything = {
         **{f"{role}s": names(role) for role in ROLES},
         "victims": list(dataset_names()),
-        "architectures": [*architecture_names(), "torchvision's classifiers by name"],
+        "architectures": [*architecture_names(), "mlp-H with H hidden units", "torchvision's classifiers by name"],
         "presets": preset_names(),
     }
     if json:

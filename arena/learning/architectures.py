@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import re
 import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -14,6 +15,7 @@ from arena.contracts import BadParameter, Task
 from arena.learning.torchvision_import import torchvision_models
 
 _initialising = threading.Lock()  # layers draw from torch's global generator: one network at a time
+_MLP_OF_WIDTH = re.compile(r"mlp-([1-9]\d{0,5})")
 _SMALL_IMAGE = 64  # up to this side ResNet-18 gets the 3x3 stem of the CIFAR variants
 
 
@@ -66,11 +68,13 @@ def resolve(arch: str, task: Task) -> str:
 
 
 def architecture_names() -> tuple[str, ...]:
-    """Return our own names; any classifier of ``torchvision.models`` is known by its name there too."""
+    """Return our own names; ``mlp-H`` is an MLP of H hidden units, and torchvision's classifiers have their names."""
     return tuple(_OWN)
 
 
 def _body(name: str, task: Task) -> nn.Module:
+    if width := _MLP_OF_WIDTH.fullmatch(name):
+        return _mlp(task, hidden=int(width[1]))
     if name in _OWN:
         if name in _IMAGES_ONLY and len(task.shape) != 3:
             message = (
@@ -166,7 +170,8 @@ class _ThreeChannels(nn.Module):
 def _torchvision(name: str, task: Task) -> nn.Module:
     models = torchvision_models()
     if name not in models.list_models(module=models):
-        message = f"no architecture {name!r}; ours are {', '.join(_OWN)}, and torchvision's classifiers by their names"
+        message = f"no architecture {name!r}; ours are {', '.join(_OWN)}, mlp-H for an MLP of H hidden units, "
+        message += "and torchvision's classifiers by their names"
         raise BadParameter(message)
     if len(task.shape) != 3 or task.shape[0] not in (1, 3):
         message = f"{name} takes RGB or grey images, and this task has inputs of shape {task.shape}"

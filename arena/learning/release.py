@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import torch
 from torch import Tensor
 
@@ -39,6 +41,28 @@ def released(rows: Tensor) -> Answer:
 def entropy(rows: Tensor) -> Tensor:
     """Return -sum_k p_k ln p_k (N,) in nats of rows (N, K); 0 ln 0 is 0."""
     return -torch.xlogy(rows, rows).sum(dim=1)
+
+
+def joined(answers: Sequence[Answer]) -> Answer:
+    """Return at least one answer as one, in order; all or none of them are explained."""
+    if len(answers) == 1:
+        return answers[0]
+    explained = [answer.explanations for answer in answers if answer.explanations is not None]
+    return Answer(
+        posteriors=torch.cat([answer.posteriors for answer in answers]),
+        refused=torch.cat([answer.refused for answer in answers]),
+        explanations=torch.cat(explained) if explained else None,
+    )
+
+
+def picked(answer: Answer, rows: Tensor) -> Answer:
+    """Return what was answered at ``rows`` (M,) int64, in that order."""
+    maps = answer.explanations
+    return Answer(
+        posteriors=answer.posteriors[rows],
+        refused=answer.refused[rows],
+        explanations=None if maps is None else maps[rows],
+    )
 
 
 def looks_one_hot(rows: Tensor) -> bool:

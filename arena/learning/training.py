@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 
 import torch
@@ -13,6 +13,7 @@ PADDED_SIZES = (8, 64, 256)
 """Every forward has one of these batch sizes: the last bits of a row depend on the size, so sizes must not vary."""
 
 _CLOCK_EVERY = 32  # steps between two looks at the clock
+_ITERATIONS_A_LOOK = 20  # of L-BFGS, likewise
 
 
 @contextmanager
@@ -60,6 +61,40 @@ def fit(
         loss.backward()
         optimiser.step()
     network.eval()
+
+
+def minimise(
+    loss: Callable[[], Tensor],
+    parameters: Iterable[Tensor],
+    *,
+    iterations: int,
+    time_left: Callable[[], float] | None = None,
+) -> float:
+    """Minimise a loss of ``parameters`` in place by L-BFGS with a strong Wolfe search, and return what it came to.
+
+    For small problems whose whole data fit one batch. Stops where steps or gradients vanish, after ``iterations``, or
+    when ``time_left`` says that nothing is left.
+    """
+    optimiser = torch.optim.LBFGS(
+        parameters,
+        max_iter=_ITERATIONS_A_LOOK,
+        history_size=50,
+        line_search_fn="strong_wolfe",
+        tolerance_grad=1e-10,
+        tolerance_change=1e-14,
+    )
+
+    def closure() -> float:
+        optimiser.zero_grad()
+        value = loss()
+        value.backward()
+        return float(value.detach())
+
+    for _ in range(0, iterations, _ITERATIONS_A_LOOK):
+        if time_left is not None and time_left() <= 0:
+            break
+        optimiser.step(closure)
+    return float(loss().detach())
 
 
 def soft_cross_entropy(logits: Tensor, targets: Tensor) -> Tensor:

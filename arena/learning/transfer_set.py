@@ -5,44 +5,52 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from arena.contracts import Oracle
+from arena.contracts import Answer, Oracle
+from arena.learning.oracle_views import OracleView
 
 
-class TransferSet:
-    """Asks an oracle and keeps every input with its released row, in order; nothing needs to be asked twice."""
+class TransferSet(OracleView):
+    """An oracle that keeps every input with its released row, in order; nothing needs to be asked twice."""
 
     def __init__(self, oracle: Oracle) -> None:
-        self._oracle = oracle
+        super().__init__(oracle=oracle)
         self._inputs = [torch.empty(0, *oracle.task.shape)]
         self._released = [torch.empty(0, oracle.task.classes)]
 
     def __len__(self) -> int:
         return sum(map(len, self._inputs))
 
+    def query(self, inputs: Tensor, *, explain: bool = False, account: int = 0) -> Answer:
+        answer = super().query(inputs, explain=explain, account=account)
+        self._inputs.append(inputs)
+        self._released.append(answer.posteriors)
+        return answer
+
     def ask(self, inputs: Tensor, *, account: int = 0) -> Tensor:
         """Return the released rows (N, K) of inputs (N, *shape), refused ones all zeros; no rows are no call."""
-        if len(inputs) == 0:
-            return self._released[0]
-        released = self._oracle.query(inputs, account=account).posteriors
-        self._inputs.append(inputs)
-        self._released.append(released)
-        return released
+        return self.query(inputs, account=account).posteriors if len(inputs) else self._released[0][:0]
 
     @property
     def inputs(self) -> Tensor:
-        """(N, *shape), refused rows included."""
-        return torch.cat(self._inputs)
+        """(N, *shape), refused rows included; not to be written to."""
+        self._inputs = _in_one_piece(self._inputs)
+        return self._inputs[0]
 
     @property
     def released(self) -> Tensor:
-        """(N, K), zeros where refused: such a row drops out of a soft cross entropy."""
-        return torch.cat(self._released)
+        """(N, K), zeros where refused: such a row drops out of a soft cross entropy; not to be written to."""
+        self._released = _in_one_piece(self._released)
+        return self._released[0]
 
     def answered(self) -> tuple[Tensor, Tensor]:
         """Return inputs and released rows without the refused ones."""
         inputs, released = self.inputs, self.released
         kept = released.sum(dim=1) > 0
         return inputs[kept], released[kept]
+
+
+def _in_one_piece(parts: list[Tensor]) -> list[Tensor]:
+    return parts if len(parts) == 1 else [torch.cat(parts)]
 
 
 def shares(budget: int, rounds: int) -> list[int]:

@@ -5,10 +5,10 @@ from __future__ import annotations
 import secrets
 from collections.abc import Callable
 
-import torch
 from torch import Tensor
 
 from arena.contracts import Answer, DeadlinePassed, QueryBatch, Task
+from arena.learning.release import joined
 from arena.match.ledger import check_budget
 from arena.match.session import REQUEST_ID_BYTES, Session, Terms
 
@@ -37,7 +37,7 @@ def ask_in_calls(
             raise DeadlinePassed("the attack's time is over: nothing more is asked")
         call = QueryBatch(inputs=rows, account=account, explain=explain)
         answers.append(send(secrets.token_bytes(REQUEST_ID_BYTES), call))
-    return answers[0] if len(answers) == 1 else _joined(answers)
+    return joined(answers)
 
 
 class LocalOracle:
@@ -91,12 +91,3 @@ class LocalOracle:
             refused=answer.refused.clone(),
             explanations=None if explained is None else explained.clone(),
         )
-
-
-def _joined(answers: list[Answer]) -> Answer:
-    explained = [answer.explanations for answer in answers if answer.explanations is not None]
-    return Answer(
-        posteriors=torch.cat([answer.posteriors for answer in answers]),
-        refused=torch.cat([answer.refused for answer in answers]),
-        explanations=torch.cat(explained) if explained else None,
-    )

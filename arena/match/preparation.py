@@ -290,8 +290,8 @@ def _surrogate_architecture(kind: SurrogateKind, victim: NetworkVictim) -> str:
 def _other(arch: str, dimensions: int) -> str:
     """Return an architecture of another family than ``arch``."""
     if dimensions == 1:
-        return "linear" if arch == "mlp" else "mlp"
-    return "small-cnn" if arch == "mlp" else "mlp"
+        return "linear" if arch.startswith("mlp") else "mlp"
+    return "small-cnn" if arch.startswith("mlp") else "mlp"
 
 
 def _training_key(matchup: Matchup, defense: Defense, artefacts: list[str], outliers: Tensor | None) -> str:

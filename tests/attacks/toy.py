@@ -51,31 +51,41 @@ class ToyOracle:
     refuse_every: int = 0  # 3: every third row is charged and refused
     calls: list[Tensor] = field(default_factory=list)
     answers: list[Tensor] = field(default_factory=list)
+    asked_as: list[int] = field(default_factory=list)  # the account of each call
     accounts: int = 1
     explanation: str | None = "gradient-input"
     explanation_price: int = 1
+    spent: int = 0
     explained: list[bool] = field(default_factory=list)
 
     @property
     def remaining(self) -> int:
-        prices = (1 + self.explanation_price * explain for explain in self.explained)
-        return self.budget - sum(len(call) * price for call, price in zip(self.calls, prices, strict=True))
+        return self.budget - self.spent
 
     def query(self, inputs: Tensor, *, explain: bool = False, account: int = 0) -> Answer:
         if tuple(inputs.shape[1:]) != self.task.shape or not len(inputs) or inputs.dtype != torch.float32:
             raise InvalidQuery(f"{inputs.dtype} of shape {tuple(inputs.shape)}")
         if not bool(((inputs >= 0) & (inputs <= 1)).all()):
             raise InvalidQuery("outside of [0, 1]")
-        if len(inputs) * (1 + self.explanation_price * explain) > self.remaining:
+        if not 0 <= account < self.accounts or (explain and self.explanation is None):
+            raise InvalidQuery(f"account {account}, explain {explain}")
+        price = len(inputs) * (1 + explain * self.explanation_price)
+        if price > self.remaining:
             raise BudgetExhausted("too many rows", remaining=self.remaining)
-        number = torch.arange(len(inputs)) + self.budget - self.remaining
+        number = torch.arange(len(inputs)) + self.rows
         refused = number % self.refuse_every == 0 if self.refuse_every else torch.zeros(len(inputs), dtype=torch.bool)
         rows = self.victim(inputs) * (~refused).unsqueeze(1)
         self.calls.append(inputs.clone())
         self.answers.append(rows.clone())
+        self.asked_as.append(account)
         self.explained.append(explain)
-        maps = (inputs.sum(dim=1) if inputs.dim() == 4 else inputs) if explain else None
+        self.spent += price
+        maps = (inputs.sum(dim=1) if inputs.dim() == 4 else inputs.clone()) if explain else None
         return Answer(posteriors=rows, refused=refused, explanations=maps)
+
+    @property
+    def rows(self) -> int:
+        return sum(map(len, self.calls))
 
     @property
     def digests(self) -> list[bytes]:

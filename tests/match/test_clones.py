@@ -36,7 +36,7 @@ def rewritten(edit: Callable[[Header], object]) -> bytes:
     return struct.pack("<Q", len(text)) + text + data[8 + length :]
 
 
-@pytest.mark.parametrize("arch", architecture_names())
+@pytest.mark.parametrize("arch", [*architecture_names(), "mlp-7"])
 def test_comes_back_bit_for_bit(arch: str):
     sent = network(arch)
     received = unpack_clone(pack_clone(sent), TASK)

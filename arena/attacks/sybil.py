@@ -1,0 +1,72 @@
+"""Spread the queries over several accounts, so that a detector that looks at each alone sees few of them.
+
+Source: the Sybil attack (Douceur, IPTPS 2002) on detectors that keep a state per account, such as that of Juuti,
+Szyller, Marchal, Asokan, "PRADA", EuroS&P 2019, arXiv 1805.02628, section 7.
+Departures: what an account costs is not charged; a matchup says how many there are.
+Published number: none at equal terms. Reproduced: formula.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import ClassVar, Literal
+
+import torch
+from torch import Generator, Tensor, nn
+
+from arena.contracts import Answer, AttackerGround, Need, Oracle
+from arena.learning.oracle_views import AttackWrapper, OracleView
+from arena.learning.release import joined, picked
+from arena.learning.tensors import row_digests
+
+
+@dataclass(frozen=True, kw_only=True)
+class Sybil(AttackWrapper):
+    """The rows of ``base``, which sees one account, go out in turn over all of them.
+
+    ``assignment = "by-origin"`` keeps rows of the pool and rows that were made apart: half of the accounts for each.
+    """
+
+    needs: ClassVar[frozenset[Need]] = frozenset({"accounts"})
+
+    assignment: Literal["round-robin", "by-origin"] = "round-robin"
+
+    def extract(self, oracle: Oracle, ground: AttackerGround, *, rng: Generator) -> nn.Module:
+        """Whatever ``base`` does, under many names."""
+        natural = frozenset(row_digests(ground.pool)) if self.assignment == "by-origin" else None
+        return self.base.extract(_ManyAccounts(oracle=oracle, natural=natural), ground, rng=rng)
+
+
+@dataclass(kw_only=True, eq=False)
+class _ManyAccounts(OracleView):
+    """Sends each row under the account whose turn it is; the digests of ``natural`` rows tell the two origins apart."""
+
+    natural: frozenset[bytes] | None
+
+    def __post_init__(self) -> None:
+        self._turns = [0, 0]  # rows of each origin so far
+
+    @property
+    def accounts(self) -> int:
+        return 1
+
+    def query(self, inputs: Tensor, *, explain: bool = False, account: int = 0) -> Answer:
+        self.price(inputs, explain=explain)
+        senders = self._senders(inputs)
+        rows = [(senders == sender).nonzero().squeeze(1) for sender in senders.unique()]
+        answers = [self.oracle.query(inputs[own], explain=explain, account=int(senders[own[0]])) for own in rows]
+        return picked(joined(answers), torch.cat(rows).argsort())
+
+    def _senders(self, inputs: Tensor) -> Tensor:
+        """Return the account (N,) of each row."""
+        accounts, made = self.oracle.accounts, torch.zeros(len(inputs), dtype=torch.bool)
+        groups = [range(accounts)]
+        if self.natural is not None and accounts > 1:
+            made = torch.tensor([digest not in self.natural for digest in row_digests(inputs)])
+            groups = [range(accounts // 2), range(accounts // 2, accounts)]
+        senders = torch.zeros(len(inputs), dtype=torch.int64)
+        for origin, group in enumerate(groups):
+            own = (made == bool(origin)).nonzero().squeeze(1)
+            senders[own] = group.start + (self._turns[origin] + torch.arange(len(own))) % len(group)
+            self._turns[origin] += len(own)
+        return senders
