@@ -65,6 +65,8 @@ DEFENSES: Mapping[str, Registered] = {
     "label-only": _at("arena.defenses.label_only:LabelOnly"),
     "mad": _at("arena.defenses.prediction_poisoning:PredictionPoisoning", argmax=False),
     "mad-argmax": _at("arena.defenses.prediction_poisoning:PredictionPoisoning", argmax=True),
+    "modelguard-s": _at("arena.defenses.modelguard:ModelGuardS"),
+    "modelguard-w": _at("arena.defenses.modelguard:ModelGuardW"),
     "none": _at("arena.defenses.none:NoDefense"),
     "reverse-sigmoid": _at("arena.defenses.reverse_sigmoid:ReverseSigmoid"),
     "rounding": _at("arena.defenses.rounding:Rounding"),

@@ -28,7 +28,7 @@ from arena.contracts import (
     Task,
 )
 from arena.data import pools
-from arena.learning.architectures import build, resolve
+from arena.learning.architectures import architecture_of, build, resolve
 from arena.learning.distillation import distil
 from arena.learning.features import penultimate
 from arena.learning.randomness import generator
@@ -89,6 +89,7 @@ def check(matchup: Matchup, attack: Attack, defense: Defense, site: Site) -> tup
         if getattr(matchup.knowledge, need) == "none":
             message = f"defense {matchup.defense.name} needs {need}: declare {need} with it, such as {_EXAMPLES[need]}"
             raise NeedUnmet(message)
+    defense.check(task)
     if matchup.budget < 1:
         message = f"a budget of {matchup.budget} rows buys nothing; it must be 1 or more"
         raise BadParameter(message)
@@ -252,7 +253,7 @@ def _surrogate(
 ) -> tuple[nn.Module, str]:
     """Return the defender's stand-in for the unknown clone and its key; all but ``random`` are trained and cached."""
     kind, task = matchup.knowledge.surrogate, victim.task
-    own = getattr(victim.module, "architecture", resolve("auto", task))
+    own = architecture_of(victim.module, task)
     arch = _other(own, len(task.shape)) if kind == "other-architecture" else own
     parts = [victim_key(matchup.victim, matchup.victim_seed, site), kind, arch]
     if kind == "attacker":

@@ -5,6 +5,7 @@ import torch
 
 from arena.defenses.gaussian_noise import GaussianNoise
 from arena.defenses.label_only import LabelOnly
+from arena.defenses.modelguard import ModelGuardS, ModelGuardW
 from arena.defenses.none import NoDefense
 from arena.defenses.prediction_poisoning import PredictionPoisoning
 from arena.defenses.reverse_sigmoid import ReverseSigmoid
@@ -15,7 +16,7 @@ from tests.defenses.toy import LinearVictim, deployed, inputs
 DEFENSES = [
     NoDefense(),
     *(Rounding(decimals=decimals) for decimals in (0, 1, 3)),
-    *(TopK(k=k, rest=rest) for k in (1, 3, 99) for rest in ("zero", "spread")),
+    *(TopK(k=k, rest=rest) for k in (1, 2) for rest in ("zero", "spread")),
     LabelOnly(),
     *(
         GaussianNoise(kind=kind, fresh=fresh, preserve_argmax=kept, sigma=3.0, epsilon=1.2)
@@ -32,6 +33,8 @@ DEFENSES = [
         for argmax in (True, False)
         for search in ("paper", "scaled")
     ),
+    *(guard(epsilon=epsilon) for guard in (ModelGuardW, ModelGuardS) for epsilon in (0.0, 0.3, 1.5)),
+    ModelGuardW(margin=0.0, epsilon=2.0),
 ]
 VICTIMS = [
     LinearVictim(),
@@ -61,6 +64,8 @@ class TestEveryDefense:
     def test_a_row_gets_the_same_answer_beside_any_other(self, defense, victim):
         if defense.promise.noise == "fresh":
             pytest.skip("fresh noise is not a function of the row")
+        if defense.promise.stateful:
+            pytest.skip("what was asked before matters")
         asked = inputs()
         respond = deployed(defense, victim=victim)
         together = respond(asked)

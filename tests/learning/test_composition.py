@@ -1,7 +1,7 @@
 import pytest
 import torch
 
-from arena.contracts import Answer, Promise, QueryBatch
+from arena.contracts import Answer, BadParameter, Promise, QueryBatch, Task
 from arena.defenses.gaussian_noise import GaussianNoise
 from arena.defenses.label_only import LabelOnly
 from arena.defenses.prediction_poisoning import PredictionPoisoning
@@ -17,6 +17,16 @@ def test_distances_add_up_and_a_promise_holds_only_if_both_make_it():
     assert chained(first, Promise(argmax=False, l1=None, noise="fresh", stateful=True)) == Promise(
         noise="fresh", stateful=True
     )
+
+
+def test_what_the_base_needs_wants_and_refuses_holds_for_the_whole():
+    inner = TopK(k=3)
+    object.__setattr__(inner, "wants", frozenset({"outliers"}))
+    outer = Rounding(base=inner)
+    assert outer.wants == {"outliers"}
+    outer.check(Task(shape=(5,), classes=3))
+    with pytest.raises(BadParameter, match="2 classes"):
+        outer.check(Task(shape=(5,), classes=2))
 
 
 def test_the_outer_defense_acts_on_what_the_inner_one_released():
