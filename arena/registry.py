@@ -62,6 +62,7 @@ ATTACKS: Mapping[str, Registered] = {
 }
 DEFENSES: Mapping[str, Registered] = {
     "gaussian-noise": _at("arena.defenses.gaussian_noise:GaussianNoise"),
+    "gradient-redirection": _at("arena.defenses.gradient_redirection:GradientRedirection"),
     "label-only": _at("arena.defenses.label_only:LabelOnly"),
     "mad": _at("arena.defenses.prediction_poisoning:PredictionPoisoning", argmax=False),
     "mad-argmax": _at("arena.defenses.prediction_poisoning:PredictionPoisoning", argmax=True),

@@ -4,6 +4,7 @@ import pytest
 import torch
 
 from arena.defenses.gaussian_noise import GaussianNoise
+from arena.defenses.gradient_redirection import GradientRedirection
 from arena.defenses.label_only import LabelOnly
 from arena.defenses.modelguard import ModelGuardS, ModelGuardW
 from arena.defenses.none import NoDefense
@@ -34,6 +35,12 @@ DEFENSES = [
         for search in ("paper", "scaled")
     ),
     *(guard(epsilon=epsilon) for guard in (ModelGuardW, ModelGuardS) for epsilon in (0.0, 0.3, 1.5)),
+    *(
+        GradientRedirection(epsilon=epsilon, target=target, layers=layers, preserve_argmax=kept)
+        for epsilon in (0.3, 1.5)
+        for target, layers in (("all-ones", "all"), ("away", "all"), ("away", "last"))
+        for kept in (True, False)
+    ),
     ModelGuardW(margin=0.0, epsilon=2.0),
 ]
 VICTIMS = [
