@@ -61,6 +61,7 @@ ATTACKS: Mapping[str, Registered] = {
     "uniform-noise": _at("arena.attacks.uniform_noise:UniformNoise"),
 }
 DEFENSES: Mapping[str, Registered] = {
+    "adaptive-misinformation": _at("arena.defenses.adaptive_misinformation:AdaptiveMisinformation"),
     "gaussian-noise": _at("arena.defenses.gaussian_noise:GaussianNoise"),
     "gradient-redirection": _at("arena.defenses.gradient_redirection:GradientRedirection"),
     "label-only": _at("arena.defenses.label_only:LabelOnly"),

@@ -12,6 +12,9 @@ from torch import Generator, Tensor, nn
 PADDED_SIZES = (8, 64, 256)
 """Every forward has one of these batch sizes: the last bits of a row depend on the size, so sizes must not vary."""
 
+BATCH = 64
+"""Rows of a training step, everywhere."""
+
 _CLOCK_EVERY = 32  # steps between two looks at the clock
 
 
@@ -34,7 +37,7 @@ def fit(
     steps: int,
     rng: Generator,
     lr: float = 3e-3,
-    batch: int = 64,
+    batch: int = BATCH,
     time_left: Callable[[], float] | None = None,
 ) -> None:
     """Train in place by soft cross entropy with Adam, cosine to 0; leaves the network in eval mode.
@@ -63,7 +66,7 @@ def descent(
     steps: int,
     rng: Generator,
     lr: float = 3e-3,
-    batch: int = 64,
+    batch: int = BATCH,
     time_left: Callable[[], float] | None = None,
 ) -> Iterator[int]:
     """Train in place by any gradient, as `fit` does by its own; yield how many steps are done after each.

@@ -3,6 +3,7 @@
 import pytest
 import torch
 
+from arena.defenses.adaptive_misinformation import AdaptiveMisinformation
 from arena.defenses.gaussian_noise import GaussianNoise
 from arena.defenses.gradient_redirection import GradientRedirection
 from arena.defenses.label_only import LabelOnly
@@ -41,6 +42,7 @@ DEFENSES = [
         for target, layers in (("all-ones", "all"), ("away", "all"), ("away", "last"))
         for kept in (True, False)
     ),
+    *(AdaptiveMisinformation(expose=exposed, cost=0.3, steps=3) for exposed in (True, False)),
     ModelGuardW(margin=0.0, epsilon=2.0),
 ]
 VICTIMS = [
