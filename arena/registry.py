@@ -62,6 +62,7 @@ ATTACKS: Mapping[str, Registered] = {
 }
 DEFENSES: Mapping[str, Registered] = {
     "adaptive-misinformation": _at("arena.defenses.adaptive_misinformation:AdaptiveMisinformation"),
+    "diverse-ensemble": _at("arena.defenses.diverse_ensemble:DiverseEnsemble"),
     "gaussian-noise": _at("arena.defenses.gaussian_noise:GaussianNoise"),
     "gradient-redirection": _at("arena.defenses.gradient_redirection:GradientRedirection"),
     "label-only": _at("arena.defenses.label_only:LabelOnly"),

@@ -4,6 +4,7 @@ import pytest
 import torch
 
 from arena.defenses.adaptive_misinformation import AdaptiveMisinformation
+from arena.defenses.diverse_ensemble import DiverseEnsemble
 from arena.defenses.gaussian_noise import GaussianNoise
 from arena.defenses.gradient_redirection import GradientRedirection
 from arena.defenses.label_only import LabelOnly
@@ -43,6 +44,10 @@ DEFENSES = [
         for kept in (True, False)
     ),
     *(AdaptiveMisinformation(expose=exposed, cost=0.3, steps=3) for exposed in (True, False)),
+    *(
+        DiverseEnsemble(members=members, selection=selection, steps=3)
+        for members, selection in ((1, "coarse"), (3, "bytes"))
+    ),
     ModelGuardW(margin=0.0, epsilon=2.0),
 ]
 VICTIMS = [
