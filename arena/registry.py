@@ -65,6 +65,7 @@ DEFENSES: Mapping[str, Registered] = {
     "diverse-ensemble": _at("arena.defenses.diverse_ensemble:DiverseEnsemble"),
     "gaussian-noise": _at("arena.defenses.gaussian_noise:GaussianNoise"),
     "gradient-redirection": _at("arena.defenses.gradient_redirection:GradientRedirection"),
+    "isolation-induction": _at("arena.defenses.isolation_induction:IsolationInduction"),
     "label-only": _at("arena.defenses.label_only:LabelOnly"),
     "mad": _at("arena.defenses.prediction_poisoning:PredictionPoisoning", argmax=False),
     "mad-argmax": _at("arena.defenses.prediction_poisoning:PredictionPoisoning", argmax=True),

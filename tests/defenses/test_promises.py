@@ -7,6 +7,7 @@ from arena.defenses.adaptive_misinformation import AdaptiveMisinformation
 from arena.defenses.diverse_ensemble import DiverseEnsemble
 from arena.defenses.gaussian_noise import GaussianNoise
 from arena.defenses.gradient_redirection import GradientRedirection
+from arena.defenses.isolation_induction import IsolationInduction
 from arena.defenses.label_only import LabelOnly
 from arena.defenses.modelguard import ModelGuardS, ModelGuardW
 from arena.defenses.none import NoDefense
@@ -48,6 +49,7 @@ DEFENSES = [
         DiverseEnsemble(members=members, selection=selection, steps=3)
         for members, selection in ((1, "coarse"), (3, "bytes"))
     ),
+    IsolationInduction(steps=3),
     ModelGuardW(margin=0.0, epsilon=2.0),
 ]
 VICTIMS = [
