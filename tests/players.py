@@ -27,7 +27,15 @@ MATCHUP = Matchup(
     recipe=Recipe(steps=20),
 )
 
-SMALL: Mapping[str, Parameter] = {"steps": 20, "steps_inner": 20, "iterations": 20, "seeds": 20, "members": 2}
+SMALL: Mapping[str, Parameter] = {
+    "steps": 20,
+    "steps_inner": 20,
+    "iterations": 20,
+    "seeds": 20,
+    "members": 2,
+    "snapshots": 3,
+    "sequences": 100,
+}
 """Values of fields that make a player slow, for whichever player has them."""
 
 BASES: Mapping[Role, Spec] = {"attack": Spec(name="knockoff", params=(("steps", 20),)), "defense": Spec(name="none")}
