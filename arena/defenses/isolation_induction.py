@@ -130,6 +130,6 @@ def flat(parts: Sequence[Tensor]) -> Tensor:
 
 
 def put(weights: Sequence[Tensor], gradient: Tensor) -> None:
-    """Make the parts of a vector the gradients of weights."""
+    """Make the parts of a vector the gradients of weights, in their memory format: a fused Adam trusts that it is."""
     for weight, part in zip(weights, gradient.split([weight.numel() for weight in weights]), strict=True):
-        weight.grad = part.view_as(weight)
+        weight.grad = torch.empty_like(weight).copy_(part.view_as(weight))

@@ -8,6 +8,7 @@ from arena.defenses.isolation_induction import (
     IsolationInduction,
     flat,
     induction_loss,
+    put,
     stealing_gradient,
     without_conflicts,
 )
@@ -52,6 +53,15 @@ def test_gradients_that_conflict_are_projected_by_hand():
 def test_gradients_that_agree_are_summed_and_one_of_nothing_changes_nothing():
     gradients = torch.tensor([[1.0, 0.0], [1.0, 1.0], [0.0, 0.0]])
     assert torch.allclose(without_conflicts(gradients, rng=rng()), torch.tensor([2.0, 1.0]))
+
+
+def test_gradients_have_the_memory_format_of_their_weights():
+    weight = torch.nn.Parameter(torch.randn(4, 3, 2, 2, generator=rng()).to(memory_format=torch.channels_last))
+    bias = torch.nn.Parameter(torch.zeros(4))
+    gradient = torch.randn(52, generator=rng(1))
+    put([weight, bias], gradient)
+    assert weight.grad.stride() == weight.stride()
+    assert torch.equal(flat([weight.grad, bias.grad]), gradient)
 
 
 def answers(defense, here, rows):
