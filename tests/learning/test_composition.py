@@ -2,13 +2,16 @@ import pytest
 import torch
 
 from arena.contracts import Answer, BadParameter, Promise, QueryBatch, Task
+from arena.defenses.diverse_ensemble import DiverseEnsemble
 from arena.defenses.gaussian_noise import GaussianNoise
+from arena.defenses.hoda import Hoda
 from arena.defenses.label_only import LabelOnly
+from arena.defenses.prada import Prada
 from arena.defenses.prediction_poisoning import PredictionPoisoning
 from arena.defenses.rounding import Rounding
 from arena.defenses.top_k import TopK
 from arena.learning.composition import chained, transformed
-from tests.defenses.toy import LinearVictim, deployed, inputs
+from tests.defenses.toy import LinearVictim, deployed, ground, inputs
 
 
 def test_distances_add_up_and_a_promise_holds_only_if_both_make_it():
@@ -46,6 +49,18 @@ def test_labels_of_poisoned_rows_are_labels():
     assert torch.equal(deployed(defense)(inputs()), deployed(LabelOnly())(inputs()))
     assert defense.needs == {"surrogate"}
     assert defense.promise == Promise(argmax=True)
+
+
+def test_trained_defenses_on_top_of_one_another_keep_their_states_apart():
+    inner = DiverseEnsemble(members=2, steps=3)
+    outer = Hoda(snapshots=2, sequences=10, steps=3, action="log", base=Prada(action="log", base=inner))
+    state = outer.train(ground(), rng=torch.Generator().manual_seed(0))
+    assert {name.rpartition("/")[0] for name in state} > {"base/base/member-0", "base/base/member-1", "snapshot-0"}
+    assert torch.equal(deployed(outer)(inputs()).sum(dim=1).round(), torch.ones(60))
+    assert outer.wants == {"outliers"}
+    assert outer.replaces_victim
+    assert outer.promise == Promise(stateful=True, noise="keyed")
+    assert outer.earliest == Prada().earliest > Hoda().earliest
 
 
 @pytest.mark.parametrize("outer", [Rounding(), TopK(k=2), LabelOnly(), GaussianNoise()])
