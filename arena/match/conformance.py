@@ -107,9 +107,10 @@ def check_attack(attack: Attack, spec: Spec, site: Site, *, undefended: Defense)
 
 def check_defense(defense: Defense, spec: Spec, site: Site) -> list[Finding]:
     """Deploy a defense several times on a small victim and return every finding."""
+    given = defense.needs | defense.wants
     knowledge = Knowledge(
-        outliers="far" if "outliers" in defense.needs else "none",
-        surrogate="random" if "surrogate" in defense.needs else "none",
+        outliers="far" if "outliers" in given else "none",
+        surrogate="random" if "surrogate" in given else "none",
     )
     matchup = Matchup(
         victim=CHECK_VICTIM,

@@ -29,7 +29,7 @@ from arena.contracts import (
     Task,
 )
 from arena.data import pools
-from arena.learning.architectures import Classifier, build, resolve
+from arena.learning.architectures import Classifier, architecture_of, build, resolve
 from arena.learning.distillation import distil
 from arena.learning.features import penultimate
 from arena.learning.provenance import sources_digest
@@ -91,6 +91,7 @@ def check(matchup: Matchup, attack: Attack, defense: Defense, site: Site) -> tup
         if getattr(matchup.knowledge, need) == "none":
             message = f"defense {matchup.defense.name} needs {need}: declare {need} with it, such as {_EXAMPLES[need]}"
             raise NeedUnmet(message)
+    defense.check(task)
     if matchup.budget < 1:
         message = f"a budget of {matchup.budget} rows buys nothing; it must be 1 or more"
         raise BadParameter(message)
@@ -283,7 +284,7 @@ def make_surrogate(kind: SurrogateKind, victim: NetworkVictim, inputs: Tensor, *
 
 
 def _surrogate_architecture(kind: SurrogateKind, victim: NetworkVictim) -> str:
-    own = getattr(victim.module, "architecture", resolve("auto", victim.task))
+    own = architecture_of(victim.module, victim.task)
     return _other(own, len(victim.task.shape)) if kind == "other-architecture" else own
 
 

@@ -33,6 +33,7 @@ from arena.contracts import (
 )
 from arena.defenses.none import NoDefense
 from arena.defenses.rounding import Rounding
+from arena.defenses.top_k import TopK
 from arena.learning.composition import answered_by
 from arena.learning.tensors import row_digests, state_digest
 from arena.match.clones import clone_digest
@@ -62,9 +63,10 @@ class Wanting(Attack):
 
 @dataclass(frozen=True, kw_only=True)
 class WantingDefense(NoDefense):
-    """A defense that needs something."""
+    """A defense that needs or wants something."""
 
     needs: frozenset[Need] = frozenset()  # type: ignore[misc]  # a field here: each test needs something else
+    wants: frozenset[Need] = frozenset()  # type: ignore[misc]
 
 
 class TestTheCheckBeforeTheMatch:
@@ -90,6 +92,13 @@ class TestTheCheckBeforeTheMatch:
         with pytest.raises(NeedUnmet, match=f"defense none needs {need}: declare {need}"):
             check(MATCHUP, Wanting(), defense, site)
         check(replace(MATCHUP, knowledge=Knowledge(outliers="far", surrogate="random")), Wanting(), defense, site)
+
+    def test_a_defense_that_only_wants_outliers_plays_without(self, site: Site):
+        check(MATCHUP, Wanting(), WantingDefense(wants=frozenset({"outliers"})), site)
+
+    def test_a_defense_that_does_not_fit_the_task_is_refused(self, site: Site):
+        with pytest.raises(BadParameter, match="this task has 10 classes"):
+            check(MATCHUP, Wanting(), TopK(k=11), site)
 
     @pytest.mark.parametrize(
         ("budget", "said"), [(0, "buys nothing"), (-5, "buys nothing"), (9, "its minimum here is 10")]
