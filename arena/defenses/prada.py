@@ -5,7 +5,8 @@ Source: Juuti, Szyller, Marchal, Asokan, "PRADA: Protecting against DNN Model St
 Departures: an alarm is latched unless ``latched = False``, as in the code. W is taken over the last ``window``
 distances. ``growing_cap`` bounds the growing sets by reservoirs; without it they, and the time for a query, grow with
 the queries, exactly as in the paper.
-Published number: no false alarm and every synthetic attack detected. Reproduced: formula; direction.
+Published number: no false alarm, and every attack then known detected. Reproduced: formula; direction (natural queries
+raise no alarm, synthetic ones in time; queries from another data set are natural too, and raise none).
 """
 
 from __future__ import annotations
