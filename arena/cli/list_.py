@@ -77,7 +77,7 @@ def _card(name: str, *, json: bool) -> None:
     if issubclass(kind, Attack | Defense):
         output.print(f"needs: {', '.join(_needs(kind)) or 'nothing'}")
     if issubclass(kind, Defense) and kind.wants:
-        output.print(f"works without: {', '.join(sorted(kind.wants))}")
+        output.print(f"wants, and works without: {', '.join(sorted(kind.wants))}")
     if issubclass(kind, Defense) and kind.sweep is not None:
         swept, values = kind.sweep
         output.print(f"sweep: {swept} = {', '.join(f'{value:g}' for value in values)}")

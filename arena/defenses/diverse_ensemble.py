@@ -9,7 +9,8 @@ members have equal parts of that data (and by a key where a code is new), so tha
 the same member; ``"bytes"`` hashes the image rounded to 8 bits, and any changed
 level may ask another. ``members``, ``diversity`` and ``steps`` are our defaults too. Without outliers the members are
 ordinary models that differ in their initialisation.
-Published number: none at equal terms. Reproduced: formula (the loss).
+Published number: none at equal terms. Reproduced: formula (the loss); direction (members agree on benign rows as much
+as ordinary models do, and on outliers and what resembles them not at all).
 """
 
 from __future__ import annotations

@@ -8,7 +8,8 @@ defender's data, of the gradient that stealing gives the thief and that which la
 the size of the former on outliers (``silence``). Gradients that conflict are projected (PCGrad: Yu, Kumar, Gupta,
 Levine, Hausman, Finn, "Gradient Surgery for Multi-Task Learning", NeurIPS 2020, arXiv 2001.06782).
 Departures: Adam with our schedule, where the authors use SGD with weight decay. A loss of weight 0 is left out.
-Published number: none at equal terms. Reproduced: formula (of the authors' code).
+Published number: none at equal terms. Reproduced: formula (of the authors' code); direction (queries unlike the
+victim's data teach less; queries like it teach as much as before).
 """
 
 from __future__ import annotations

@@ -12,13 +12,13 @@ Published number: none at equal terms. Reproduced: formula.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import ClassVar
 
 import torch
 from torch import Generator, Tensor
 
-from arena.contracts import BadParameter, DefenderGround, Promise, QueryBatch, Responder, State
+from arena.contracts import Answer, BadParameter, DefenderGround, Promise, QueryBatch, Responder, State
 from arena.learning.cheapest_rows import cheapest_rows_keeping_argmax
 from arena.learning.composition import ComposableDefense, transformed
 from arena.learning.release import DIAMETER, keep_argmax
@@ -79,10 +79,14 @@ class ModelGuardS(ComposableDefense):
         book = Book(ground.victim.task.classes, epsilon=self.epsilon)
         below = self.below(ground, state, rng=rng)
 
-        def quantise(rows: Tensor, queries: QueryBatch) -> Tensor:
-            return book.words_for(rows)
+        def respond(queries: QueryBatch) -> Answer:
+            answer = below(queries)
+            answered = ~answer.refused  # the others are no rows to remember
+            rows = answer.posteriors.clone()
+            rows[answered] = book.words_for(rows[answered])
+            return replace(answer, posteriors=rows)
 
-        return transformed(below, quantise)
+        return respond
 
 
 class Book:

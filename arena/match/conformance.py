@@ -124,8 +124,9 @@ def check_defense(defense: Defense, spec: Spec, site: Site) -> list[Finding]:
     )
     before = _global_state()
     try:
-        prepared = prepare(matchup, defense, site)
         splits = load_splits(CHECK_VICTIM, site.data)
+        defense.check(splits.task)
+        prepared = prepare(matchup, defense, site)
         calls, task = list(_calls(splits.pool)), splits.task
 
         def fresh(seed: int = 0) -> Responder:

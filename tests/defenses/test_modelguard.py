@@ -4,6 +4,7 @@ import torch
 from arena.contracts import BadParameter, Promise
 from arena.defenses.label_only import LabelOnly
 from arena.defenses.modelguard import Book, ModelGuardS, ModelGuardW, least_likely
+from arena.defenses.prada import Prada
 from tests.defenses.toy import LinearVictim, deployed, inputs
 
 ROW = torch.tensor([[0.7, 0.2, 0.1]])
@@ -51,6 +52,16 @@ def test_a_batch_is_quantised_as_its_rows_one_by_one():
     rows = torch.randn(200, 5, generator=torch.Generator().manual_seed(0)).softmax(dim=1)
     whole, single = Book(5, epsilon=0.3), Book(5, epsilon=0.3)
     assert torch.equal(whole.words_for(rows), torch.cat([single.words_for(row.unsqueeze(0)) for row in rows]))
+
+
+def test_rows_that_were_refused_below_are_no_words():
+    base = Prada(delta=1.0, least=10, action="throttle", answered_every=2)
+    rows = deployed(ModelGuardS(epsilon=2.0, base=base))(inputs(100))
+    answered = rows.sum(dim=1) > 0
+    assert 0 < int(answered.sum()) < 100
+    assert len(rows[answered].unique(dim=0)) <= 6  # one word for each class
+    assert torch.equal(rows.argmax(dim=1)[answered], LinearVictim()(inputs(100)).argmax(dim=1)[answered])
+    assert bool((rows[answered].amax(dim=1) > 0.2).all())
 
 
 def test_without_a_distance_every_row_is_a_word_of_its_own():
