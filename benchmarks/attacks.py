@@ -14,9 +14,9 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from arena.contracts import MatchResult
-from arena.metrics.intervals import mean_interval
+from arena.metrics.intervals import Interval, mean_interval
 from arena.payoff.comparison import Comparison, against_attack
-from arena.payoff.matrix import PayoffMatrix, matrices
+from arena.payoff.matrix import TRACKS, PayoffMatrix, matrices
 from arena.referee.journal import read_results
 
 RANDOM, UNDEFENDED = "knockoff", "none"
@@ -30,9 +30,19 @@ def share(result: MatchResult, key: str) -> float | None:
 
 def over_seeds(results: Sequence[MatchResult], key: str) -> str:
     values = [value for result in results if (value := share(result, key)) is not None]
-    if not values:
+    return percent(mean_interval(values) if values else None)
+
+
+def best(results: Sequence[MatchResult], kind: str) -> Interval | None:
+    """Return mean and interval over seeds of the best track's fidelity or accuracy."""
+    found = [[share(result, f"{track}/{kind}") for track in TRACKS] for result in results]
+    values = [max(value for value in tracks if value is not None) for tracks in found if any(tracks)]
+    return mean_interval(values) if values else None
+
+
+def percent(interval: Interval | None) -> str:
+    if interval is None:
         return "-"
-    interval = mean_interval(values)
     return f"{100 * interval.mean:.1f}" + (f" ±{100 * interval.half:.1f}" if interval.half is not None else "")
 
 
@@ -52,11 +62,7 @@ def print_matrix(matrix: PayoffMatrix) -> None:
     order = sorted(matrix.attacks, key=lambda attack: -statistics.fmean(matrix.payoffs[attack, UNDEFENDED].values()))
     for attack in order:
         results = matrix.results[attack, UNDEFENDED]
-        cells = [
-            over_seeds(results, f"{track}/{kind}")
-            for kind in ("fidelity", "accuracy")
-            for track in ("a", "a-hard", "b")
-        ]
+        cells = [over_seeds(results, f"{track}/{kind}") for kind in ("fidelity", "accuracy") for track in TRACKS]
         cpu = statistics.fmean(result.measures["attack/cpu_seconds"] for result in results)
         counts = [
             f"{statistics.fmean(getattr(result, name) for result in results):,.0f}"
@@ -93,7 +99,7 @@ def best_share(matrix: PayoffMatrix, attack: str) -> float | None:
     """Return the mean over seeds of the best track's accuracy over the victim's."""
     values = []
     for result in matrix.results.get((attack, UNDEFENDED), ()):
-        clones = [found for track in ("a", "a-hard", "b") if (found := share(result, f"{track}/accuracy")) is not None]
+        clones = [found for track in TRACKS if (found := share(result, f"{track}/accuracy")) is not None]
         victim = share(result, "victim/accuracy")
         if clones and victim:
             values.append(max(clones) / victim)
@@ -102,8 +108,10 @@ def best_share(matrix: PayoffMatrix, attack: str) -> float | None:
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("folders", nargs="+", type=Path)
+    parser.add_argument("folders", nargs="*", type=Path)
     arguments = parser.parse_args()
+    if not arguments.folders:
+        print("name run folders; the tournaments in benchmarks/tournaments take minutes to hours each")
     found = matrices(result for folder in arguments.folders for result in read_results(folder))
     for matrix in found:
         print_matrix(matrix)

@@ -257,9 +257,9 @@ def split_of(module: nn.Module) -> Split:
 
 
 def weights_of(split: Split) -> Weights:
-    """Return every weight of both parts by name."""
+    """Return every weight of both parts by name, detached: a model that is still to be trained is defended too."""
     parts = ((_BOTTOM, split.bottom), (_TOP, split.top))
-    return {prefix + name: value for prefix, part in parts for name, value in part.named_parameters()}
+    return {prefix + name: value.detach() for prefix, part in parts for name, value in part.named_parameters()}
 
 
 def sensitivities(split: Split, inputs: Tensor) -> dict[str, Tensor]:

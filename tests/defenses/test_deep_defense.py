@@ -27,14 +27,14 @@ from tests.defenses.toy import LinearVictim
 TASK = Task(shape=(1, 8, 8), classes=4)
 
 
-def victim(arch="small-cnn", task=TASK, *, sharp=4.0):
+def victim(arch="small-cnn", task=TASK, *, sharp=4.0, trainable=False):
     """An untrained network that is surer than such ones are."""
     network = build(arch, task, rng=torch.Generator().manual_seed(0)).eval()
     last = [module for module in network.modules() if isinstance(module, torch.nn.Linear)][-1]
     with torch.no_grad():
         last.weight.mul_(sharp)
     for parameter in network.parameters():
-        parameter.requires_grad_(False)
+        parameter.requires_grad_(trainable)
     return NetworkVictim(network, task)
 
 
@@ -103,18 +103,14 @@ class TestFormulas:
         assert len(selected(weights, found, share=1.0)) == 4
 
     def test_sensitivity_is_the_mean_l1_norm_of_the_posteriors_gradient(self):
-        network, inputs = victim().module, rows(3)
-        found = sensitivities(split_of(network), inputs)
-        weights = weights_of(split_of(network))
+        network, inputs = victim(trainable=True).module, rows(3)
+        split = split_of(network)
         expected = 0.0
-        for value in weights.values():
-            value.requires_grad_(True)
-        layer = "top.1"
         for row in inputs:
             network(row.unsqueeze(0)).softmax(dim=1).amax().backward()
-            expected += sum(float(weights[f"{layer}.{name}"].grad.abs().sum()) for name in ("weight", "bias")) / 3
+            expected += sum(float(value.grad.abs().sum()) for value in split.top[1].parameters()) / 3
             network.zero_grad()
-        assert float(found[layer]) == pytest.approx(expected, rel=1e-4)
+        assert float(sensitivities(split, inputs)["top.1"]) == pytest.approx(expected, rel=1e-4)
 
     def test_an_order_is_kept_only_if_it_is_strict_and_the_first_leads(self):
         order = torch.tensor([[0, 1, 2]]).expand(4, 3)
@@ -194,6 +190,14 @@ def test_makes_the_gradients_nearly_orthogonal():
         own = {name: value[number] for name, value in weights.items()}
         cosines.append(float(solver._loss(own, inputs[number], order, aims, 4)[1][0]))
     assert sorted(cosines)[8] < 0.2
+
+
+def test_of_a_victim_that_could_be_trained_no_graph_is_kept():
+    of, inputs = victim(trainable=True), rows(4)
+    solver = Misdirection(DeepDefense(steps=3), of.module, list(weights_of(split_of(of.module))))
+    found, weights = solver.solve(inputs, of(inputs), torch.zeros(4, solver.columns), keep=True)
+    assert not found.requires_grad
+    assert not any(value.requires_grad for value in weights.values())
 
 
 def test_without_noise_or_margin_nothing_moves():
