@@ -36,7 +36,7 @@ from arena.match.play import play
 from arena.match.site import Limits, Site
 from arena.payoff.ranking import cost_of
 from arena.referee.referee import scored_as, undefended
-from tests.players import MATCHUP, played
+from tests.players import MATCHUP, played, small
 
 Extract = Callable[[Oracle, AttackerGround, Generator], nn.Module]
 BUDGET = MATCHUP.budget
@@ -284,3 +284,11 @@ def test_released_rows_are_rounded_where_the_matchup_says_so(site: Site):
     result = played(replace(MATCHUP, decimals=1), site)
     rows = read_transcript(ledger_path(site, result.matchup, 1)).attack_posteriors
     assert torch.equal(rows, rows.round(decimals=1))
+
+
+@pytest.mark.parametrize("name", ["adaptive-misinformation", "diverse-ensemble"])
+def test_a_defense_that_wants_outliers_plays_without_them(name: str, site: Site):
+    result = played(replace(MATCHUP, defense=small("defense", name)), site)  # the matchup declares none
+    assert result.verdict.outcome == "completed", result.verdict
+    assert "a/fidelity_deployed" in result.counts
+    assert not any(key.startswith("audit/") for key in result.measures)
