@@ -256,15 +256,18 @@ def _largest_over_seeds(results: Sequence[MatchResult], name: str) -> Interval |
 
 
 def broken_promises(matrix: PayoffMatrix) -> list[str]:
-    """Return a line for each promise that a defense broke: in how many of the rows that it answered."""
-    lines = []
+    """Return a line for each promise that a defense broke, or one that says on how many rows all were kept."""
+    lines, checked = [], 0
     for defense in matrix.defenses:
         played = matrix.of_defense(defense)
         for key, words in PROMISES.items():
             counts = [result.counts[key] for result in played if key in result.counts]
             broken, rows = sum(count[0] for count in counts), sum(count[1] for count in counts)
+            checked += rows
             if broken:
                 lines.append(f"{matrix.short(defense)} broke its promise of {words} on {broken:,} of {rows:,} rows.")
+    if checked and not lines:
+        lines.append(f"No promise was broken, checked {checked:,} times on rows as they were sent.")
     return lines
 
 

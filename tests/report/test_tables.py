@@ -101,6 +101,12 @@ def test_a_broken_promise_is_a_line():
     assert "mad broke its promise of the same decision on 4 of 200 rows." in shown(tournament_report(results))
 
 
+def test_that_every_promise_was_kept_is_a_line_too():
+    results = [match("knockoff", "mad", seed=seed, counts={"promise/argmax_broken": (0, 100)}) for seed in range(2)]
+    assert "No promise was broken, checked 200 times" in shown(tournament_report(results))
+    assert "promise" not in shown(tournament_report([match("knockoff", "none", counts={})]))
+
+
 def said(results) -> list[str]:
     (matrix,) = matrices(results)
     return sentences(matrix)
