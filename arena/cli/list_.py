@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import inspect
+import re
 import typing
 from typing import Annotated
 
@@ -65,7 +66,7 @@ def _card(name: str, *, json: bool) -> None:
         print_json({"name": name, "role": role, "about": about, "parameters": shown, "needs": _needs(kind)})
         return
     output.print(f"[bold]{name}[/] ({role})\n")
-    output.print(f"{about}\n\n{inspect.getdoc(kind) or ''}\n", markup=False)
+    output.print(f"{_reflowed(about)}\n\n{_reflowed(inspect.getdoc(kind) or '')}\n", markup=False)
     table = Table(title="parameters", title_justify="left")
     for column in ("name", "type", "default"):
         table.add_column(column)
@@ -81,6 +82,11 @@ def _card(name: str, *, json: bool) -> None:
     if issubclass(kind, Defense) and kind.sweep is not None:
         swept, values = kind.sweep
         output.print(f"sweep: {swept} = {', '.join(f'{value:g}' for value in values)}")
+
+
+def _reflowed(text: str) -> str:
+    """Return a docstring whose lines are as long as its paragraphs; ``Source:`` and the like begin one."""
+    return re.sub(r"(?<!\n)\n(?!\n|[A-Z][a-z]+( [a-z]+)?:|[-*] )", " ", text)
 
 
 def _needs(kind: type[Player]) -> list[str]:

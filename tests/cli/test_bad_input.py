@@ -107,7 +107,10 @@ RUN = [
     pytest.param(TOURNAMENT + 'pools = ["none"]', "needs a pool", id="needs-unmet"),
     pytest.param(TOURNAMENT + 'pools = [{ kind = "near", source = "glyfs" }]', "glyfs", id="unknown-source"),
     pytest.param(TOURNAMENT.replace("recipe = { ", 'recipe = { arch = "mpl", '), "no architecture 'mpl'", id="recipe"),
-    pytest.param(TOURNAMENT + 'explanation = "grad-cam"', "no explanation is called 'grad-cam'", id="explanation"),
+    pytest.param(TOURNAMENT + 'explanation = "grad-kam"', "did you mean 'grad-cam'", id="unknown-explanation"),
+    pytest.param(TOURNAMENT + 'explanation = "grad-cam"', "mlp has 0 convolutional activations", id="explanation"),
+    pytest.param(TOURNAMENT + 'threats = ["evation"]', "did you mean 'evasion'", id="unknown-threat"),
+    pytest.param(TOURNAMENT + 'threats = ["evasion"]\nthreat_budget = 1', "needs threat_budget", id="threat-budget"),
     pytest.param(
         TOURNAMENT.replace('["none"]', '[{ name = "mad", surrogate = "none" }]'), "needs surrogate", id="surrogate"
     ),

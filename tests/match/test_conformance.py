@@ -37,7 +37,7 @@ from arena.learning.release import released
 from arena.match.conformance import Finding, check_attack, check_defense
 from arena.match.site import Site
 from arena.registry import MANIFEST, Role, complete
-from tests.players import SMALL, every
+from tests.players import every, small
 
 ENTRIES = sorted(path.parent for path in (Path(__file__).parents[2] / "agents").glob(f"*/{MANIFEST}"))
 PLANTED = Spec(name="planted")
@@ -58,8 +58,7 @@ def test_every_built_in_player_passes(role: Role, spec: Spec, site: Site):
 @pytest.mark.parametrize("folder", ENTRIES, ids=lambda folder: folder.name)
 def test_every_entry_passes(folder: Path, site: Site):
     role = role_of(str(folder))
-    params = (("steps", SMALL["steps"]),) if role == "attack" else ()
-    assert offences(conformance(role, complete(role, Spec(name=str(folder), params=params)), site)) == set()
+    assert offences(conformance(role, complete(role, small(role, str(folder))), site)) == set()
 
 
 Extract = Callable[[Oracle, AttackerGround, Generator], nn.Module]
