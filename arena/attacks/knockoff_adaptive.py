@@ -4,8 +4,9 @@ Source: Orekondy, Schiele, Fritz, "Knockoff Nets: Stealing Functionality of Blac
 1812.02766; the adaptive strategy with all three rewards.
 Departures: pools have no labels, so the groups are k-means clusters of principal components, in two levels. Rows are
 drawn without replacement and in batches; the policy is a tilt of random sampling, which it is where all preferences
-are equal, and ``floor`` of it stays so. A reward is the rank among recent ones, the first rows are random, the
-clone that rewards are measured with knows every row so far, and the last one starts anew.
+are equal, and ``floor`` of it stays so. The first rows are random. A reward is a mean of ranks among recent rows, where
+the paper sums rewards: a gentler bandit, as certainty and diversity both lead away from the boundary. The clone that
+rewards are measured with, and the last one, start anew from every row so far.
 Published number: none at equal terms (the paper's pools are ImageNet and OpenImages). Reproduced: formula.
 """
 
@@ -88,7 +89,7 @@ class KnockoffAdaptive(Attack):
             inputs = unasked.take(chosen)
             rewards = self._rewards(bought.ask(inputs), padded_forward(clone, inputs), known)
             recent = torch.cat([recent, rewards])[-self.window * batch :]
-            gains = centred_ranks(recent).sum(dim=1)[-len(chosen) :]
+            gains = centred_ranks(recent).mean(dim=1)[-len(chosen) :]
             for level in tree:
                 level.reward(chosen, gains, before, step=self.step)
         return clones.fitted(bought, steps=self.steps)

@@ -118,11 +118,15 @@ def test_the_group_that_teaches_is_asked_more_often():
         return torch.where(inputs.mean(dim=1, keepdim=True) > 0.5, rich, torch.full_like(rich, 1 / 3))
 
     place = AttackerGround(pool=heaps, device=torch.device("cpu"), time_left=lambda: 60.0)
-    oracle = ToyOracle(victim, 1000)
-    KnockoffAdaptive(steps=5, steps_inner=50, arms=(2, 1)).extract(oracle, place, rng=rng())
-    rich = torch.cat(oracle.calls).mean(dim=1) > 0.5
-    assert float(rich[:300].float().mean()) == pytest.approx(0.25, abs=0.1)  # the warm-up is random
-    assert float(rich[500:].float().mean()) > 1.3 * 0.25
+    early, late = [], []
+    for seed in range(3):
+        oracle = ToyOracle(victim, 2000)
+        KnockoffAdaptive(steps=5, steps_inner=20, arms=(2, 1)).extract(oracle, place, rng=rng(seed))
+        rich = (torch.cat(oracle.calls).mean(dim=1) > 0.5).float()
+        early.append(float(rich[:600].mean()))
+        late.append(float(rich[1000:].mean()))
+    assert sum(early) / 3 == pytest.approx(0.25, abs=0.05)  # the warm-up is random
+    assert sum(late) / 3 > 1.3 * 0.25
 
 
 def test_floor_one_is_random_sampling_without_replacement():
