@@ -140,6 +140,7 @@ class Protected:
             message = f"the model gives {tuple(logits.shape)} for one input, and logits (1, K) of K classes are wanted"
             raise InvalidQuery(message)
         task = Task(shape=tuple(example.shape[1:]), classes=logits.shape[1])
+        self.defense.check(task)
         victim = NetworkVictim(self._model, task)
         nothing = (torch.empty(0, *task.shape), torch.empty(0, dtype=torch.int64))
         training = self._training or nothing

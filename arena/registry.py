@@ -77,6 +77,7 @@ ATTACKS: Mapping[str, Registered] = {
     "uniform-noise": _at("arena.attacks.uniform_noise:UniformNoise"),
 }
 DEFENSES: Mapping[str, Registered] = {
+    "adaptive-misinformation": _at("arena.defenses.adaptive_misinformation:AdaptiveMisinformation"),
     "deep-defense": _at("arena.defenses.deep_defense:DeepDefense"),
     "deep-defense-literal": _at(
         "arena.defenses.deep_defense:DeepDefense",
@@ -86,17 +87,22 @@ DEFENSES: Mapping[str, Registered] = {
         lr=0.1,
         release="last",
     ),
+    "diverse-ensemble": _at("arena.defenses.diverse_ensemble:DiverseEnsemble"),
     "gaussian-noise": _at("arena.defenses.gaussian_noise:GaussianNoise"),
+    "gradient-redirection": _at("arena.defenses.gradient_redirection:GradientRedirection"),
+    "hoda": _at("arena.defenses.hoda:Hoda"),
+    "isolation-induction": _at("arena.defenses.isolation_induction:IsolationInduction"),
     "label-only": _at("arena.defenses.label_only:LabelOnly"),
     "mad": _at("arena.defenses.prediction_poisoning:PredictionPoisoning", argmax=False),
     "mad-argmax": _at("arena.defenses.prediction_poisoning:PredictionPoisoning", argmax=True),
+    "modelguard-s": _at("arena.defenses.modelguard:ModelGuardS"),
+    "modelguard-w": _at("arena.defenses.modelguard:ModelGuardW"),
     "none": _at("arena.defenses.none:NoDefense"),
+    "prada": _at("arena.defenses.prada:Prada"),
     "reverse-sigmoid": _at("arena.defenses.reverse_sigmoid:ReverseSigmoid"),
     "rounding": _at("arena.defenses.rounding:Rounding"),
     "top-k": _at("arena.defenses.top_k:TopK"),
 }
-
-
 EXPLANATIONS: Mapping[str, Registered] = {
     "grad-cam": _at("arena.explanations.grad_cam:GradCam"),
     "gradient-input": _at("arena.explanations.gradient_input:GradientInput"),

@@ -36,6 +36,9 @@ SMALL: Mapping[str, Parameter] = {
     "candidates": 200,
     "epochs": 1,
     "last_epochs": 1,
+    "members": 2,
+    "snapshots": 3,
+    "sequences": 100,
 }
 """Values of fields that make a player slow, or more than a small budget can pay, for whichever player has them."""
 

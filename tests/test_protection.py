@@ -79,6 +79,7 @@ def test_the_seed_is_the_noise():
         (lambda model: arena.protect(model, "mad", epsilom=1.0), BadParameter, "did you mean 'epsilon'"),
         (lambda model: arena.protect(model, "mad", surrogate="attacker"), BadParameter, "no attacker plays here"),
         (lambda model: arena.protect(model, "mad", surrogate="same-architecture"), NeedUnmet, "give training"),
+        (lambda model: arena.protect(model, "top-k", k=6)(torch.rand(2, 12)), BadParameter, "5 classes"),
         (lambda model: arena.protect(model, "none")(torch.rand(2, 12).double()), InvalidQuery, "float32"),
         (lambda model: arena.protect(model, "none")(torch.rand(2, 12) + 1), InvalidQuery, r"in \[0, 1\]"),
         (lambda model: arena.protect(model, "none")(torch.empty(0, 12)), InvalidQuery, "at least one row"),

@@ -76,6 +76,8 @@ def _card(name: str, *, json: bool) -> None:
     output.print(table)
     if issubclass(kind, Attack | Defense):
         output.print(f"needs: {', '.join(_needs(kind)) or 'nothing'}")
+    if issubclass(kind, Defense) and kind.wants:
+        output.print(f"wants, and works without: {', '.join(sorted(kind.wants))}")
     if issubclass(kind, Defense) and kind.sweep is not None:
         swept, values = kind.sweep
         output.print(f"sweep: {swept} = {', '.join(f'{value:g}' for value in values)}")

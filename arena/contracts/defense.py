@@ -11,7 +11,7 @@ from torch import Generator, Tensor, device, nn
 from arena.contracts.explanation import Explanation
 from arena.contracts.query import Responder
 from arena.contracts.spec import Need, OutlierKind, SurrogateKind
-from arena.contracts.task import Explainer, State, Victim
+from arena.contracts.task import Explainer, State, Task, Victim
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -50,6 +50,7 @@ class Defense(ABC):
     """Hyper-parameters of a protection as frozen fields; a wrapper has ``base: Defense``, trains and deploys it."""
 
     needs: ClassVar[frozenset[Need]] = frozenset()
+    wants: ClassVar[frozenset[Need]] = frozenset()  # given unless "none" is declared; it works without them too
     trained_by: ClassVar[frozenset[str]] = frozenset()  # fields that `train` reads: they alone enter its cache key
     sweep: ClassVar[tuple[str, tuple[float, ...]] | None] = None  # the field that draws the trade-off curve
     replaces_victim: ClassVar[bool] = False  # another model is deployed: fidelity to it is scored beside
@@ -63,6 +64,9 @@ class Defense(ABC):
     def promise(self) -> Promise:
         """Overridden from the fields, e.g. ``Promise(argmax=True, l1=self.epsilon)``."""
         return Promise()
+
+    def check(self, task: Task) -> None:  # noqa: B027  # most defenses fit every task
+        """Raise `BadParameter` if it does not fit a task; asked before the first match."""
 
     def train(self, ground: DefenderGround, *, rng: Generator) -> State:
         """Costly, once per defended victim."""

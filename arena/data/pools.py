@@ -28,6 +28,7 @@ GENERATED_ROWS = 4_000
 
 GENERATORS = ("glyphs", "textures", "noise", "columns")
 _FAR_DATASETS = {"fashion-mnist": "mnist", "mnist": "fashion-mnist"}
+_STRANGE: tuple[PoolKind, ...] = ("near", "far")
 _ROUNDS = 20  # how often rows that had to be left out are drawn again
 _FIXED_SEED = 0
 
@@ -39,6 +40,22 @@ def default_source(dataset: str, kind: PoolKind, *, table: bool = False) -> str:
     if kind == "far":
         return "noise" if table else _FAR_DATASETS.get(dataset, "textures")
     return ""
+
+
+def sources(kind: PoolKind | OutlierKind, source: str = "", *, splits: Splits) -> frozenset[str]:
+    """Return the names of what the rows of a pool or of outliers of a kind are drawn from; of ``same`` the victim's data."""
+    table = len(splits.task.shape) == 1
+    match kind:
+        case "near" | "far":
+            return frozenset({source or default_source(splits.name, kind, table=table)})
+        case "universe":
+            return frozenset({splits.name, *(default_source(splits.name, part, table=table) for part in _STRANGE)})
+        case "same":
+            return frozenset({splits.name})
+        case "pool" | "none":
+            return frozenset()
+        case _:
+            assert_never(kind)
 
 
 def pool(
@@ -104,7 +121,7 @@ def outliers(
 
 def _universe(splits: Splits, *, rows: int | None, folder: Path | None, part: Part, seed: int) -> Tensor:
     """Return equal shares of same, near and far; as many as the smallest of them allows when ``rows`` is None."""
-    kinds: tuple[PoolKind, ...] = ("same", "near", "far")
+    kinds: tuple[PoolKind, ...] = ("same", *_STRANGE)
     shares = [None if rows is None else (rows + 2 - number) // 3 for number in range(3)]
     parts = [
         pool(kind, splits=splits, seed=seed, rows=share, folder=folder, part=part)

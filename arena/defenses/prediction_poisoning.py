@@ -26,14 +26,14 @@ from arena.contracts import (
     BadParameter,
     DefenderGround,
     Need,
-    NeedUnmet,
     Promise,
     QueryBatch,
     Responder,
     State,
 )
 from arena.learning.composition import ComposableDefense, transformed
-from arena.learning.release import keep_argmax
+from arena.learning.defender_networks import surrogate_of
+from arena.learning.release import DIAMETER, keep_argmax
 from arena.learning.training import predict
 
 Norm = Literal["l1", "l2"]
@@ -61,8 +61,8 @@ class PredictionPoisoning(ComposableDefense):
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        if self.epsilon < 0:
-            message = f"epsilon = {self.epsilon}: a distance is 0 or more"
+        if not 0 <= self.epsilon <= DIAMETER:
+            message = f"epsilon = {self.epsilon}: two rows are 0 to {DIAMETER:g} apart"
             raise BadParameter(message)
 
     @property
@@ -70,11 +70,7 @@ class PredictionPoisoning(ComposableDefense):
         return Promise(argmax=self.argmax, l1=self.epsilon if self.norm == "l1" else None)
 
     def deploy(self, ground: DefenderGround, state: State, *, rng: Generator) -> Responder:
-        surrogate = ground.surrogate
-        if surrogate is None:
-            message = "prediction poisoning needs a surrogate: say surrogate = random, same-architecture, ..."
-            raise NeedUnmet(message)
-        surrogate.eval()
+        surrogate = surrogate_of(ground, "prediction poisoning")
 
         def poison(clean: Tensor, queries: QueryBatch) -> Tensor:
             rows = poisoned(

@@ -14,7 +14,7 @@ from typing import ClassVar, Literal
 
 from torch import Generator, Tensor
 
-from arena.contracts import BadParameter, DefenderGround, Promise, Responder, State
+from arena.contracts import BadParameter, DefenderGround, Promise, Responder, State, Task
 from arena.learning.composition import ComposableDefense, transformed
 from arena.learning.release import keep_argmax
 
@@ -23,7 +23,7 @@ Rest = Literal["zero", "spread"]
 
 @dataclass(frozen=True, kw_only=True)
 class TopK(ComposableDefense):
-    """``k`` posteriors stay; ``rest`` says what becomes of the others' mass. From k = K up nothing changes."""
+    """``k`` posteriors stay; ``rest`` says what becomes of the others' mass. k = K changes nothing."""
 
     sweep: ClassVar[tuple[str, tuple[float, ...]] | None] = ("k", (5, 3, 2, 1))
 
@@ -39,6 +39,12 @@ class TopK(ComposableDefense):
     @property
     def own_promise(self) -> Promise:
         return Promise(argmax=True)
+
+    def check(self, task: Task) -> None:
+        super().check(task)
+        if self.k > task.classes:
+            message = f"top-k: k = {self.k}, and this task has {task.classes} classes: k is 1 to {task.classes}"
+            raise BadParameter(message)
 
     def deploy(self, ground: DefenderGround, state: State, *, rng: Generator) -> Responder:
         return transformed(self.below(ground, state, rng=rng), lambda rows, _: truncated(rows, self.k, rest=self.rest))

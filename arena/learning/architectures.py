@@ -67,6 +67,12 @@ def resolve(arch: str, task: Task) -> str:
     return "small-cnn" if max(task.shape[1:]) <= 32 else "resnet18"
 
 
+def architecture_of(module: nn.Module | None, task: Task) -> str:
+    """Return the name of the network that a module is, or has inside; ``auto`` resolved if none of ours is there."""
+    inside = [part for part in module.modules() if isinstance(part, Classifier)] if module is not None else []
+    return inside[0].architecture if inside else resolve("auto", task)
+
+
 def architecture_names() -> tuple[str, ...]:
     """Return our own names; ``mlp-H`` is an MLP of H hidden units, and torchvision's classifiers have their names."""
     return tuple(_OWN)

@@ -7,7 +7,7 @@ from dataclasses import dataclass, replace
 
 from torch import Generator, Tensor
 
-from arena.contracts import Answer, DefenderGround, Defense, Promise, QueryBatch, Responder, State, Victim
+from arena.contracts import Answer, DefenderGround, Defense, Promise, QueryBatch, Responder, State, Task, Victim
 from arena.learning.randomness import child
 from arena.learning.release import released
 
@@ -23,6 +23,7 @@ class ComposableDefense(Defense):
     def __post_init__(self) -> None:
         if self.base is not None:  # class variables of an ordinary defense; here they follow from the base too
             object.__setattr__(self, "needs", type(self).needs | self.base.needs)
+            object.__setattr__(self, "wants", type(self).wants | self.base.wants)
             object.__setattr__(self, "replaces_victim", type(self).replaces_victim or self.base.replaces_victim)
 
     @property
@@ -37,6 +38,10 @@ class ComposableDefense(Defense):
     @property
     def earliest(self) -> int:
         return 0 if self.base is None else self.base.earliest
+
+    def check(self, task: Task) -> None:
+        if self.base is not None:
+            self.base.check(task)
 
     def train(self, ground: DefenderGround, *, rng: Generator) -> State:
         if self.base is None:

@@ -12,6 +12,9 @@ from arena.contracts import Answer
 MARGIN = 2.5e-6
 """By how much a kept argmax leads: more than 2e-6 in float32, so that rounding to 6 decimals cannot tie it."""
 
+DIAMETER = 2.0
+"""The L1 distance of two rows with nothing in common: no two are farther apart, in L1 or L2."""
+
 ONE_HOT_SHARE, ONE_HOT_MAX = 0.99, 1 - 1e-6
 MOST_DECIMALS = 4  # more cannot be told from float32 rows that happen to be near
 _TOLD_BY = 20  # entries; fewer say nothing

@@ -12,6 +12,9 @@ from torch import Generator, Tensor, nn
 PADDED_SIZES = (8, 64, 256)
 """Every forward has one of these batch sizes: the last bits of a row depend on the size, so sizes must not vary."""
 
+BATCH = 64
+"""Rows of a training step, everywhere."""
+
 _CLOCK_EVERY = 32  # steps between two looks at the clock
 _ITERATIONS_A_LOOK = 20  # of L-BFGS, likewise
 
@@ -35,7 +38,7 @@ def fit(
     steps: int,
     rng: Generator,
     lr: float = 3e-3,
-    batch: int = 64,
+    batch: int = BATCH,
     time_left: Callable[[], float] | None = None,
     penalty: Callable[[int, Tensor], Tensor] | None = None,
 ) -> None:
@@ -48,18 +51,47 @@ def fit(
     """
     device = next(network.parameters()).device
     inputs, targets = inputs.to(device), targets.to(device)
+
+    done = 0
+
+    def backward(chosen: Tensor) -> None:
+        loss = soft_cross_entropy(network(inputs[chosen]), targets[chosen])
+        if penalty is not None:
+            loss = loss + penalty(done, chosen)
+        loss.backward()
+
+    for done in descent(  # noqa: B007  # read by the penalty
+        network, backward, rows=len(inputs), steps=steps, rng=rng, lr=lr, batch=batch, time_left=time_left
+    ):
+        pass
+
+
+def descent(
+    network: nn.Module,
+    backward: Callable[[Tensor], None],
+    *,
+    rows: int,
+    steps: int,
+    rng: Generator,
+    lr: float = 3e-3,
+    batch: int = BATCH,
+    time_left: Callable[[], float] | None = None,
+) -> Iterator[int]:
+    """Train in place by any gradient, as `fit` does by its own; yield how many steps are done after each.
+
+    ``backward`` fills the gradients for a batch, indices of rows. The network is in training mode at each step, and in
+    eval mode once all are done.
+    """
     optimiser = torch.optim.Adam(network.parameters(), lr=lr, fused=True)
     network.train()
-    for step, chosen in enumerate(batches(len(inputs), batch=batch, steps=steps, rng=rng)):
+    for step, chosen in enumerate(batches(rows, batch=batch, steps=steps, rng=rng)):
         if time_left is not None and step % _CLOCK_EVERY == 0 and time_left() <= 0:
             break
         optimiser.param_groups[0]["lr"] = lr * 0.5 * (1 + math.cos(math.pi * step / steps))
         optimiser.zero_grad(set_to_none=True)
-        loss = soft_cross_entropy(network(inputs[chosen]), targets[chosen])
-        if penalty is not None:
-            loss = loss + penalty(step, chosen)
-        loss.backward()
+        backward(chosen)
         optimiser.step()
+        yield step + 1
     network.eval()
 
 
@@ -113,21 +145,28 @@ def hardened(rows: Tensor) -> Tensor:
 
 
 @torch.inference_mode()
-def padded_forward(network: nn.Module, inputs: Tensor) -> Tensor:
+def padded_forward(network: nn.Module, inputs: Tensor, *, size: int | None = None) -> Tensor:
     """Return logits (N, K) on the CPU, each forward padded with zero rows to one of `PADDED_SIZES`.
 
-    ``network`` must be in eval mode. A row's bits then depend on the size of its own call alone.
+    ``network`` must be in eval mode. A row's bits then depend on the size of its own call alone; ``size``, one of
+    `PADDED_SIZES`, is for rows that are only a part of a call.
     """
     device = next(network.parameters()).device
-    parts = [network(padded(chunk).to(device))[: len(chunk)] for chunk in inputs.split(PADDED_SIZES[-1])]
+    chunks = inputs.split(size or PADDED_SIZES[-1])
+    parts = [network(padded(chunk, size=size).to(device))[: len(chunk)] for chunk in chunks]
     logits = torch.cat(parts) if len(parts) > 1 else parts[0]
     return logits.float().cpu()
 
 
-def padded(rows: Tensor) -> Tensor:
-    """Return up to 256 rows (N, ...) with zero rows after them, as many as the next of `PADDED_SIZES`."""
-    size = next(size for size in PADDED_SIZES if size >= len(rows))
+def padded(rows: Tensor, *, size: int | None = None) -> Tensor:
+    """Return up to 256 rows (N, ...) with zero rows after them: ``size`` in all, else the next of `PADDED_SIZES`."""
+    size = size or padded_size(len(rows))
     return torch.cat([rows, rows.new_zeros(size - len(rows), *rows.shape[1:])]) if size > len(rows) else rows
+
+
+def padded_size(rows: int) -> int:
+    """Return the smallest of `PADDED_SIZES` that holds so many rows."""
+    return next(size for size in PADDED_SIZES if size >= rows)
 
 
 def predict(network: nn.Module, inputs: Tensor) -> Tensor:

@@ -107,9 +107,10 @@ def check_attack(attack: Attack, spec: Spec, site: Site, *, undefended: Defense)
 
 def check_defense(defense: Defense, spec: Spec, site: Site) -> list[Finding]:
     """Deploy a defense several times on a small victim and return every finding."""
+    given = defense.needs | defense.wants
     knowledge = Knowledge(
-        outliers="far" if "outliers" in defense.needs else "none",
-        surrogate="random" if "surrogate" in defense.needs else "none",
+        outliers="far" if "outliers" in given else "none",
+        surrogate="random" if "surrogate" in given else "none",
     )
     matchup = Matchup(
         victim=CHECK_VICTIM,
@@ -123,8 +124,9 @@ def check_defense(defense: Defense, spec: Spec, site: Site) -> list[Finding]:
     )
     before = _global_state()
     try:
-        prepared = prepare(matchup, defense, site)
         splits = load_splits(CHECK_VICTIM, site.data)
+        defense.check(splits.task)
+        prepared = prepare(matchup, defense, site)
         calls, task = list(_calls(splits.pool)), splits.task
 
         def fresh(seed: int = 0) -> Responder:

@@ -29,7 +29,7 @@ from arena.contracts import (
     Task,
 )
 from arena.data import pools
-from arena.learning.architectures import Classifier, build, resolve
+from arena.learning.architectures import Classifier, architecture_of, build, resolve
 from arena.learning.distillation import distil
 from arena.learning.features import penultimate
 from arena.learning.provenance import sources_digest
@@ -91,6 +91,7 @@ def check(matchup: Matchup, attack: Attack, defense: Defense, site: Site) -> tup
         if getattr(matchup.knowledge, need) == "none":
             message = f"defense {matchup.defense.name} needs {need}: declare {need} with it, such as {_EXAMPLES[need]}"
             raise NeedUnmet(message)
+    defense.check(task)
     if matchup.budget < 1:
         message = f"a budget of {matchup.budget} rows buys nothing; it must be 1 or more"
         raise BadParameter(message)
@@ -181,7 +182,9 @@ def _prepare(matchup: Matchup, defense: Defense, site: Site, shadow: _Shadow) ->
             knowledge.outliers, splits=splits, seed=POOL_SEED, pool_rows=pool, rows=OUTLIER_ROWS, folder=site.data
         )
         assert outliers is not None, "only outliers of kind none are none"
-        flags, measures = audit(victim, outliers, pool, knowledge)
+        theirs = pools.sources(matchup.pool, matchup.pool_source, splits=splits)
+        shared = bool(pools.sources(knowledge.outliers, splits=splits) & theirs)
+        flags, measures = audit(victim, outliers, pool, told=shared or knowledge.outliers == "pool")
     surrogate = None
     if knowledge.surrogate != "none":
         surrogate, key = _surrogate(matchup, victim, site, shadow.play)
@@ -229,16 +232,16 @@ def _check_network(arch: str, task: Task) -> None:
 
 
 def audit(
-    victim: NetworkVictim, outliers: Tensor, pool: Tensor, knowledge: Knowledge
+    victim: NetworkVictim, outliers: Tensor, pool: Tensor, *, told: bool
 ) -> tuple[tuple[str, ...], tuple[tuple[str, float], ...]]:
     """Return the ``leak`` flag and its measures: does this defense know the attack's queries?
 
-    It does where rows overlap, where its outliers are the pool by declaration, or where a two-sample classifier on
-    the victim's features cannot tell them apart (accuracy under 0.6).
+    It does where it was ``told``: its outliers are the pool by declaration, or come from the same source; where rows
+    overlap; or where a two-sample classifier on the victim's features cannot tell them apart (accuracy under 0.6).
     """
     overlap = len(set(row_digests(outliers)) & set(row_digests(pool)))
     measures = [("audit/overlap", float(overlap))]
-    leaks = overlap > 0 or knowledge.outliers == "pool"
+    leaks = told or overlap > 0
     if len(pool) >= 20 and victim.module is not None:
         rng = generator(0, "audit")
         first = outliers[torch.randperm(len(outliers), generator=rng)[:AUDITED_ROWS]]
@@ -283,7 +286,7 @@ def make_surrogate(kind: SurrogateKind, victim: NetworkVictim, inputs: Tensor, *
 
 
 def _surrogate_architecture(kind: SurrogateKind, victim: NetworkVictim) -> str:
-    own = getattr(victim.module, "architecture", resolve("auto", victim.task))
+    own = architecture_of(victim.module, victim.task)
     return _other(own, len(victim.task.shape)) if kind == "other-architecture" else own
 
 

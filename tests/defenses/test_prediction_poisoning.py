@@ -5,8 +5,9 @@ from dataclasses import replace
 import pytest
 import torch
 
-from arena.contracts import NeedUnmet
+from arena.contracts import BadParameter, NeedUnmet, Task
 from arena.defenses.prediction_poisoning import LEAD, PredictionPoisoning, angles, poisoned
+from arena.learning.architectures import build
 from tests.defenses.toy import ground
 
 Y, P = torch.tensor([[0.7, 0.2, 0.1]]), torch.tensor([[0.2, 0.3, 0.5]])
@@ -134,3 +135,18 @@ def test_without_a_surrogate_the_need_is_named():
     bare = replace(ground(), surrogate=None)
     with pytest.raises(NeedUnmet, match="surrogate"):
         PredictionPoisoning().deploy(bare, {}, rng=torch.Generator())
+
+
+@pytest.mark.parametrize(
+    ("task", "said"), [(Task(shape=(5,), classes=3), "gives 3 numbers"), (Task(shape=(4,), classes=6), "does not take")]
+)
+def test_a_surrogate_of_another_task_is_refused(task, said):
+    foreign = build("mlp", task, rng=torch.Generator().manual_seed(0))
+    with pytest.raises(BadParameter, match=said):
+        PredictionPoisoning().deploy(replace(ground(), surrogate=foreign), {}, rng=torch.Generator())
+
+
+@pytest.mark.parametrize("epsilon", [-0.1, 2.1])
+def test_a_distance_that_no_two_rows_have_is_a_bad_parameter(epsilon):
+    with pytest.raises(BadParameter, match="apart"):
+        PredictionPoisoning(epsilon=epsilon)

@@ -1,7 +1,7 @@
 import pytest
 import torch
 
-from arena.contracts import BadParameter
+from arena.contracts import BadParameter, Task
 from arena.defenses.label_only import LabelOnly
 from arena.defenses.top_k import TopK, truncated
 from tests.defenses.toy import LinearVictim, deployed, inputs
@@ -25,3 +25,11 @@ def test_all_k_is_no_defense():
 def test_keeping_nothing_is_a_bad_parameter():
     with pytest.raises(BadParameter, match="at least one"):
         TopK(k=0)
+
+
+def test_more_posteriors_than_classes_are_refused_for_a_task():
+    task = Task(shape=(5,), classes=6)
+    TopK(k=6).check(task)
+    for defense in (TopK(k=7), LabelOnly(base=TopK(k=7))):
+        with pytest.raises(BadParameter, match="k = 7, and this task has 6 classes"):
+            defense.check(task)

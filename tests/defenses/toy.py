@@ -29,15 +29,26 @@ class LinearVictim:
 def ground(victim=None):
     victim = victim or LinearVictim()
     surrogate = build("mlp", victim.task, rng=torch.Generator().manual_seed(3))
-    empty = (torch.empty(0, 5), torch.empty(0, dtype=torch.int64))
     return DefenderGround(
-        victim=victim, device=torch.device("cpu"), training=empty, validation=empty, surrogate=surrogate
+        victim=victim,
+        device=torch.device("cpu"),
+        training=labelled(victim, seed=11),
+        validation=labelled(victim, seed=12),
+        outliers=0.1 * inputs(seed=13),  # a corner of the cube
+        surrogate=surrogate,
     )
+
+
+def labelled(victim, *, seed):
+    rows = inputs(seed=seed)
+    return rows, victim(rows).argmax(dim=1)
 
 
 def deployed(defense, *, victim=None, seed=0):
     """The defense as a function from inputs to released rows."""
-    respond = defense.deploy(ground(victim), {}, rng=torch.Generator().manual_seed(seed))
+    here = ground(victim)
+    state = defense.train(here, rng=torch.Generator().manual_seed(0))
+    respond = defense.deploy(here, state, rng=torch.Generator().manual_seed(seed))
     return lambda inputs: respond(QueryBatch(inputs=inputs)).posteriors
 
 

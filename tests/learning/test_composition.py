@@ -1,14 +1,17 @@
 import pytest
 import torch
 
-from arena.contracts import Answer, Promise, QueryBatch
+from arena.contracts import Answer, BadParameter, Promise, QueryBatch, Task
+from arena.defenses.diverse_ensemble import DiverseEnsemble
 from arena.defenses.gaussian_noise import GaussianNoise
+from arena.defenses.hoda import Hoda
 from arena.defenses.label_only import LabelOnly
+from arena.defenses.prada import Prada
 from arena.defenses.prediction_poisoning import PredictionPoisoning
 from arena.defenses.rounding import Rounding
 from arena.defenses.top_k import TopK
 from arena.learning.composition import chained, transformed
-from tests.defenses.toy import LinearVictim, deployed, inputs
+from tests.defenses.toy import LinearVictim, deployed, ground, inputs
 
 
 def test_distances_add_up_and_a_promise_holds_only_if_both_make_it():
@@ -17,6 +20,16 @@ def test_distances_add_up_and_a_promise_holds_only_if_both_make_it():
     assert chained(first, Promise(argmax=False, l1=None, noise="fresh", stateful=True)) == Promise(
         noise="fresh", stateful=True
     )
+
+
+def test_what_the_base_needs_wants_and_refuses_holds_for_the_whole():
+    inner = TopK(k=3)
+    object.__setattr__(inner, "wants", frozenset({"outliers"}))
+    outer = Rounding(base=inner)
+    assert outer.wants == {"outliers"}
+    outer.check(Task(shape=(5,), classes=3))
+    with pytest.raises(BadParameter, match="2 classes"):
+        outer.check(Task(shape=(5,), classes=2))
 
 
 def test_the_outer_defense_acts_on_what_the_inner_one_released():
@@ -36,6 +49,18 @@ def test_labels_of_poisoned_rows_are_labels():
     assert torch.equal(deployed(defense)(inputs()), deployed(LabelOnly())(inputs()))
     assert defense.needs == {"surrogate"}
     assert defense.promise == Promise(argmax=True)
+
+
+def test_trained_defenses_on_top_of_one_another_keep_their_states_apart():
+    inner = DiverseEnsemble(members=2, steps=3)
+    outer = Hoda(snapshots=2, sequences=10, steps=3, action="log", base=Prada(action="log", base=inner))
+    state = outer.train(ground(), rng=torch.Generator().manual_seed(0))
+    assert {name.rpartition("/")[0] for name in state} > {"base/base/member-0", "base/base/member-1", "snapshot-0"}
+    assert torch.equal(deployed(outer)(inputs()).sum(dim=1).round(), torch.ones(60))
+    assert outer.wants == {"outliers"}
+    assert outer.replaces_victim
+    assert outer.promise == Promise(stateful=True, noise="keyed")
+    assert outer.earliest == Prada().earliest > Hoda().earliest
 
 
 @pytest.mark.parametrize("outer", [Rounding(), TopK(k=2), LabelOnly(), GaussianNoise()])

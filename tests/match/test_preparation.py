@@ -23,6 +23,7 @@ from arena.contracts import (
     NeedUnmet,
     Oracle,
     OutlierKind,
+    PoolKind,
     Recipe,
     Responder,
     Spec,
@@ -33,6 +34,7 @@ from arena.contracts import (
 )
 from arena.defenses.none import NoDefense
 from arena.defenses.rounding import Rounding
+from arena.defenses.top_k import TopK
 from arena.learning.composition import answered_by
 from arena.learning.tensors import row_digests, state_digest
 from arena.match.clones import clone_digest
@@ -62,9 +64,10 @@ class Wanting(Attack):
 
 @dataclass(frozen=True, kw_only=True)
 class WantingDefense(NoDefense):
-    """A defense that needs something."""
+    """A defense that needs or wants something."""
 
     needs: frozenset[Need] = frozenset()  # type: ignore[misc]  # a field here: each test needs something else
+    wants: frozenset[Need] = frozenset()  # type: ignore[misc]
 
 
 class TestTheCheckBeforeTheMatch:
@@ -90,6 +93,13 @@ class TestTheCheckBeforeTheMatch:
         with pytest.raises(NeedUnmet, match=f"defense none needs {need}: declare {need}"):
             check(MATCHUP, Wanting(), defense, site)
         check(replace(MATCHUP, knowledge=Knowledge(outliers="far", surrogate="random")), Wanting(), defense, site)
+
+    def test_a_defense_that_only_wants_outliers_plays_without(self, site: Site):
+        check(MATCHUP, Wanting(), WantingDefense(wants=frozenset({"outliers"})), site)
+
+    def test_a_defense_that_does_not_fit_the_task_is_refused(self, site: Site):
+        with pytest.raises(BadParameter, match="this task has 10 classes"):
+            check(MATCHUP, Wanting(), TopK(k=11), site)
 
     @pytest.mark.parametrize(
         ("budget", "said"), [(0, "buys nothing"), (-5, "buys nothing"), (9, "its minimum here is 10")]
@@ -146,6 +156,15 @@ class TestOutliers:
         assert prepared.ground.outliers is not None
         assert not set(row_digests(prepared.ground.outliers)) & load_splits(UNTRAINED, None).kept_from_attackers
 
+    @pytest.mark.parametrize(("kind", "pool"), [("near", "near"), ("far", "far"), ("near", "universe")])
+    def test_from_the_source_of_the_pool_leak(self, kind: OutlierKind, pool: PoolKind, site: Site):
+        prepared = prepare(knowing(kind, pool=pool), NoDefense(), site)
+        assert prepared.flags == ("leak",)
+        assert dict(prepared.measures)["audit/overlap"] == 0
+
+    def test_from_another_source_than_a_pool_of_their_kind_do_not(self, site: Site):
+        assert prepare(knowing("far", pool="far", pool_source="noise"), NoDefense(), site).flags == ()
+
     def test_are_not_given_to_a_defense_that_may_not_know_them(self, site: Site):
         prepared = prepare(knowing(), NoDefense(), site)
         assert (prepared.ground.outliers, prepared.ground.surrogate, prepared.flags) == (None, None, ())
@@ -153,20 +172,20 @@ class TestOutliers:
     def test_one_shared_row_is_a_leak(self, site: Site):
         victim = load_victim(UNTRAINED, 0, site)
         noise, pool = torch.rand(60, 1, 8, 8), load_splits(UNTRAINED, None).pool[:60]
-        assert audit(victim, noise, pool, Knowledge(outliers="far"))[0] == ()
-        assert audit(victim, torch.cat([noise, pool[:1]]), pool, Knowledge(outliers="far"))[0] == ("leak",)
+        assert audit(victim, noise, pool, told=False)[0] == ()
+        assert audit(victim, torch.cat([noise, pool[:1]]), pool, told=False)[0] == ("leak",)
 
     def test_rows_that_nothing_tells_from_the_pool_are_a_leak(self, site: Site):
         one, other = load_splits(UNTRAINED, None).pool.chunk(2)
-        flags, measures = audit(load_victim(UNTRAINED, 0, site), one, other, Knowledge(outliers="near"))
+        flags, measures = audit(load_victim(UNTRAINED, 0, site), one, other, told=False)
         assert dict(measures)["audit/overlap"] == 0
         assert dict(measures)["audit/two_sample"] < 0.6
         assert flags == ("leak",)
 
     def test_without_a_pool_only_a_declaration_can_leak(self, site: Site):
         victim, nothing = load_victim(UNTRAINED, 0, site), torch.empty(0, 1, 8, 8)
-        assert audit(victim, torch.rand(9, 1, 8, 8), nothing, Knowledge(outliers="far"))[0] == ()
-        assert audit(victim, nothing, nothing, Knowledge(outliers="pool"))[0] == ("leak",)
+        assert audit(victim, torch.rand(9, 1, 8, 8), nothing, told=False)[0] == ()
+        assert audit(victim, nothing, nothing, told=True)[0] == ("leak",)
 
 
 class TestSurrogates:

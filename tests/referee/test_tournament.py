@@ -83,6 +83,12 @@ def test_every_key_is_read():
     )
 
 
+def test_a_defense_is_given_what_it_needs_or_wants_unless_something_else_is_declared():
+    defenses = ["isolation-induction", "adaptive-misinformation", {"name": "diverse-ensemble", "outliers": "none"}]
+    terms = read({**LEAST, "defenses": defenses}).defenses
+    assert [one.knowledge for one in terms] == [Knowledge(outliers="far"), Knowledge(outliers="far"), Knowledge()]
+
+
 def test_the_grid_is_the_product_with_seeds_innermost():
     matchups = read(tomllib.loads(EVERYTHING)).matchups()
     assert len({matchup_id(matchup) for matchup in matchups}) == len(matchups) == 2**7

@@ -1,0 +1,149 @@
+"""Answer queries that look familiar honestly, and the others from a model that was trained to be wrong.
+
+Source: Kariyappa, Qureshi, "Defending Against Model Stealing Attacks with Adaptive Misinformation", CVPR 2020, arXiv
+1911.07100. What looks familiar is told by the largest posterior of a victim that was trained with outlier exposure:
+Hendrycks, Mazeika, Dietterich, "Deep Anomaly Detection with Outlier Exposure", ICLR 2019, arXiv 1812.04606.
+Departures: ``tau`` is calibrated on the validation rows unless it is given; ``nu`` is 1,000 where the authors' code
+has 10,000, both nearly a step. Without outliers, or with ``expose = False``, the plain victim answers and is its own
+detector.
+What it deceives depends on its outliers more than on anything else: quote it with them.
+Published number: none at equal terms. Reproduced: formula; direction (outliers of the pool's kind deceive nearly all
+of the pool at 1 % of benign rows, other outliers hardly more than none).
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from typing import ClassVar
+
+import torch
+from torch import Generator, Tensor, nn
+from torch.nn.functional import cross_entropy
+
+from arena.contracts import BadParameter, DefenderGround, Defense, Need, Responder, State, Victim
+from arena.learning.composition import answered_by, transformed
+from arena.learning.defender_networks import ReplacedVictim, network_like_victim, restored, stored
+from arena.learning.randomness import child
+from arena.learning.training import BATCH, batches, descent, predict
+
+NOT_MISLED = 1e-6  # a weight of the misinformation that changes nothing
+EXPOSED, MISINFORMATION, CONFIDENCE = "exposed", "misinformation", "confidence"  # names in the state
+
+
+@dataclass(frozen=True, kw_only=True)
+class AdaptiveMisinformation(Defense):
+    """Rows with a largest posterior under ``tau`` are misled, the more of a step the larger ``nu`` is.
+
+    ``cost`` is the share of benign rows that a calibrated tau misleads. ``exposure`` is the weight of the outliers
+    in training, ``steps`` the training steps of each network.
+    """
+
+    wants: ClassVar[frozenset[Need]] = frozenset({"outliers"})
+    trained_by: ClassVar[frozenset[str]] = frozenset({"expose", "exposure", "steps"})
+    sweep: ClassVar[tuple[str, tuple[float, ...]] | None] = ("tau", tuple(number / 20 for number in range(21)))
+
+    tau: float | None = None
+    cost: float = 0.01
+    nu: float = 1_000.0
+    expose: bool = True
+    exposure: float = 1.0
+    steps: int = 2_000
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "replaces_victim", self.expose)  # a class variable of ordinary defenses
+        if self.tau is not None and not 0 <= self.tau <= 1:
+            message = f"tau = {self.tau}: a posterior is 0 to 1"
+            raise BadParameter(message)
+        if not 0 <= self.cost < 1 or self.nu <= 0 or self.exposure < 0 or self.steps < 1:
+            message = (
+                f"cost = {self.cost}, nu = {self.nu}, exposure = {self.exposure}, steps = {self.steps}: cost is 0 up "
+                "to 1, nu more than 0, exposure 0 or more, steps 1 or more"
+            )
+            raise BadParameter(message)
+
+    def train(self, ground: DefenderGround, *, rng: Generator) -> State:
+        """Two networks, and how confident the one that answers is on the validation rows, in ascending order."""
+        inputs, labels = (part.to(ground.device) for part in ground.training)
+        outliers = self._outliers(ground)
+        state: dict[str, Tensor] = {}
+        answering = ground.victim
+        if outliers is not None:
+            exposed = network_like_victim(ground, rng=rng)
+            self._expose(exposed, inputs, labels, outliers.to(ground.device), rng=child(rng))
+            state |= stored(exposed, EXPOSED)
+            answering = ReplacedVictim(module=exposed, task=ground.victim.task)
+        wrong = network_like_victim(ground, rng=rng)
+        self._misinform(wrong, inputs, labels, rng=child(rng))
+        state |= stored(wrong, MISINFORMATION)
+        validation, _ = ground.validation
+        confidence = answering(validation).amax(dim=1) if len(validation) else torch.empty(0)
+        return {**state, CONFIDENCE: confidence.sort().values}
+
+    def deploy(self, ground: DefenderGround, state: State, *, rng: Generator) -> Responder:
+        answering: Victim = ground.victim
+        if self._outliers(ground) is not None:
+            answering = ReplacedVictim(module=restored(state, EXPOSED, ground), task=ground.victim.task)
+        wrong = restored(state, MISINFORMATION, ground)
+        tau = calibrated(state[CONFIDENCE], cost=self.cost) if self.tau is None else self.tau
+
+        def mislead(rows: Tensor, inputs: Tensor) -> Tensor:
+            weights = misleading_weights(rows, tau=tau, nu=self.nu)
+            if float(weights.max()) < NOT_MISLED:
+                return rows
+            return misled(rows, predict(wrong, inputs), weights)
+
+        return transformed(answered_by(answering), lambda rows, queries: mislead(rows, queries.inputs))
+
+    def _outliers(self, ground: DefenderGround) -> Tensor | None:
+        """Return what the answering network is exposed to, None if it is the victim."""
+        return ground.outliers if self.expose and ground.outliers is not None and len(ground.outliers) else None
+
+    def _expose(self, network: nn.Module, inputs: Tensor, labels: Tensor, outliers: Tensor, *, rng: Generator) -> None:
+        beside = batches(len(outliers), batch=BATCH, steps=self.steps, rng=child(rng))
+
+        def backward(chosen: Tensor) -> None:
+            familiar = cross_entropy(network(inputs[chosen]), labels[chosen])
+            (familiar + self.exposure * uniform_cross_entropy(network(outliers[next(beside)]))).backward()
+
+        for _ in descent(network, backward, rows=len(inputs), steps=self.steps, rng=rng):
+            pass
+
+    def _misinform(self, network: nn.Module, inputs: Tensor, labels: Tensor, *, rng: Generator) -> None:
+        def backward(chosen: Tensor) -> None:
+            wrong_answer_loss(network(inputs[chosen]), labels[chosen]).backward()
+
+        for _ in descent(network, backward, rows=len(inputs), steps=self.steps, rng=rng):
+            pass
+
+
+def uniform_cross_entropy(logits: Tensor) -> Tensor:
+    """Return the mean over rows of -1/K sum_k log p_k, log K at its least."""
+    return -logits.log_softmax(dim=1).mean()
+
+
+def wrong_answer_loss(logits: Tensor, labels: Tensor) -> Tensor:
+    """Return the mean over rows of -log(1 - p_y), from logits (N, K): finite where p_y is 1 in float32."""
+    others = logits.scatter(1, labels.unsqueeze(1), -torch.inf)
+    return (logits.logsumexp(dim=1) - others.logsumexp(dim=1)).mean()
+
+
+def calibrated(confidence: Tensor, *, cost: float) -> float:
+    """Return the tau under which at most floor(cost n) of n benign rows lie: ascending order, counted from 0.
+
+    Raises `BadParameter` without benign rows.
+    """
+    if len(confidence) == 0:
+        message = "there are no validation rows to calibrate tau on; say tau = ..."
+        raise BadParameter(message)
+    return float(confidence[math.floor(round(cost * len(confidence), 6))])
+
+
+def misleading_weights(posteriors: Tensor, *, tau: float, nu: float) -> Tensor:
+    """Return sigmoid(-nu (max_k y_k - tau)) as (N, 1) float64: above one half for rows under tau."""
+    return torch.sigmoid(-nu * (posteriors.double().amax(dim=1, keepdim=True) - tau))
+
+
+def misled(posteriors: Tensor, misinformation: Tensor, weights: Tensor) -> Tensor:
+    """Return (1 - a) y + a y' (N, K) float64 for weights a (N, 1)."""
+    return (1 - weights) * posteriors.double() + weights * misinformation.double()

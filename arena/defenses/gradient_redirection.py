@@ -1,0 +1,141 @@
+"""Release the row, within a distance, whose training gradient points farthest along a chosen direction (GRAD2).
+
+Source: Mazeika, Li, Forsyth, "How to Steer Your Adversary: Targeted and Efficient Model Stealing Defenses with
+Gradient Redirection", ICML 2022, arXiv 2206.14157. ``target = "all-ones"`` (the paper's main choice): every
+parameter of the thief is pushed the same way. ``"away"`` (its min-inner-product): against the honest gradient.
+A gradient is linear in the row that caused it, so that its product with a fixed direction is K costs a row, and the
+best row that of a linear programme.
+Departures: ``away`` turns each row against its own honest gradient, where the authors' code takes the mean gradient of
+whatever rows are in the batch. ``layers = "last"`` looks at the surrogate's last layer alone, in closed form: the
+costs are y - p. ``preserve_argmax`` is ours. Costs that float32 cannot tell apart leave the clean row.
+Published number: none at equal terms. Reproduced: formula.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import ClassVar, Literal
+
+import torch
+from torch import Generator, Tensor, nn
+from torch.func import functional_call, jvp, vjp, vmap
+
+from arena.contracts import BadParameter, DefenderGround, Need, Promise, QueryBatch, Responder, State
+from arena.learning.cheapest_rows import cheapest_rows, cheapest_rows_keeping_argmax
+from arena.learning.composition import ComposableDefense, transformed
+from arena.learning.defender_networks import surrogate_of
+from arena.learning.release import DIAMETER, MARGIN, keep_argmax
+from arena.learning.training import PADDED_SIZES, padded, predict
+
+Target = Literal["all-ones", "away"]
+Layers = Literal["all", "last"]
+Weights = dict[str, Tensor]
+
+TOLD_APART = 1e-3  # the least range of a row's costs: under it they are noise, as for a target that no row can follow
+_ROWS_AT_ONCE = PADDED_SIZES[0]  # whose gradients are held together
+
+
+@dataclass(frozen=True, kw_only=True)
+class GradientRedirection(ComposableDefense):
+    """``epsilon`` bounds the L1 distance; ``layers`` are those of the surrogate whose gradients are steered."""
+
+    needs: ClassVar[frozenset[Need]] = frozenset({"surrogate"})
+    sweep: ClassVar[tuple[str, tuple[float, ...]] | None] = (
+        "epsilon",
+        (0.0, 0.1, 0.2, 0.3, 0.4, 0.5, 0.6, 0.7, 0.8, 0.9, 1.0),
+    )
+
+    epsilon: float = 0.5
+    target: Target = "all-ones"
+    layers: Layers = "all"
+    preserve_argmax: bool = False
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        if not 0 <= self.epsilon <= DIAMETER:
+            message = f"epsilon = {self.epsilon}: two rows are 0 to {DIAMETER:g} apart in L1"
+            raise BadParameter(message)
+        if self.target == "all-ones" and self.layers == "last":
+            message = "the gradient of a last layer sums to 0 for every row: all-ones needs layers = all"
+            raise BadParameter(message)
+
+    @property
+    def own_promise(self) -> Promise:
+        return Promise(argmax=self.preserve_argmax, l1=self.epsilon)
+
+    def deploy(self, ground: DefenderGround, state: State, *, rng: Generator) -> Responder:
+        surrogate = surrogate_of(ground, "gradient redirection")
+
+        def redirect(clean: Tensor, queries: QueryBatch) -> Tensor:
+            if self.layers == "last":
+                costs = last_layer_costs(clean, predict(surrogate, queries.inputs))
+            elif self.target == "away":
+                costs = away_costs(surrogate, queries.inputs, clean)
+            else:
+                costs = all_ones_costs(surrogate, queries.inputs)
+            return redirected(clean, costs, epsilon=self.epsilon, preserve_argmax=self.preserve_argmax)
+
+        return transformed(self.below(ground, state, rng=rng), redirect)
+
+
+def redirected(posteriors: Tensor, costs: Tensor, *, epsilon: float, preserve_argmax: bool) -> Tensor:
+    """Return the rows (N, K) float64 within ``epsilon`` of the posteriors that cost least."""
+    costs = costs * (costs.amax(dim=1, keepdim=True) - costs.amin(dim=1, keepdim=True) > TOLD_APART)
+    if not preserve_argmax:
+        return cheapest_rows(costs, posteriors, epsilon=epsilon)
+    return keep_argmax(cheapest_rows_keeping_argmax(costs, posteriors, epsilon=epsilon, margin=MARGIN), posteriors)
+
+
+def last_layer_costs(posteriors: Tensor, guesses: Tensor) -> Tensor:
+    """Return y - p (N, K) float64: the product of the last layer's gradients, over |h|^2 and up to a constant a row."""
+    return posteriors.double() - guesses.double()
+
+
+def all_ones_costs(network: nn.Module, inputs: Tensor) -> Tensor:
+    """Return -sum_w d log p_k / dw (N, K) float32 over all parameters w: one forward pass of tangents."""
+    weights = _weights(network)
+    ones = {name: torch.ones_like(weight) for name, weight in weights.items()}
+
+    def costs(chunk: Tensor) -> Tensor:
+        slopes: Tensor = jvp(lambda w: _log_posteriors(network, w, chunk), (weights,), (ones,))[1]
+        return -slopes
+
+    return _in_chunks(costs, inputs, device=_device(network))
+
+
+def away_costs(network: nn.Module, inputs: Tensor, posteriors: Tensor) -> Tensor:
+    """Return <d log p_k / dw, sum_j y_j d log p_j / dw> (N, K) float32 over all parameters w, for each row its own."""
+    weights = _weights(network)
+
+    def row_costs(row: Tensor, y: Tensor) -> Tensor:
+        def log_posteriors(w: Weights) -> Tensor:
+            return _log_posteriors(network, w, row.unsqueeze(0)).squeeze(0)
+
+        (honest,) = vjp(log_posteriors, weights)[1](y)
+        along: Tensor = jvp(log_posteriors, (weights,), (honest,))[1]
+        return along
+
+    return _in_chunks(vmap(row_costs, chunk_size=_ROWS_AT_ONCE), inputs, posteriors, device=_device(network))
+
+
+def _weights(network: nn.Module) -> Weights:
+    return {name: weight.detach() for name, weight in network.named_parameters()}
+
+
+def _log_posteriors(network: nn.Module, weights: Weights, inputs: Tensor) -> Tensor:
+    logits: Tensor = functional_call(network, weights, (inputs,))
+    return logits.log_softmax(dim=1)
+
+
+def _in_chunks(costs: Callable[..., Tensor], *rows: Tensor, device: torch.device) -> Tensor:
+    """Return ``costs`` of rows (N, ...) on the CPU, padded as every forward is."""
+    parts = [
+        costs(*(padded(part).to(device) for part in chunk))[: len(chunk[0])].cpu()
+        for chunk in zip(*(tensor.split(PADDED_SIZES[-1]) for tensor in rows), strict=True)
+    ]
+    return torch.cat(parts)
+
+
+def _device(network: nn.Module) -> torch.device:
+    return next(network.parameters()).device

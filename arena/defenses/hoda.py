@@ -1,0 +1,131 @@
+"""Watch how hard the queries of an account are to learn: natural inputs have another histogram than a thief's.
+
+Source: Sadeghzadeh, Sobhanian, Dehghan, Jalili, "HODA: Hardness-Oriented Detection of Model Extraction Attacks", IEEE
+Transactions on Information Forensics and Security, arXiv 2106.11424, and the authors' code for the hardness degree: the
+first of a training's snapshots from which on all agree on the input's class.
+Departures: the snapshots are those of a network that the defender trains for it, of the victim's architecture, since
+victims come without theirs. The normal histogram is that of the validation rows; the threshold is the largest distance
+from it of ``sequences`` random sequences drawn from it. The histogram of an account's last ``window`` rows is looked at
+after each row.
+Published number: attacks detected from 100 rows on. Reproduced: formula; direction (queries from other data sets are
+detected within a window, synthetic ones soon after; noise that the victim gives to one class is easy, and is not).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import ClassVar
+
+import torch
+from torch import Generator, Tensor, nn
+from torch.nn.functional import cross_entropy
+
+from arena.contracts import BadParameter, DefenderGround, State
+from arena.learning.defender_networks import network_like_victim, restored, stored
+from arena.learning.detection import DetectingDefense, Watch
+from arena.learning.randomness import child
+from arena.learning.training import descent, one_hot, predict
+
+NORMAL = "normal"  # the validation rows' hardness degrees in the state
+_NOTHING = 1e-12  # a histogram whose numbers spread less is flat
+
+
+@dataclass(frozen=True, kw_only=True)
+class Hoda(DetectingDefense):
+    """``snapshots`` of a training of ``steps``, evenly spaced, tell hardness degrees from 0 to snapshots - 1."""
+
+    trained_by: ClassVar[frozenset[str]] = frozenset({"snapshots", "steps"})
+    sweep: ClassVar[tuple[str, tuple[float, ...]] | None] = ("window", (50, 100, 200, 500))
+
+    snapshots: int = 11
+    window: int = 100
+    sequences: int = 40_000
+    steps: int = 2_000
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        if not 2 <= self.snapshots <= self.steps or self.window < 1 or self.sequences < 1:
+            message = (
+                f"snapshots = {self.snapshots}, steps = {self.steps}, window = {self.window}, sequences = "
+                f"{self.sequences}: snapshots are 2 to steps, window and sequences at least 1"
+            )
+            raise BadParameter(message)
+
+    @property
+    def earliest(self) -> int:
+        return max(super().earliest, self.window)
+
+    def train(self, ground: DefenderGround, *, rng: Generator) -> State:
+        """The snapshots, and the hardness degrees of the validation rows."""
+        network = network_like_victim(ground, rng=rng)
+        inputs, labels = (part.to(ground.device) for part in ground.training)
+        due = [self.steps * (number + 1) // self.snapshots for number in range(self.snapshots)]
+        state: dict[str, Tensor] = {}
+
+        def backward(chosen: Tensor) -> None:
+            cross_entropy(network(inputs[chosen]), labels[chosen]).backward()
+
+        for step in descent(network, backward, rows=len(inputs), steps=self.steps, rng=child(rng)):
+            if step in due:
+                state |= stored(network, _name(due.index(step)))
+        validation, _ = ground.validation
+        if len(inputs) == 0 or len(validation) == 0:
+            message = "hoda needs training rows to learn from and validation rows to know what is normal"
+            raise BadParameter(message)
+        normal = hardness(self._networks(ground, state), validation)
+        return {**super().train(ground, rng=child(rng)), **state, NORMAL: normal}
+
+    def watches(self, ground: DefenderGround, state: State, *, rng: Generator) -> Callable[[], Watch]:
+        networks = self._networks(ground, state)
+        normal = state[NORMAL].bincount(minlength=self.snapshots).double()
+        threshold = largest_distance(normal, window=self.window, sequences=self.sequences, rng=rng)
+        return lambda: Histogram(networks, normal, window=self.window, threshold=threshold)
+
+    def _networks(self, ground: DefenderGround, state: State) -> list[nn.Module]:
+        return [restored(state, _name(number), ground) for number in range(self.snapshots)]
+
+
+class Histogram:
+    """The detector of one account: hardness degrees of its last rows against the normal histogram."""
+
+    def __init__(self, networks: list[nn.Module], normal: Tensor, *, window: int, threshold: float) -> None:
+        self._networks, self._normal = networks, normal
+        self._window, self._threshold = window, threshold
+        self._last = torch.empty(0, dtype=torch.int64)  # degrees of the last window - 1 rows
+
+    def __call__(self, inputs: Tensor, posteriors: Tensor) -> Tensor:
+        before = len(self._last)
+        degrees = torch.cat([self._last, hardness(self._networks, inputs)])
+        self._last = degrees[max(0, len(degrees) - self._window + 1) :]
+        upto = torch.cat([torch.zeros(1, len(self._normal)), one_hot(degrees, len(self._normal))]).cumsum(dim=0)
+        ends = torch.arange(before, len(degrees)) + 1
+        counts = upto[ends] - upto[(ends - self._window).clamp(min=0)]
+        return (pearson_distance(counts, self._normal) > self._threshold) & (ends >= self._window)
+
+
+def hardness(networks: list[nn.Module], inputs: Tensor) -> Tensor:
+    """Return the hardness degree (N,) int64 of each input, 0 where all networks agree with the last from the first on."""
+    labels = torch.stack([predict(network, inputs).argmax(dim=1) for network in networks])
+    differs = labels != labels[-1]
+    place = torch.arange(1, len(networks) + 1).unsqueeze(1)
+    return (differs * place).amax(dim=0)
+
+
+def pearson_distance(counts: Tensor, normal: Tensor) -> Tensor:
+    """Return 1 - the correlation of each histogram (N, B) with one (B,), as (N,) float64; 1 where either is flat."""
+    one, other = counts.double(), normal.double()
+    one, other = one - one.mean(dim=1, keepdim=True), other - other.mean()
+    lengths = one.norm(dim=1) * other.norm()
+    return 1 - torch.where(lengths > _NOTHING, one @ other / lengths.clamp(min=_NOTHING), 0.0)
+
+
+def largest_distance(normal: Tensor, *, window: int, sequences: int, rng: Generator) -> float:
+    """Return the largest distance from a histogram of that of ``window`` rows drawn from it, in ``sequences`` draws."""
+    degrees = torch.multinomial(normal, sequences * window, replacement=True, generator=rng).reshape(sequences, window)
+    counts = torch.zeros(sequences, len(normal)).scatter_add_(1, degrees, torch.ones(sequences, window))
+    return float(pearson_distance(counts, normal).max())
+
+
+def _name(number: int) -> str:
+    return f"snapshot-{number}"
