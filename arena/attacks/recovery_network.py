@@ -4,21 +4,21 @@ Source: Chen, Guan, Gong, Dong, Xue, "D-DAE: Defense-Penetrating Model Extractio
 meta-classifier of defenses over shadow models, and a recovery network.
 Departures: a few shadows, trained on the labels that were bought, in place of 20; the defense is told by the mean
 looks of its answers in place of a trained classifier; the network learns the difference to the row that came in, and
-keeps the argmax where the defense promises it. Beside shadow rows it sees random ones, so that it also knows answers
-that no shadow gives.
+keeps the argmax where the defense does.
 Published number: none at equal terms. Reproduced: direction.
 """
 
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import partial
 
 from torch import Generator, Tensor, nn
 
 from arena.contracts import AttackerGround
 from arena.learning.architectures import drawn_from
 from arena.learning.randomness import child
-from arena.learning.recovery import Pairs, RecoveryAttack, Restore
+from arena.learning.recovery import RecoveryAttack, Restore
 from arena.learning.training import fit, predict
 
 LOWEST_POSTERIOR = 1e-4
@@ -27,17 +27,20 @@ LOWEST_POSTERIOR = 1e-4
 
 @dataclass(frozen=True, kw_only=True)
 class RecoveryNetwork(RecoveryAttack):
-    """The network has two layers of ``hidden`` units and trains for ``iterations`` steps."""
+    """The network has two layers of ``hidden`` units and trains for ``iterations`` steps.
+
+    The other fields are those of `arena.learning.recovery.RecoveryAttack`.
+    """
 
     hidden: int = 64
-    iterations: int = 1_000
+    iterations: int = 3_000
 
-    def undoing(self, pairs: Pairs, ground: AttackerGround, *, rng: Generator) -> Restore:
-        """Train the network from defended rows to clean ones."""
+    def undoing(self, defended: Tensor, clean: Tensor, ground: AttackerGround, *, rng: Generator) -> Restore:
+        """Train the network on the pairs."""
         with drawn_from(rng):
-            network = RecoveryNet(pairs.clean.shape[1], hidden=self.hidden).to(ground.device)
-        fit(network, pairs.defended, pairs.clean, steps=self.iterations, rng=child(rng), time_left=ground.time_left)
-        return lambda rows: predict(network, rows)
+            network = RecoveryNet(clean.shape[1], hidden=self.hidden).to(ground.device)
+        fit(network, defended, clean, steps=self.iterations, rng=child(rng), time_left=ground.time_left)
+        return partial(predict, network)
 
 
 class RecoveryNet(nn.Module):

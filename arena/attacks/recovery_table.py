@@ -4,29 +4,33 @@ Source: the partial Bayes attack of Tang et al., "ModelGuard: Information-Theore
 Attacks", USENIX Security 2024: the mean of the clean rows that the known defense turns into the released one.
 Departures: the prior is what networks of the attacker answer. The paper's is a Dirichlet distribution that was fitted
 to the victim's clean rows, which no attacker has; one of an attacker's guess makes rounded rows worse. A row that is
-far from all of the table stays as it is, and what was averaged are all entries as near as the ``neighbours``-th.
+far from all of the table stays as it is; else all entries as near as the ``neighbours``-th are averaged.
 Published number: none at equal terms. Reproduced: direction.
 """
 
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import partial
 
 import torch
 from torch import Generator, Tensor
 
 from arena.contracts import AttackerGround, BadParameter
-from arena.learning.recovery import Pairs, RecoveryAttack, Restore
+from arena.learning.recovery import RecoveryAttack, Restore
 
 _ROWS_AT_ONCE = 256  # of distances to the whole table
 
 
 @dataclass(frozen=True, kw_only=True)
 class RecoveryTable(RecoveryAttack):
-    """Entries of the same argmax count, as near as the ``neighbours``-th; none if that is more than ``reach`` away (L2)."""
+    """Entries of the same argmax count, as near as the ``neighbours``-th; none if that is more than ``reach`` away (L2).
+
+    The other fields are those of `arena.learning.recovery.RecoveryAttack`.
+    """
 
     neighbours: int = 5
-    reach: float = 0.1
+    reach: float = 0.4
 
     def __post_init__(self) -> None:
         super().__post_init__()
@@ -34,13 +38,9 @@ class RecoveryTable(RecoveryAttack):
             message = f"neighbours = {self.neighbours} is at least 1, and reach = {self.reach} is not below 0"
             raise BadParameter(message)
 
-    def undoing(self, pairs: Pairs, ground: AttackerGround, *, rng: Generator) -> Restore:
-        """Look rows up among the pairs."""
-
-        def look_up(rows: Tensor) -> Tensor:
-            return looked_up(rows, pairs.defended, pairs.clean, neighbours=self.neighbours, reach=self.reach)
-
-        return look_up
+    def undoing(self, defended: Tensor, clean: Tensor, ground: AttackerGround, *, rng: Generator) -> Restore:
+        """Look rows up among the defended ones."""
+        return partial(looked_up, defended=defended, clean=clean, neighbours=self.neighbours, reach=self.reach)
 
 
 def looked_up(rows: Tensor, defended: Tensor, clean: Tensor, *, neighbours: int, reach: float) -> Tensor:

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import math
 from abc import abstractmethod
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from typing import ClassVar
 
@@ -29,16 +29,9 @@ Restore = Callable[[Tensor], Tensor]
 """Released rows (N, K) to what the clean ones probably were."""
 
 ENTROPY_BINS = 10
+ARGMAX_KEPT = 0.95  # of the shadows' rows: a defense that hardly ever moves the argmax is not undone across it
+TOLD_BY = 1_000  # rows of the shadows by which each guess is looked at
 _TIED = 1e-7  # neighbours in a sorted row that differ by less
-
-
-@dataclass(frozen=True, kw_only=True, eq=False)
-class Pairs:
-    """What the shadows answer, ``clean`` (N, K), and what ``defense`` makes of it, ``defended`` (N, K)."""
-
-    defense: Defense
-    clean: Tensor
-    defended: Tensor
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -46,15 +39,15 @@ class RecoveryAttack(AttackWrapper):
     """``share`` of the budget buys random rows of the pool, which show what the defense does; ``base`` has the rest.
 
     ``shadows`` networks of ``arch``, trained on the labels of those rows for ``steps_inner`` steps, answer
-    ``shadow_rows`` unasked rows each. Of the ``candidates`` the one whose releases of these look most like the victim's
-    is undone, if it is ``closer`` than that part of how far they look from undefended ones. An informed attack knows
-    the defense: it is the candidate. The clone of the base is trained on by ``steps`` (None: the referee's recipe)
-    with all rows, recovered.
+    ``shadow_rows`` unasked rows each. Of the ``guesses`` that defense is undone which makes of their answers what looks
+    most like the victim's: at most ``closer`` times as far from it as they look themselves, else none. An informed
+    attack need not guess. The clone of the base is trained on by ``steps`` (None: the referee's recipe) with all rows,
+    recovered.
     """
 
     needs: ClassVar[frozenset[Need]] = frozenset({"pool"})
 
-    candidates: tuple[Defense, ...] = ()
+    guesses: tuple[Defense, ...] = ()
     share: float = 0.2
     shadows: int = 3
     shadow_rows: int = 5_000
@@ -71,8 +64,8 @@ class RecoveryAttack(AttackWrapper):
             raise BadParameter(message)
 
     @abstractmethod
-    def undoing(self, pairs: Pairs, ground: AttackerGround, *, rng: Generator) -> Restore:
-        """Return what undoes the defense of the pairs."""
+    def undoing(self, defended: Tensor, clean: Tensor, ground: AttackerGround, *, rng: Generator) -> Restore:
+        """Return what leads from rows like ``defended`` (N, K) back to rows like ``clean`` (N, K)."""
 
     def extract(self, oracle: Oracle, ground: AttackerGround, *, rng: Generator) -> nn.Module:
         """See what the defense does, let ``base`` play on recovered answers, and train on with all of them."""
@@ -94,22 +87,22 @@ class RecoveryAttack(AttackWrapper):
         """Return what undoes the defense that the rows bought so far show; they stay as they are if it is none."""
         inputs, released = bought.answered()
         known = ground.simulated
-        candidates = [one for one in ((known,) if known is not None else self.candidates) if simulable(one)]
-        if not len(inputs) or not candidates:
+        guesses = [one for one in ((known,) if known is not None else self.guesses) if simulable(one)]
+        if not len(inputs) or not guesses:
             return _unchanged
         unasked = ground.pool[: self.shadow_rows]
         clean = torch.cat([self._shadow_rows(inputs, released, unasked, ground, rng=rng) for _ in range(self.shadows)])
         asked = torch.cat([unasked] * self.shadows)
-        guesses = []
-        for one in candidates:
-            simulated = SimulatedDefense(one, bought.task, on=ground.device, rng=rng)
-            guesses.append(Pairs(defense=one, clean=clean, defended=simulated(asked, clean)))
-        best = min(guesses, key=lambda pairs: unlikeness(pairs.defended, released))
-        undefended = unlikeness(clean, released)
-        if known is None and unlikeness(best.defended, released) > self.closer * undefended:
+        few = torch.randperm(len(clean), generator=rng)[:TOLD_BY]
+        simulated = [SimulatedDefense(one, bought.task, on=ground.device, rng=rng) for one in guesses]
+        best = told([one(asked[few], clean[few]) for one in simulated], clean[few], released, closer=self.closer)
+        if best is None and known is None:
             return _unchanged
-        undo = self.undoing(best, ground, rng=rng)
-        if not best.defense.promise.argmax:
+        defended = simulated[best or 0](asked, clean)  # the one that is known, whatever it looks like
+        if torch.equal(defended, clean):
+            return _unchanged
+        undo = self.undoing(defended, clean, ground, rng=rng)
+        if float((defended.argmax(dim=1) == clean.argmax(dim=1)).float().mean()) < ARGMAX_KEPT:
             return undo
         return lambda rows: keep_argmax(undo(rows), rows).float()
 
@@ -121,6 +114,16 @@ class RecoveryAttack(AttackWrapper):
         shadow.to(ground.device)
         fit(shadow, inputs, hardened(released), steps=self.steps_inner, rng=child(rng), time_left=ground.time_left)
         return predict(shadow, unasked)
+
+
+def told(releases: Sequence[Tensor], clean: Tensor, released: Tensor, *, closer: float) -> int | None:
+    """Return the number of the releases (N, K) that look most like the released rows (M, K).
+
+    None if it is not nearer than ``closer`` times the distance of the clean rows (N, K), which then look like enough.
+    """
+    distances = [unlikeness(one, released) for one in releases]
+    nearest = min(range(len(releases)), key=distances.__getitem__)
+    return nearest if distances[nearest] <= closer * unlikeness(clean, released) else None
 
 
 def unlikeness(rows: Tensor, others: Tensor) -> float:
