@@ -44,16 +44,37 @@ MANIFEST = "agent.toml"
 
 @dataclass(frozen=True, kw_only=True)
 class Registered:
-    """Where a built-in lives, and the fields that its name presets."""
+    """Where a built-in lives, the fields that its name presets, and defaults that are players, so not in its class."""
 
     where: str  # "module:Class"
     preset: Mapping[str, Parameter] = dataclasses.field(default_factory=dict)
+    default: Mapping[str, Parameter] = dataclasses.field(default_factory=dict)
 
 
 def _at(where: str, **preset: Parameter) -> Registered:
     return Registered(where=where, preset=preset)
 
 
+def _guessing(where: str) -> Registered:
+    """Return an attack that guesses among these defenses unless its spec has others."""
+    return Registered(where=where, default={"guesses": _GUESSED})
+
+
+_GUESSED: Parameter = tuple(
+    Spec(name=name, params=tuple(params.items()))
+    for name, params in (
+        ("rounding", {"decimals": 1}),
+        ("rounding", {"decimals": 2}),
+        ("reverse-sigmoid", {"beta": 1.0, "gamma": 0.1}),
+        ("reverse-sigmoid", {"beta": 1.0, "gamma": 0.2}),
+        ("reverse-sigmoid", {"beta": 0.5, "gamma": 0.4}),
+        ("mad", {"epsilon": 0.5}),
+        ("mad-argmax", {"epsilon": 0.5}),
+        ("mad-argmax", {"epsilon": 1.0}),
+        ("modelguard-w", {"epsilon": 1.0}),
+        ("gradient-redirection", {"epsilon": 0.5}),
+    )
+)
 ATTACKS: Mapping[str, Registered] = {
     "activethief": _at("arena.attacks.activethief:ActiveThief"),
     "argmax": _at("arena.attacks.argmax:Argmax"),
@@ -70,6 +91,8 @@ ATTACKS: Mapping[str, Registered] = {
     "knockoff-adaptive": _at("arena.attacks.knockoff_adaptive:KnockoffAdaptive"),
     "maze": _at("arena.attacks.data_free:DataFreeExtraction", variant="maze"),
     "rank-sharpening": _at("arena.attacks.sharpening:Sharpening", kept="ranks"),
+    "recovery-network": _guessing("arena.attacks.recovery_network:RecoveryNetwork"),
+    "recovery-table": _guessing("arena.attacks.recovery_table:RecoveryTable"),
     "retraining": _at("arena.attacks.retraining:Retraining"),
     "standardised-logits": _at("arena.attacks.sharpening:Sharpening", kept="logits"),
     "swiftthief": _at("arena.attacks.swiftthief:SwiftThief"),
@@ -233,14 +256,14 @@ def folder_digest(folder: Path) -> str:
 
 def code_digest(role: Role, spec: Spec) -> str:
     """Return a hash over the source of a player, of what it imports of the arena, and of the players that it holds."""
-    folder, kind = entry_folder(spec.name), player_class(role, spec.name)[0]
+    folder, (kind, preset) = entry_folder(spec.name), player_class(role, spec.name)
     state = hashlib.blake2b(digest_size=8)
     if folder is not None:
         state.update(folder_digest(folder).encode())
     files = sorted(folder.rglob("*.py")) if folder is not None else [Path(inspect.getfile(kind))]
     state.update(sources_digest(files).encode())
     roles = _nested_roles(kind)
-    for key, value in spec.params:
+    for key, value in {**player_defaults(role, spec.name), **preset, **dict(spec.params)}.items():
         for nested in value if isinstance(value, tuple) else (value,):
             if isinstance(nested, Spec):
                 state.update(code_digest(roles[key], nested).encode())
@@ -251,8 +274,9 @@ def _build(role: Role, spec: Spec) -> Player:
     kind, preset = player_class(role, spec.name)
     fields = {field.name: field for field in player_fields(kind)}
     hints, roles = typing.get_type_hints(kind), _nested_roles(kind)
+    given = {**player_defaults(role, spec.name), **preset}
     values: dict[str, object] = {
-        key: _built(roles[key], value) if key in roles else value for key, value in preset.items()
+        key: _built(roles[key], value) if key in roles else value for key, value in given.items()
     }
     for key, value in spec.params:
         if key not in fields:
@@ -286,6 +310,12 @@ def _built(role: Role, value: Parameter) -> object:
     if isinstance(value, tuple):
         return tuple(_built(role, item) for item in value)
     return _build(role, value) if isinstance(value, Spec) else value
+
+
+def player_defaults(role: Role, name: str) -> Mapping[str, Parameter]:
+    """Return the fields of a built-in that hold other players unless its spec says otherwise."""
+    registered = _TABLES[role].get(name)
+    return registered.default if registered is not None and entry_folder(name) is None else {}
 
 
 def player_fields(kind: type[Player]) -> tuple[dataclasses.Field[object], ...]:

@@ -92,6 +92,7 @@ class TestAPlayerThatHoldsOthers:
             **ATTACKS,
             "holding": Registered(where=f"{__name__}:Holding"),
             "preset": Registered(where=f"{__name__}:Holding", preset={"candidates": preset}),
+            "default": Registered(where=f"{__name__}:Holding", default={"candidates": preset}),
         }
         monkeypatch.setitem(_TABLES, "attack", table)  # type: ignore[arg-type]  # a mapping of tables by role
 
@@ -99,6 +100,12 @@ class TestAPlayerThatHoldsOthers:
         full = complete("attack", spec("holding", candidates=("none", spec("rounding", decimals=2))))
         assert build_attack(full) == Holding(candidates=(NoDefense(), Rounding(decimals=2)))
         assert build_attack(spec("preset")) == Holding(candidates=(Rounding(decimals=2), NoDefense()))
+
+    def test_holds_a_names_defaults_unless_its_spec_has_others(self):
+        assert build_attack(spec("default")) == Holding(candidates=(Rounding(decimals=2), NoDefense()))
+        assert build_attack(spec("default", candidates=(spec("none"),))) == Holding(candidates=(NoDefense(),))
+        assert code_digest("attack", spec("default")) != code_digest("attack", spec("holding"))
+        assert code_digest("attack", spec("default")) == code_digest("attack", spec("preset"))
 
     def test_refuses_what_is_no_player_of_the_role(self):
         with pytest.raises(UnknownName, match="no defense is called 'knockoff'"):

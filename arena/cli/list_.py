@@ -16,7 +16,17 @@ from arena.cli.wiring import preset_names
 from arena.contracts import Attack, Defense, UnknownName, nearest
 from arena.data.datasets import dataset_names
 from arena.learning.architectures import architecture_names
-from arena.registry import ROLES, Player, Role, entry_folder, manifest, names, player_class, player_fields
+from arena.registry import (
+    ROLES,
+    Player,
+    Role,
+    entry_folder,
+    manifest,
+    names,
+    player_class,
+    player_defaults,
+    player_fields,
+)
 
 
 def command(
@@ -57,7 +67,8 @@ def _card(name: str, *, json: bool) -> None:
     kind, preset = player_class(role, name)
     module = inspect.getmodule(kind)
     about = inspect.getdoc(module) or "" if module else ""
-    parameters = {field.name: preset.get(field.name, field.default) for field in player_fields(kind)}
+    given = {**player_defaults(role, name), **preset}
+    parameters = {field.name: given.get(field.name, field.default) for field in player_fields(kind)}
     if json:
         shown = {
             key: value if isinstance(value, str | int | float | bool | None) else str(value)

@@ -17,15 +17,26 @@ from arena.attacks.equation_solving import EquationSolving
 from arena.attacks.jacobian import JacobianAugmentation
 from arena.attacks.knockoff import KnockoffNets
 from arena.attacks.knockoff_adaptive import KnockoffAdaptive
+from arena.attacks.recovery_network import RecoveryNetwork
+from arena.attacks.recovery_table import RecoveryTable
 from arena.attacks.retraining import Retraining
 from arena.attacks.sharpening import Sharpening
 from arena.attacks.swiftthief import SwiftThief
 from arena.attacks.sybil import Sybil
 from arena.attacks.uniform_noise import UniformNoise
+from arena.defenses.reverse_sigmoid import ReverseSigmoid
+from arena.defenses.rounding import Rounding
 from tests.attacks.toy import IMAGES, TABLE, VICTIMS, ToyOracle, digest, ground, play
 
 STEPS = 20
 STRATEGIES = typing.get_args(Strategy)
+RECOVERY = {
+    "base": KnockoffNets(steps=STEPS),
+    "guesses": (Rounding(), ReverseSigmoid()),
+    "steps": STEPS,
+    "steps_inner": STEPS,
+    "shadow_rows": 100,
+}
 ATTACKS = [
     KnockoffNets(steps=STEPS),
     KnockoffAdaptive(steps=STEPS, steps_inner=STEPS),
@@ -51,6 +62,8 @@ ATTACKS = [
     Averaging(base=KnockoffNets(steps=STEPS)),
     BenignMix(base=KnockoffNets(steps=STEPS), steps=STEPS),
     ConfidenceFilter(base=KnockoffNets(steps=STEPS), steps=STEPS),
+    RecoveryNetwork(**RECOVERY, iterations=STEPS),
+    RecoveryTable(**RECOVERY),
     Sharpening(base=KnockoffNets(steps=STEPS)),
     Sharpening(base=KnockoffNets(steps=STEPS), kept="logits"),
     Sybil(base=KnockoffNets(steps=STEPS)),
@@ -61,7 +74,17 @@ NAMES = [
     *("cam-matching", "collage"),
     *("equation-solving", "retraining", "retraining-line-search", "retraining-adaptive"),
     *("dfme", "maze", "argmax-knockoff", "argmax-equation-solving"),
-    *("averaging", "benign-mix", "confidence-filter", "rank-sharpening", "standardised-logits", "sybil", "four-deep"),
+    *(
+        "averaging",
+        "benign-mix",
+        "confidence-filter",
+        "recovery-network",
+        "recovery-table",
+        "rank-sharpening",
+        "standardised-logits",
+        "sybil",
+        "four-deep",
+    ),
 ]
 
 

@@ -1,0 +1,57 @@
+"""Guess the defense, and train a network to undo it on answers of one's own that the guess was applied to.
+
+Source: Chen, Guan, Gong, Dong, Xue, "D-DAE: Defense-Penetrating Model Extraction Attacks", IEEE S&P 2023: a
+meta-classifier of defenses over shadow models, and a recovery network.
+Departures: a few shadows, trained on the labels that were bought, in place of 20; the defense is told by the mean
+looks of its answers in place of a trained classifier; the network learns the difference to the row that came in, and
+keeps the argmax where the defense does.
+Published number: none at equal terms. Reproduced: direction.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from functools import partial
+
+from torch import Generator, Tensor, nn
+
+from arena.contracts import AttackerGround
+from arena.learning.architectures import drawn_from
+from arena.learning.randomness import child
+from arena.learning.recovery import RecoveryAttack, Restore
+from arena.learning.training import fit, predict
+
+LOWEST_POSTERIOR = 1e-4
+"""Logarithms of released rows start here: below it a row says next to nothing about the clean one."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class RecoveryNetwork(RecoveryAttack):
+    """The network has two layers of ``hidden`` units and trains for ``iterations`` steps.
+
+    The other fields are those of `arena.learning.recovery.RecoveryAttack`.
+    """
+
+    hidden: int = 64
+    iterations: int = 3_000
+
+    def undoing(self, defended: Tensor, clean: Tensor, ground: AttackerGround, *, rng: Generator) -> Restore:
+        """Train the network on the pairs."""
+        with drawn_from(rng):
+            network = RecoveryNet(clean.shape[1], hidden=self.hidden).to(ground.device)
+        fit(network, defended, clean, steps=self.iterations, rng=child(rng), time_left=ground.time_left)
+        return partial(predict, network)
+
+
+class RecoveryNet(nn.Module):
+    """Rows (N, K) to the logits (N, K) of the clean rows: the row's own logarithm and a learnt difference."""
+
+    def __init__(self, classes: int, *, hidden: int) -> None:
+        super().__init__()
+        self.difference = nn.Sequential(
+            nn.Linear(classes, hidden), nn.ReLU(), nn.Linear(hidden, hidden), nn.ReLU(), nn.Linear(hidden, classes)
+        )
+
+    def forward(self, rows: Tensor) -> Tensor:
+        difference: Tensor = self.difference(rows)
+        return rows.clamp(min=LOWEST_POSTERIOR).log() + difference
