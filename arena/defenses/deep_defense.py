@@ -349,10 +349,11 @@ def keeps_order(posteriors: Tensor, order: Tensor, k: int) -> Tensor:
 
 
 def _module(ground: DefenderGround) -> nn.Module:
+    """Return a copy: `functional_call` puts other weights into a network while it runs, and others ask this victim too."""
     if ground.victim.module is None:
         message = "deep-defense needs the victim's weights, and this victim gives answers alone"
         raise NeedUnmet(message)
-    return ground.victim.module
+    return copy.deepcopy(ground.victim.module)
 
 
 def _is_image_network(module: nn.Module) -> bool:

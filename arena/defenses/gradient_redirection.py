@@ -13,6 +13,7 @@ Published number: none at equal terms. Reproduced: formula.
 
 from __future__ import annotations
 
+import copy
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import ClassVar, Literal
@@ -65,7 +66,8 @@ class GradientRedirection(ComposableDefense):
         return Promise(argmax=self.preserve_argmax, l1=self.epsilon)
 
     def deploy(self, ground: DefenderGround, state: State, *, rng: Generator) -> Responder:
-        surrogate = surrogate_of(ground, "gradient redirection")
+        # a copy: functional_call puts other weights into a network while it runs, and other matches share this one
+        surrogate = copy.deepcopy(surrogate_of(ground, "gradient redirection"))
 
         def redirect(clean: Tensor, queries: QueryBatch) -> Tensor:
             if self.layers == "last":

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import functools
 import inspect
 from collections.abc import Callable
@@ -246,7 +247,8 @@ def audit(
         rng = generator(0, "audit")
         first = outliers[torch.randperm(len(outliers), generator=rng)[:AUDITED_ROWS]]
         second = pool[torch.randperm(len(pool), generator=rng)[:AUDITED_ROWS]]
-        hits, total = two_sample_accuracy(penultimate(victim.module, first), penultimate(victim.module, second))
+        network = copy.deepcopy(victim.module)  # features are read by a hook, and other matches ask this victim too
+        hits, total = two_sample_accuracy(penultimate(network, first), penultimate(network, second))
         measures.append(("audit/two_sample", hits / total))
         leaks = leaks or hits / total < INDISTINGUISHABLE
     return (("leak",) if leaks else ()), tuple(measures)

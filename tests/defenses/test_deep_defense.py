@@ -200,6 +200,17 @@ def test_of_a_victim_that_could_be_trained_no_graph_is_kept():
     assert not any(value.requires_grad for value in weights.values())
 
 
+def test_the_victims_own_network_is_never_given_other_weights():
+    """Other matches ask it at the same time, in other threads."""
+    of, inputs = victim(), rows(4)
+    last = [module for module in of.module.modules() if isinstance(module, torch.nn.Linear)][-1]
+    weight, found = last.weight, []
+    last.register_forward_pre_hook(lambda module, _: found.append(module.weight is weight) if module is last else None)
+    answer(DeepDefense(steps=3), inputs, ground(of))
+    assert found
+    assert all(found)
+
+
 def test_without_noise_or_margin_nothing_moves():
     """At the victim's own weights |cos| is stationary, which is why the start is moved."""
     of, inputs = victim(), rows()

@@ -98,3 +98,15 @@ def test_a_distance_that_no_two_rows_have_is_a_bad_parameter(epsilon):
 def test_without_a_surrogate_the_need_is_named():
     with pytest.raises(NeedUnmet, match="surrogate"):
         GradientRedirection().deploy(replace(ground(), surrogate=None), {}, rng=torch.Generator())
+
+
+@pytest.mark.parametrize("target", ["all-ones", "away"])
+def test_the_surrogate_itself_is_never_given_other_weights(target):
+    """Other matches use it at the same time, in other threads."""
+    here = ground()
+    last = [module for module in here.surrogate.modules() if isinstance(module, torch.nn.Linear)][-1]
+    weight, found = last.weight, []
+    last.register_forward_pre_hook(lambda module, _: found.append(module.weight is weight) if module is last else None)
+    respond = GradientRedirection(target=target).deploy(here, {}, rng=torch.Generator())
+    respond(QueryBatch(inputs=inputs(5)))
+    assert all(found)

@@ -182,6 +182,18 @@ class TestOutliers:
         assert dict(measures)["audit/two_sample"] < 0.6
         assert flags == ("leak",)
 
+    def test_are_audited_on_a_copy_of_a_victim_that_others_ask_meanwhile(self, site: Site):
+        victim = load_victim(UNTRAINED, 0, site)
+        assert victim.module is not None
+        called: list[object] = []
+        hook = victim.module.register_forward_pre_hook(lambda module, _: called.append(module))
+        try:
+            audit(victim, torch.rand(60, 1, 8, 8), torch.rand(60, 1, 8, 8), told=False)
+        finally:
+            hook.remove()
+        assert called
+        assert not any(module is victim.module for module in called)
+
     def test_without_a_pool_only_a_declaration_can_leak(self, site: Site):
         victim, nothing = load_victim(UNTRAINED, 0, site), torch.empty(0, 1, 8, 8)
         assert audit(victim, torch.rand(9, 1, 8, 8), nothing, told=False)[0] == ()
