@@ -2,9 +2,9 @@
 
 Source: the partial Bayes attack of Tang et al., "ModelGuard: Information-Theoretic Defense Against Model Extraction
 Attacks", USENIX Security 2024: the mean of the clean rows that the known defense turns into the released one.
-Departures: the prior is what networks of the attacker answer. The paper's is a Dirichlet distribution that was fitted
-to the victim's clean rows, which no attacker has; one of an attacker's guess makes rounded rows worse. A row that is
-far from all of the table stays as it is; else all entries as near as the ``neighbours``-th are averaged.
+Departures: the prior is what networks of the attacker answer. The paper's is a Dirichlet distribution; its code fits it
+to the victim's clean rows, which no attacker has, and a guessed one makes rounded rows worse. A row that is far from
+all of the table stays as it is; else all entries as near as the ``neighbours``-th are averaged.
 Published number: none at equal terms. Reproduced: direction.
 """
 

@@ -10,6 +10,7 @@ import math
 from abc import abstractmethod
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
+from functools import partial
 from typing import ClassVar
 
 import torch
@@ -41,8 +42,8 @@ class RecoveryAttack(AttackWrapper):
     ``shadows`` networks of ``arch``, trained on the labels of those rows for ``steps_inner`` steps, answer
     ``shadow_rows`` unasked rows each. Of the ``guesses`` that defense is undone which makes of their answers what looks
     most like the victim's: at most ``closer`` times as far from it as they look themselves, else none. An informed
-    attack need not guess. The clone of the base is trained on by ``steps`` (None: the referee's recipe) with all rows,
-    recovered.
+    attack need not guess. All shadows but the last show how to undo it, and the last whether that helps. The clone of
+    the base is trained on by ``steps`` (None: the referee's recipe) with all rows, recovered.
     """
 
     needs: ClassVar[frozenset[Need]] = frozenset({"pool"})
@@ -58,9 +59,9 @@ class RecoveryAttack(AttackWrapper):
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        if not 0 <= self.share < 1 or not 0 < self.closer <= 1 or min(self.shadows, self.shadow_rows) < 1:
+        if not 0 <= self.share < 1 or not 0 < self.closer <= 1 or self.shadows < 2 or self.shadow_rows < 1:
             message = f"share = {self.share} lies in [0, 1), closer = {self.closer} in (0, 1], "
-            message += "shadows and shadow_rows are at least 1"
+            message += "shadows is at least 2 and shadow_rows at least 1"
             raise BadParameter(message)
 
     @abstractmethod
@@ -101,10 +102,11 @@ class RecoveryAttack(AttackWrapper):
         defended = simulated[best or 0](asked, clean)  # the one that is known, whatever it looks like
         if torch.equal(defended, clean):
             return _unchanged
-        undo = self.undoing(defended, clean, ground, rng=rng)
-        if float((defended.argmax(dim=1) == clean.argmax(dim=1)).float().mean()) < ARGMAX_KEPT:
-            return undo
-        return lambda rows: keep_argmax(undo(rows), rows).float()
+        undo = self.undoing(defended[: -len(unasked)], clean[: -len(unasked)], ground, rng=rng)
+        kept = float((defended.argmax(dim=1) == clean.argmax(dim=1)).float().mean()) >= ARGMAX_KEPT
+        restore = partial(_within_argmax, undo) if kept else undo
+        defended, clean = defended[-len(unasked) :][:TOLD_BY], clean[-len(unasked) :][:TOLD_BY]
+        return restore if distance(restore(defended), clean) < distance(defended, clean) else _unchanged
 
     def _shadow_rows(
         self, inputs: Tensor, released: Tensor, unasked: Tensor, ground: AttackerGround, *, rng: Generator
@@ -138,6 +140,15 @@ def looks(rows: Tensor) -> Tensor:
     tenths = torch.histc(unsure, bins=ENTROPY_BINS, min=0.0, max=1.0) / len(rows)
     ties = (ordered[:, :-1] - ordered[:, 1:] < _TIED).float().mean()
     return torch.cat([ordered.mean(dim=0), tenths, ties.unsqueeze(0)])
+
+
+def distance(rows: Tensor, others: Tensor) -> float:
+    """Return the mean L1 distance between rows (N, K) and others."""
+    return float((rows - others).abs().sum(dim=1).mean())
+
+
+def _within_argmax(undo: Restore, rows: Tensor) -> Tensor:
+    return keep_argmax(undo(rows), rows).float()
 
 
 def _unchanged(rows: Tensor) -> Tensor:

@@ -1,12 +1,17 @@
+from dataclasses import replace
+
 import pytest
 import torch
+from sklearn.datasets import load_digits
 
 from arena.attacks.averaging import Averaging
 from arena.attacks.benign_mix import BenignMix
 from arena.attacks.jacobian import JacobianAugmentation
 from arena.attacks.knockoff import KnockoffNets
+from arena.attacks.sybil import Sybil
 from arena.attacks.uniform_noise import UniformNoise
-from arena.contracts import BadParameter, BudgetExhausted
+from arena.contracts import BadParameter, BudgetExhausted, Task
+from arena.defenses.prada import Distances
 from arena.learning.tensors import row_digests
 from tests.attacks.toy import TABLE, VICTIMS, ToyOracle, digest, ground, play
 
@@ -78,6 +83,47 @@ def test_a_base_that_exhausts_its_pool_leaves_no_row_of_it_unasked():
     oracle = oracle_of(200)
     play(BenignMix(base=KnockoffNets(steps=5), steps=5), oracle, rows=30)
     assert len(set(oracle.digests)) == 30
+
+
+@pytest.fixture(scope="module")
+def digits():
+    """Images of digits, and a victim that gives each to the class whose mean is nearest."""
+    images, labels = (torch.tensor(part) for part in load_digits(return_X_y=True))
+    inputs = images.float() / 16
+    means = torch.stack([inputs[labels == label].mean(dim=0) for label in range(10)])
+    return inputs, lambda rows: (-torch.cdist(rows, means).square()).softmax(dim=1)
+
+
+def first_alarm(oracle, account=0):
+    """The number of the row of an account at which PRADA raises its alarm, None if it does not."""
+    watch = Distances(delta=0.9, least=100, every=10, window=5000, cap=None, rng=torch.Generator())
+    heard = [
+        watch(inputs, rows)
+        for sender, inputs, rows in zip(oracle.asked_as, oracle.calls, oracle.answers, strict=True)
+        if sender == account
+    ]
+    alarms = torch.cat(heard).nonzero().flatten().tolist()
+    return alarms[0] if alarms else None
+
+
+def detected(attack, digits, *, accounts=1):
+    inputs, victim = digits
+    oracle = ToyOracle(victim, 400, Task(shape=(64,), classes=10), accounts=accounts)
+    attack.extract(oracle, replace(ground(oracle.task), pool=inputs), rng=torch.Generator().manual_seed(0))
+    return [first_alarm(oracle, account) for account in range(accounts)]
+
+
+def test_a_detector_of_distances_is_alarmed_later_or_not_at_all(digits):
+    stepping = JacobianAugmentation(seeds=50, steps=5, steps_inner=20)
+    (plain,) = detected(BenignMix(base=stepping, ratio=0), digits)
+    (mixed,) = detected(BenignMix(base=stepping, ratio=3, steps=5), digits)
+    assert plain is not None
+    assert mixed is None or mixed > plain
+
+
+def test_nor_is_it_by_any_of_several_accounts(digits):
+    stepping = JacobianAugmentation(seeds=50, steps=5, steps_inner=20)
+    assert detected(Sybil(base=stepping), digits, accounts=4) == [None] * 4
 
 
 def test_the_natural_rows_train_the_clone():
