@@ -13,9 +13,10 @@ from rich.table import Table
 from arena.cli.console import output
 from arena.cli.options import JsonOption, print_json
 from arena.cli.wiring import preset_names
-from arena.contracts import Attack, Defense, UnknownName, nearest
+from arena.contracts import Attack, Defense, Spec, UnknownName, nearest
 from arena.data.datasets import dataset_names
 from arena.learning.architectures import architecture_names
+from arena.payoff.matrix import label
 from arena.registry import (
     ROLES,
     Player,
@@ -84,7 +85,9 @@ def _card(name: str, *, json: bool) -> None:
     for field in player_fields(kind):
         default = parameters[field.name]
         fixed = " (fixed by this name)" if field.name in preset else ""
-        table.add_row(field.name, str(field.type), f"{'required' if 'MISSING' in repr(default) else default!r}{fixed}")
+        table.add_row(
+            field.name, str(field.type), f"{'required' if 'MISSING' in repr(default) else _shown(default)}{fixed}"
+        )
     output.print(table)
     if issubclass(kind, Attack | Defense):
         output.print(f"needs: {', '.join(_needs(kind)) or 'nothing'}")
@@ -93,6 +96,13 @@ def _card(name: str, *, json: bool) -> None:
     if issubclass(kind, Defense) and kind.sweep is not None:
         swept, values = kind.sweep
         output.print(f"sweep: {swept} = {', '.join(f'{value:g}' for value in values)}")
+
+
+def _shown(default: object) -> str:
+    """Return a default as one writes it, players by their labels."""
+    if isinstance(default, tuple):
+        return ", ".join(map(_shown, default)) or "()"
+    return label(default) if isinstance(default, Spec) else repr(default)
 
 
 def _reflowed(text: str) -> str:
