@@ -228,19 +228,22 @@ def print_matrix(matrix: PayoffMatrix) -> None:
     terms = matrix.terms
     print(f"\n### {terms.victim}, pool {terms.pool}, {terms.budget:,} rows\n")
     shorts = [matrix.short(attack) for attack in matrix.attacks]
-    columns = [f"{short}: fidelity | accuracy" for short in shorts]
+    columns = [f"{short}: fidelity on track A | on its best track | accuracy there" for short in shorts]
     print(
         "| defense | victim as deployed | honest rows served right | " + " | ".join(columns) + " | worst case |", end=""
     )
     print(" worst - undefended | told apart | promises broken | flags |")
-    print("|---|--:|--:|" + "--:|--:|" * len(shorts) + "--:|--:|---|---|---|")
+    print("|---|--:|--:|" + "--:|--:|--:|" * len(shorts) + "--:|--:|---|---|---|")
     undefended = matrix.named(UNDEFENDED)
     for defense in matrix.defenses:
         results = matrix.of_defense(defense)
         cells = []
         for attack in matrix.attacks:
             found = matrix.results.get((attack, defense), ())
-            cells += [percent(best(found, kind)) for kind in ("fidelity", "accuracy")]
+            cells += [
+                over_seeds(found, "a/fidelity"),
+                *(percent(best(found, kind)) for kind in ("fidelity", "accuracy")),
+            ]
         worst = matrix.worst_case(defense)
         gain, told = difference(matrix, defense, undefended)
         broken = sum(
