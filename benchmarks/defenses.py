@@ -228,12 +228,12 @@ def print_matrix(matrix: PayoffMatrix) -> None:
     terms = matrix.terms
     print(f"\n### {terms.victim}, pool {terms.pool}, {terms.budget:,} rows\n")
     shorts = [matrix.short(attack) for attack in matrix.attacks]
-    columns = [f"{short}: fidelity on track A | on its best track | accuracy there" for short in shorts]
+    columns = [f"{short}: fidelity on track A | A-hard | its best | accuracy there" for short in shorts]
     print(
         "| defense | victim as deployed | honest rows served right | " + " | ".join(columns) + " | worst case |", end=""
     )
     print(" worst - undefended | told apart | promises broken | flags |")
-    print("|---|--:|--:|" + "--:|--:|--:|" * len(shorts) + "--:|--:|---|---|---|")
+    print("|---|--:|--:|" + "--:|--:|--:|--:|" * len(shorts) + "--:|--:|---|---|---|")
     undefended = matrix.named(UNDEFENDED)
     for defense in matrix.defenses:
         results = matrix.of_defense(defense)
@@ -242,6 +242,7 @@ def print_matrix(matrix: PayoffMatrix) -> None:
             found = matrix.results.get((attack, defense), ())
             cells += [
                 over_seeds(found, "a/fidelity"),
+                over_seeds(found, "a-hard/fidelity"),
                 *(percent(best(found, kind)) for kind in ("fidelity", "accuracy")),
             ]
         worst = matrix.worst_case(defense)
