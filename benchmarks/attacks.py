@@ -2,7 +2,8 @@
 
 ``arena run benchmarks/tournaments/attacks-digits.toml --out runs/attacks-digits`` plays one; all of them are in
 ``benchmarks/tournaments``. ``python benchmarks/attacks.py runs/attacks-*`` prints a table for each victim, pool and
-budget, and how many rows each attack needs for a share of the victim's accuracy.
+budget, and how many rows each attack needs for a share of the victim's accuracy, and what threats
+came of the clones.
 """
 
 from __future__ import annotations
@@ -79,6 +80,8 @@ def print_needed(found: Sequence[PayoffMatrix]) -> None:
     by_place: dict[tuple[str, str], list[PayoffMatrix]] = defaultdict(list)
     for matrix in found:
         by_place[matrix.terms.victim, matrix.terms.pool].append(matrix)
+    if all(len(group) < 2 for group in by_place.values()):
+        return
     print("\n### Rows needed for a share of the victim's accuracy, among the budgets that were played\n")
     head = ["victim", "pool", "attack", *(f"{100 * one:.0f} %" for one in SHARES)]
     print("| " + " | ".join(head) + " |\n|---|---|---|" + "--:|" * len(SHARES))
@@ -93,6 +96,20 @@ def print_needed(found: Sequence[PayoffMatrix]) -> None:
                 budgets = [matrix.terms.budget for matrix in group if (best_share(matrix, attack) or 0.0) >= wanted]
                 reached.append(f"{budgets[0]:,}" if budgets else f"> {group[-1].terms.budget:,}")
             print(f"| {victim} | {pool} | {group[-1].short(attack)} | " + " | ".join(reached) + " |")
+
+
+def print_threats(found: Sequence[PayoffMatrix]) -> None:
+    """Print what referees tried with finished clones: shares of images that fooled, or of classes that were found."""
+    everyone = [result for matrix in found for cell in matrix.results.values() for result in cell]
+    keys = list(dict.fromkeys(key for result in everyone for key in result.counts if key.startswith("threat/")))
+    if not keys:
+        return
+    cells = [(matrix, attack) for matrix in found for attack in matrix.attacks]
+    heads = [f"{matrix.short(attack)}, {matrix.terms.pool}, {matrix.terms.budget:,}" for matrix, attack in cells]
+    print("\n### Threats with the clones\n\n| what | " + " | ".join(heads) + " |\n|---|" + "--:|" * len(heads))
+    for key in keys:
+        values = [over_seeds(matrix.results[attack, UNDEFENDED], key) for matrix, attack in cells]
+        print(f"| {key.removeprefix('threat/')} | " + " | ".join(values) + " |")
 
 
 def best_share(matrix: PayoffMatrix, attack: str) -> float | None:
@@ -116,6 +133,7 @@ def main() -> None:
     for matrix in found:
         print_matrix(matrix)
     print_needed(found)
+    print_threats(found)
 
 
 if __name__ == "__main__":
