@@ -96,6 +96,17 @@ def test_the_grid_is_the_product_with_seeds_innermost():
     assert {matchup.curve for matchup in matchups if matchup.budget == 20} == {(10,)}
 
 
+@pytest.mark.parametrize(
+    "file",
+    sorted((Path(__file__).parents[2] / "benchmarks" / "tournaments").glob("*.toml")),
+    ids=lambda file: file.stem,
+)
+def test_the_tournaments_of_the_benchmarks_are_read(file: Path):
+    tournament = read_tournament(file)
+    assert tournament.name == file.stem
+    assert tournament.matchups()
+
+
 def test_what_is_left_out_has_a_default():
     tournament = read(LEAST)
     assert tournament.seeds == (0, 1, 2, 3, 4)
