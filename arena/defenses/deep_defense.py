@@ -51,6 +51,7 @@ SMOOTH = 1e-3
 _TINY = 1e-24  # under the root of a squared norm, whose gradient at zero is not a number
 _BOTTOM, _TOP = "bottom.", "top."
 _MEASURED_AT_ONCE = 32  # rows whose gradients by every weight are held
+_CPU_WEIGHTS = 4 << 20  # of all queries at once: malloc maps what is larger than 32 MiB anew each time, page by page
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -59,8 +60,8 @@ class DeepDefense(Defense):
 
     ``k`` classes keep their order (None: all), by ``hinge`` on logits or posteriors with ``margin``. SGD of ``steps``
     with ``lr`` and ``momentum`` starts ``noise`` standard deviations of a layer off. Layers are taken by falling
-    sensitivity on ``rows`` training rows until they carry ``sensitivity`` of all. Queries are solved ``at_once``; one
-    whose cosines are within ``tolerance`` is done.
+    sensitivity on ``rows`` training rows until they carry ``sensitivity`` of all. Queries are solved ``at_once``, fewer
+    on a CPU if the network is large; one whose cosines are within ``tolerance`` is done.
     """
 
     trained_by: ClassVar[frozenset[str]] = frozenset({"rows"})
@@ -115,12 +116,13 @@ class DeepDefense(Defense):
         module, victim, device = _module(ground), ground.victim, ground.device
         names = selected(weights_of(split_of(module)), state["sensitivities"].tolist(), share=self.sensitivity)
         solver = Misdirection(self, module, names)
+        at_once = self.at_once if device.type != "cpu" else max(1, min(self.at_once, _CPU_WEIGHTS // solver.columns))
         key, library = (int(torch.randint(2**62, (1,), generator=rng).item()) for _ in range(2))
 
         def respond(queries: QueryBatch) -> Answer:
             clean, explaining = victim(queries.inputs), queries.explain
             rows, maps = [], []
-            for inputs, answers in zip(queries.inputs.split(self.at_once), clean.split(self.at_once), strict=True):
+            for inputs, answers in zip(queries.inputs.split(at_once), clean.split(at_once), strict=True):
                 x, y, normal = inputs.to(device), answers.to(device), keyed_normal(inputs, solver.columns, key=key)
                 found, weights = solver.solve(x, y, normal.to(device), keep=explaining)
                 rows.append(found.cpu())
