@@ -14,7 +14,7 @@ import argparse
 import itertools
 import statistics
 import time
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
 
 import torch
@@ -37,6 +37,7 @@ from arena.referee.journal import read_results
 from arena.registry import build_defense, complete, names, player_fields
 
 DEVICE = "cuda" if torch.cuda.is_available() else "cpu"
+ARCH, SMALL_ARCH = "bench-cnn", "medium-cnn"  # the second is what tournaments attack
 VICTIM_STEPS, BRIEF_STEPS, LR = 600, 20, 2e-3
 BATCHES = (1, 256)
 SECONDS, FEWEST, MOST = 2.0, 3, 400  # of calls that are timed
@@ -49,8 +50,8 @@ KNOCKOFF, UNDEFENDED = "knockoff", "none"
 # --- release times
 
 
-def victim(task: Task, training: tuple[Tensor, Tensor]) -> nn.Module:
-    network = build("bench-cnn", task, rng=torch.Generator().manual_seed(0))
+def victim(arch: str, task: Task, training: tuple[Tensor, Tensor]) -> nn.Module:
+    network = build(arch, task, rng=torch.Generator().manual_seed(0))
     targets = one_hot(training[1], task.classes)
     fit(network, training[0], targets, steps=VICTIM_STEPS, rng=torch.Generator().manual_seed(1), lr=LR)
     return network.eval().to(DEVICE)
@@ -111,7 +112,7 @@ def print_search(network: nn.Module, rows: Tensor) -> None:
     """Print MAD-argmax's parts at 256 rows: the search, and the surrogate's forward, which is another model's."""
     call = rows[: BATCHES[-1]]
     clean = predict(network, call)
-    guesses = build("bench-cnn", Task(shape=tuple(rows.shape[1:]), classes=clean.shape[1]), rng=torch.Generator())
+    guesses = build(ARCH, Task(shape=tuple(rows.shape[1:]), classes=clean.shape[1]), rng=torch.Generator())
     guessed = predict(guesses.eval(), call)
     forward, search, stand_in = (
         percentile(milliseconds(part), 0.5)
@@ -126,20 +127,26 @@ def print_search(network: nn.Module, rows: Tensor) -> None:
         print(f"| {name} | {took:.2f} | {took / forward:.2f} |")
 
 
-def print_batching(network: nn.Module, training: tuple[Tensor, Tensor], rows: Tensor) -> None:
-    print("\n### DeepDefense, the same 64 queries\n\n| at once | CPU ms a query | ratio | largest difference |")
-    print("|---|--:|--:|--:|")
-    found: dict[int, tuple[float, Tensor]] = {}
-    for at_once in (1, DeepDefense().at_once):
-        defense = protect(network, "deep-defense", training=training, at_once=at_once)
-        defense(rows[:at_once])
-        start = time.process_time()
-        answer = defense(rows[:64])
-        found[at_once] = ((time.process_time() - start) / 64 * 1e3, answer)
-    (alone, first), (together, second) = found.values()
-    print(f"| 1 | {alone:.1f} | 1 | |")
-    difference = float((first - second).abs().max())
-    print(f"| {DeepDefense().at_once} | {together:.1f} | {alone / together:.2f} | {difference:.1e} |")
+def print_batching(networks: Mapping[str, nn.Module], training: tuple[Tensor, Tensor], rows: Tensor) -> None:
+    print("\n### DeepDefense, the same 64 queries together and one by one\n")
+    print(
+        "| network | weights | CPU ms a query, alone | together | ratio | largest difference |\n|---|--:|--:|--:|--:|--:|"
+    )
+    for name, network in networks.items():
+        found: list[tuple[float, Tensor]] = []
+        for at_once in (1, DeepDefense().at_once):
+            defense = protect(network, "deep-defense", training=training, at_once=at_once)
+            defense(rows[:at_once])
+            start = time.process_time()
+            answer = defense(rows[:64])
+            found.append(((time.process_time() - start) / 64 * 1e3, answer))
+        (alone, first), (together, second) = found
+        weights = sum(value.numel() for value in network.parameters())
+        print(
+            f"| {name} | {weights:,} | {alone:.1f} | {together:.1f} | {alone / together:.2f} | "
+            f"{float((first - second).abs().max()):.1e} |",
+            flush=True,
+        )
 
 
 # --- MAD's angles
@@ -295,16 +302,16 @@ def main() -> None:
     own, other = (load_splits(Spec(name=name), default_data()) for name in ("fashion-mnist", "mnist"))
     rows = torch.cat([own.pool, other.pool])
     rows = rows[torch.randperm(len(rows), generator=torch.Generator().manual_seed(2))]
-    network = victim(own.task, own.training)
+    large, small = networks = [victim(arch, own.task, own.training) for arch in (ARCH, SMALL_ARCH)]
 
-    def defenses() -> list[tuple[str, Protected]]:
+    def defenses(network: nn.Module) -> list[tuple[str, Protected]]:
         """With memories that have seen nothing."""
         return list(every_defense(network, own.training, own.validation, other.training[0][:OUTLIERS]))
 
-    print_release_times(network, defenses(), rows)
-    print_search(network, rows)
-    print_batching(network, own.training, rows)
-    print_promises(network, defenses(), rows[:PROMISED_ROWS])
+    print_search(large, rows)
+    print_batching(dict(zip((ARCH, SMALL_ARCH), networks, strict=True)), own.training, rows)
+    print_release_times(large, defenses(large), rows)
+    print_promises(small, defenses(small), rows[:PROMISED_ROWS])
 
 
 if __name__ == "__main__":
