@@ -13,7 +13,7 @@ from arena.contracts import Knowledge, MatchResult, Parameter, Spec
 from arena.metrics.intervals import Interval, mean_interval
 
 TRACKS = ("a", "a-hard", "b")
-UNSAID = ("none", "random", "far")  # what a defense knows at the least: a label leaves it out
+UNSAID = ("none", "random")  # what a defense knows at the least: a label leaves it out
 
 
 @dataclass(frozen=True, kw_only=True, order=True)

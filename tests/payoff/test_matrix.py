@@ -81,6 +81,9 @@ def test_what_a_defense_knows_beyond_the_least_is_in_its_label():
     mad = Spec(name="mad", params=(("epsilon", 0.5),))
     assert defense_label(mad, Knowledge(surrogate="random")) == "mad(epsilon=0.5)"
     assert defense_label(mad, Knowledge(surrogate="attacker")) == "mad(epsilon=0.5) +attacker"
+    ensemble = Spec(name="diverse-ensemble")
+    labels = [defense_label(ensemble, Knowledge(outliers=kind)) for kind in ("none", "far", "near", "pool")]
+    assert labels == [f"diverse-ensemble{known}" for known in ("", " +far", " +near", " +pool")]
 
 
 def test_a_name_is_short_only_where_it_still_tells_players_apart():
