@@ -14,10 +14,13 @@ from collections import defaultdict
 from collections.abc import Sequence
 from pathlib import Path
 
-from arena.contracts import MatchResult
+import torch
+
+from arena.contracts import MatchResult, Matchup, matchup_id
+from arena.match.ledger import read_transcript
 from arena.metrics.intervals import Interval, mean_interval
 from arena.payoff.comparison import Comparison, against_attack
-from arena.payoff.matrix import TRACKS, PayoffMatrix, matrices
+from arena.payoff.matrix import TRACKS, PayoffMatrix, label, matrices
 from arena.referee.journal import read_results
 
 RANDOM, UNDEFENDED = "knockoff", "none"
@@ -32,6 +35,10 @@ def share(result: MatchResult, key: str) -> float | None:
 def over_seeds(results: Sequence[MatchResult], key: str) -> str:
     values = [value for result in results if (value := share(result, key)) is not None]
     return percent(mean_interval(values) if values else None)
+
+
+def pool_label(matchup: Matchup) -> str:
+    return matchup.pool + (f":{matchup.pool_source}" if matchup.pool_source else "")
 
 
 def best(results: Sequence[MatchResult], kind: str) -> Interval | None:
@@ -112,6 +119,29 @@ def print_threats(found: Sequence[PayoffMatrix]) -> None:
         print(f"| {key.removeprefix('threat/')} | " + " | ".join(values) + " |")
 
 
+def print_coverage(folder: Path) -> None:
+    """Print how the answers to the attacks' own calls spread over the classes, mean over seeds."""
+    found: dict[tuple[str, str, int], list[tuple[float, float]]] = defaultdict(list)
+    for result in read_results(folder):
+        matchup, transcripts = result.matchup, sorted((folder / "transcripts").glob(f"{matchup_id(result.matchup)}-*"))
+        answers = (
+            [call.answer for call in read_transcript(transcripts[-1]).calls if not call.honest] if transcripts else []
+        )
+        if answers:
+            posteriors = torch.cat([answer.posteriors[~answer.refused] for answer in answers])
+            shares = posteriors.argmax(dim=1).bincount(minlength=posteriors.shape[1]).double() / len(posteriors)
+            classes = float(torch.special.entr(shares).sum().exp())
+            key = (label(matchup.attack), pool_label(matchup), matchup.budget)
+            found[key].append((float(shares.topk(2).values.sum()), classes))
+    print(
+        f"\n### Which classes were answered, {folder.name}\n\n| attack | pool | rows | two largest classes | ", end=""
+    )
+    print("classes, exp of the entropy |\n|---|---|--:|--:|--:|")
+    for (attack, pool, budget), values in found.items():
+        two, classes = (statistics.fmean(column) for column in zip(*values, strict=True))
+        print(f"| {attack} | {pool} | {budget:,} | {100 * two:.0f} % | {classes:.1f} |")
+
+
 def best_share(matrix: PayoffMatrix, attack: str) -> float | None:
     """Return the mean over seeds of the best track's accuracy over the victim's."""
     values = []
@@ -134,6 +164,8 @@ def main() -> None:
         print_matrix(matrix)
     print_needed(found)
     print_threats(found)
+    for folder in arguments.folders:
+        print_coverage(folder)
 
 
 if __name__ == "__main__":
