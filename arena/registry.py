@@ -256,14 +256,14 @@ def folder_digest(folder: Path) -> str:
 
 def code_digest(role: Role, spec: Spec) -> str:
     """Return a hash over the source of a player, of what it imports of the arena, and of the players that it holds."""
-    folder, (kind, preset) = entry_folder(spec.name), player_class(role, spec.name)
+    folder, kind = entry_folder(spec.name), player_class(role, spec.name)[0]
     state = hashlib.blake2b(digest_size=8)
     if folder is not None:
         state.update(folder_digest(folder).encode())
     files = sorted(folder.rglob("*.py")) if folder is not None else [Path(inspect.getfile(kind))]
     state.update(sources_digest(files).encode())
     roles = _nested_roles(kind)
-    for key, value in {**player_defaults(role, spec.name), **preset, **dict(spec.params)}.items():
+    for key, value in {**player_defaults(role, spec.name), **dict(spec.params)}.items():
         for nested in value if isinstance(value, tuple) else (value,):
             if isinstance(nested, Spec):
                 state.update(code_digest(roles[key], nested).encode())
@@ -274,9 +274,9 @@ def _build(role: Role, spec: Spec) -> Player:
     kind, preset = player_class(role, spec.name)
     fields = {field.name: field for field in player_fields(kind)}
     hints, roles = typing.get_type_hints(kind), _nested_roles(kind)
-    given = {**player_defaults(role, spec.name), **preset}
     values: dict[str, object] = {
-        key: _built(roles[key], value) if key in roles else value for key, value in given.items()
+        key: _built(roles[key], value) if key in roles else value
+        for key, value in player_defaults(role, spec.name).items()
     }
     for key, value in spec.params:
         if key not in fields:
@@ -313,9 +313,9 @@ def _built(role: Role, value: Parameter) -> object:
 
 
 def player_defaults(role: Role, name: str) -> Mapping[str, Parameter]:
-    """Return the fields of a built-in that hold other players unless its spec says otherwise."""
+    """Return the fields that a built-in's name gives, of its own or if its spec says nothing; an entry's gives none."""
     registered = _TABLES[role].get(name)
-    return registered.default if registered is not None and entry_folder(name) is None else {}
+    return {**registered.default, **registered.preset} if registered is not None and entry_folder(name) is None else {}
 
 
 def player_fields(kind: type[Player]) -> tuple[dataclasses.Field[object], ...]:

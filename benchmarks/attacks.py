@@ -16,11 +16,11 @@ from pathlib import Path
 
 import torch
 
-from arena.contracts import MatchResult, Matchup, matchup_id
+from arena.contracts import MatchResult, matchup_id
 from arena.match.ledger import read_transcript
 from arena.metrics.intervals import Interval, mean_interval
 from arena.payoff.comparison import Comparison, against_attack
-from arena.payoff.matrix import TRACKS, PayoffMatrix, label, matrices
+from arena.payoff.matrix import TRACKS, PayoffMatrix, label, matrices, terms_of
 from arena.referee.journal import read_results
 
 RANDOM, UNDEFENDED = "knockoff", "none"
@@ -35,10 +35,6 @@ def share(result: MatchResult, key: str) -> float | None:
 def over_seeds(results: Sequence[MatchResult], key: str) -> str:
     values = [value for result in results if (value := share(result, key)) is not None]
     return percent(mean_interval(values) if values else None)
-
-
-def pool_label(matchup: Matchup) -> str:
-    return matchup.pool + (f":{matchup.pool_source}" if matchup.pool_source else "")
 
 
 def best(results: Sequence[MatchResult], kind: str) -> Interval | None:
@@ -131,7 +127,7 @@ def print_coverage(folder: Path) -> None:
             posteriors = torch.cat([answer.posteriors[~answer.refused] for answer in answers])
             shares = posteriors.argmax(dim=1).bincount(minlength=posteriors.shape[1]).double() / len(posteriors)
             classes = float(torch.special.entr(shares).sum().exp())
-            key = (label(matchup.attack), pool_label(matchup), matchup.budget)
+            key = (label(matchup.attack), terms_of(result).pool, matchup.budget)
             found[key].append((float(shares.topk(2).values.sum()), classes))
     print(
         f"\n### Which classes were answered, {folder.name}\n\n| attack | pool | rows | two largest classes | ", end=""

@@ -68,7 +68,7 @@ def _card(name: str, *, json: bool) -> None:
     kind, preset = player_class(role, name)
     module = inspect.getmodule(kind)
     about = inspect.getdoc(module) or "" if module else ""
-    given = {**player_defaults(role, name), **preset}
+    given = player_defaults(role, name)
     parameters = {field.name: given.get(field.name, field.default) for field in player_fields(kind)}
     if json:
         shown = {

@@ -8,19 +8,10 @@ from arena.defenses.none import NoDefense
 from arena.defenses.reverse_sigmoid import ReverseSigmoid, bent
 from arena.defenses.rounding import Rounding
 from arena.registry import build_attack
-from tests.attacks.toy import ToyOracle, ground
+from tests.attacks.toy import ToyOracle, ground, l1, rows
 from tests.defenses.toy import LinearVictim, deployed
 
 VICTIM = LinearVictim(scale=8.0)
-
-
-def rows(number, *, seed=0, heat=1.0):
-    logits = 3 * torch.randn(number, 6, generator=torch.Generator().manual_seed(seed)) / heat
-    return logits.softmax(dim=1)
-
-
-def l1(one, other):
-    return float((one - other).abs().sum(dim=1).mean())
 
 
 def test_a_network_that_learnt_no_difference_returns_the_row():

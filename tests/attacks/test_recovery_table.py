@@ -9,19 +9,10 @@ from arena.attacks.recovery_table import RecoveryTable, looked_up
 from arena.contracts import BadParameter
 from arena.defenses.reverse_sigmoid import ReverseSigmoid, bent
 from arena.defenses.rounding import Rounding, rounded
-from tests.attacks.toy import ToyOracle, ground
+from tests.attacks.toy import ToyOracle, ground, l1, rows
 from tests.defenses.toy import LinearVictim, deployed
 
 VICTIM = LinearVictim(scale=8.0)
-
-
-def rows(number, *, seed=0, heat=1.0):
-    logits = 3 * torch.randn(number, 6, generator=torch.Generator().manual_seed(seed)) / heat
-    return logits.softmax(dim=1)
-
-
-def l1(one, other):
-    return float((one - other).abs().sum(dim=1).mean())
 
 
 def test_a_look_up_by_hand():

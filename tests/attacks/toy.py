@@ -115,3 +115,14 @@ def play(attack, oracle, *, seed=0, rows=1000, seconds=60.0):
 
 def digest(clone):
     return state_digest(clone.state_dict())
+
+
+def rows(number: int, *, seed: int = 0, heat: float = 1.0) -> Tensor:
+    """Posteriors (number, 6) of random logits, the flatter the more ``heat``."""
+    logits = 3 * torch.randn(number, 6, generator=torch.Generator().manual_seed(seed)) / heat
+    return logits.softmax(dim=1)
+
+
+def l1(one: Tensor, other: Tensor) -> float:
+    """The mean L1 distance between rows."""
+    return float((one - other).abs().sum(dim=1).mean())
