@@ -2,8 +2,8 @@
 
 ``arena run benchmarks/tournaments/attacks-digits.toml --out runs/attacks-digits`` plays one; all of them are in
 ``benchmarks/tournaments``. ``python benchmarks/attacks.py runs/attacks-*`` prints a table for each victim, pool and
-budget, and how many rows each attack needs for a share of the victim's accuracy, and what threats
-came of the clones.
+budget, how many rows each attack needs for a share of the victim's accuracy, what threats came of the clones, and which
+classes were answered.
 """
 
 from __future__ import annotations
