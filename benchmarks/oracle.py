@@ -27,7 +27,7 @@ from arena.learning.training import predict
 from arena.match.ledger import SqliteLedger
 from arena.match.session import Session
 from arena.rpc.client import Connection, RemoteOracle
-from arena.rpc.server import ServerThread
+from arena.rpc.server import serving
 
 TASK = Task(shape=(1, 28, 28), classes=10)
 BUDGET = 10_000_000
@@ -77,7 +77,7 @@ def serve(folder: Path) -> None:
         )
         for kind in (Session, BareSession)
     ]
-    with ServerThread() as server:
+    with serving() as server:
         say([server.address, *(server.open(session) for session in sessions)])
         sys.stdin.read()
 

@@ -30,7 +30,7 @@ from arena.match.ledger import MemoryLedger
 from arena.match.session import Session
 from arena.match.site import Site
 from arena.rpc.client import Connection, RemoteOracle
-from arena.rpc.server import ServerThread
+from arena.rpc.server import serving
 from arena.version import __version__
 
 PROBE_SECONDS = 20.0  # for a program that is tried
@@ -113,7 +113,7 @@ def _served_row() -> str:
         return Answer(posteriors=torch.full((rows, 2), 0.5), refused=torch.zeros(rows, dtype=torch.bool))
 
     session = Session(task=task, responder=even, ledger=MemoryLedger(budget=1), budget=1)
-    with ServerThread() as server, Connection(server.address, server.open(session), tries=1) as connection:
+    with serving() as server, Connection(server.address, server.open(session), tries=1) as connection:
         oracle = RemoteOracle(connection)
         oracle.query(torch.zeros(1, 1))
         return f"{version('grpcio')}; an oracle at {server.address} answered, {oracle.remaining} of 1 row is left"

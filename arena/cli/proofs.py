@@ -19,7 +19,7 @@ from arena.payoff.matrix import label
 from arena.registry import build_attack, build_defense
 from arena.report.files import read_results
 from arena.rpc.client import Connection, RemoteOracle
-from arena.rpc.server import ServerThread
+from arena.rpc.server import serving
 
 
 def prove(folder: Path, site: Site) -> RenderableType:
@@ -38,7 +38,7 @@ def over_budget(result: MatchResult, site: Site) -> str:
     defense = build_defense(matchup.defense)
     session = open_session(matchup, defense, prepare(matchup, defense, site), site, attempt=1)
     rows = torch.rand(matchup.budget, *session.terms.task.shape)
-    with ServerThread() as server:
+    with serving() as server:
         token = server.open(session)
         with Connection(server.address, token) as first, Connection(server.address, token) as second:
             honest, greedy = RemoteOracle(first), RemoteOracle(second)

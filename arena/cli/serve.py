@@ -21,7 +21,7 @@ from arena.match.ledger import SqliteLedger
 from arena.match.preparation import check, load_pool, prepare
 from arena.match.session import Session
 from arena.registry import build_attack, build_defense
-from arena.rpc.server import ServerThread
+from arena.rpc.server import serving
 
 
 def command(
@@ -93,7 +93,7 @@ def command(
     rows = load_pool(matchup.victim, matchup.pool, matchup.pool_source, here)
     over = threading.Event()
     signal.signal(signal.SIGTERM, lambda *_: over.set())
-    with ServerThread(host, port, exposed=insecure_bind) as server:
+    with serving(host, port, exposed=insecure_bind) as server:
         token = server.open(session, pool=rows, seed=seed, token=_token_of(path))
         _announce(server.address, token, session, path, as_json=json)
         with contextlib.suppress(KeyboardInterrupt):

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import asyncio
 import tempfile
-from collections.abc import Awaitable, Collection, Iterable, Mapping
+from collections.abc import Callable, Collection, Iterable, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -34,7 +34,7 @@ from arena.rpc.server import OracleServer
 Artefacts = Mapping[str, bytes]
 """Cached training by key, on its way to a process that has not got it."""
 
-THREADS = 32  # of an oracle host: a defense that never answers holds some of them, and must not hold up the others
+THREADS = 32  # of an oracle host: a defense that never ends holds some of them, and must not hold up the others
 
 _Value = TypeVar("_Value")
 
@@ -80,9 +80,8 @@ class OracleHost:
         self._folder = tempfile.TemporaryDirectory(prefix="arena-ledgers-")
         self._site = replace(site, work=Path(self._folder.name))
         self._address = address or ray.util.get_node_ip_address()
-        self._server = OracleServer(threads=THREADS)
-        self._starting: asyncio.Task[str] | None = None
-        self._deploying = ThreadPoolExecutor(max_workers=THREADS)  # beside the event loop, which answers other matches
+        self._server = OracleServer()
+        self._beside = ThreadPoolExecutor(max_workers=THREADS)  # the event loop, which answers other matches
         self._open: dict[str, tuple[Session, Path]] = {}
 
     async def node(self) -> str:
@@ -95,14 +94,11 @@ class OracleHost:
 
     async def open(self, matchup: Matchup, attempt: int, artefacts: Artefacts) -> Opened | DefenseFailed:
         """Deploy the defense for one match; what was trained elsewhere comes along in ``artefacts``."""
-        self._starting = self._starting or asyncio.create_task(self._server.start(self._address, exposed=True))
-        address = await self._starting
+        if not self._server.address:
+            self._server.start(self._address, exposed=True)
         seconds = self._site.limits.deploy
-        deployed = asyncio.get_running_loop().run_in_executor(
-            self._deploying, self._deployed, matchup, attempt, artefacts
-        )
         try:
-            session = await _within(seconds, deployed)
+            session = await self._within(seconds, lambda: self._deployed(matchup, attempt, artefacts))
         except DefenseFault as error:
             return DefenseFailed(reason=str(error))
         except TimeoutError:
@@ -110,14 +106,14 @@ class OracleHost:
             return DefenseFailed(reason=reason, stuck=True)
         token = self._server.open(session)
         self._open[token] = (session, ledger_path(self._site, matchup, attempt))
-        return Opened(address=address, token=token)
+        return Opened(address=self._server.address, token=token)
 
     async def close(self, token: str) -> Closed | DefenseFailed:
         """End a match's queries, play the rest of its honest traffic, and hand over its ledger."""
         session, path = self._open.pop(token)
         seconds = self._site.limits.close
         try:
-            await _within(seconds, self._server.close(token))
+            await self._within(seconds, lambda: self._server.close(token))
         except TimeoutError:
             reason = f"the defense still had calls to answer {seconds:g} s after the match"
             return DefenseFailed(reason=reason, stuck=True)
@@ -127,8 +123,16 @@ class OracleHost:
 
     async def stop(self) -> None:
         """Take no more calls and leave no files; the process is ended by whoever asked."""
-        await self._server.stop()
+        await asyncio.to_thread(self._server.stop)
         self._folder.cleanup()
+
+    async def _within(self, seconds: float, work: Callable[[], _Value]) -> _Value:
+        """Do work in a thread. Raises TimeoutError and lets it go on: a thread cannot be ended."""
+        started = asyncio.get_running_loop().run_in_executor(self._beside, work)
+        done, _ = await asyncio.wait({started}, timeout=seconds)
+        if not done:
+            raise TimeoutError
+        return done.pop().result()
 
     def _deployed(self, matchup: Matchup, attempt: int, artefacts: Artefacts) -> Session:
         _store(self._site, artefacts)
@@ -232,11 +236,3 @@ def _store(site: Site, artefacts: Artefacts) -> None:
     for key, data in artefacts.items():
         if cache.get(key) is None:
             cache.put(key, data)
-
-
-async def _within(seconds: float, work: Awaitable[_Value]) -> _Value:
-    """Wait for work in a thread. Raises TimeoutError and lets it go on: a thread cannot be ended."""
-    done, _ = await asyncio.wait({asyncio.ensure_future(work)}, timeout=seconds)
-    if not done:
-        raise TimeoutError
-    return done.pop().result()

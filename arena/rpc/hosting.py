@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-import asyncio
 import hashlib
 import hmac
 import secrets
+import threading
 import time
 from dataclasses import dataclass, field
 
@@ -27,7 +27,7 @@ class HostedMatch:
     defense: str | None = None  # its spec as JSON; None when the attack plays blind
     ends_at: float | None = None  # on the monotonic clock
     clone: bytes | None = None
-    handed_back: asyncio.Event = field(default_factory=asyncio.Event)
+    handed_back: threading.Event = field(default_factory=threading.Event)
 
     @property
     def seconds_left(self) -> float | None:
@@ -35,7 +35,7 @@ class HostedMatch:
 
 
 class HostedMatches:
-    """Matches by token; a token is a password for one match, and never logged."""
+    """Matches by token, for any thread; a token is a password for one match, and never logged."""
 
     def __init__(self) -> None:
         self._matches: dict[bytes, HostedMatch] = {}
@@ -49,7 +49,8 @@ class HostedMatches:
     def find(self, token: str) -> HostedMatch:
         """Return the match of a token, whether its time is over or not. Raises `NotAuthorised`."""
         hashed = _hash(token)
-        found = [match for known, match in self._matches.items() if hmac.compare_digest(known, hashed)]
+        served = tuple(self._matches.items())  # at once: other threads add and remove
+        found = [match for known, match in served if hmac.compare_digest(known, hashed)]
         if not found:
             raise _not_authorised()
         return found[0]

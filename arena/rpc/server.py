@@ -2,15 +2,12 @@
 
 from __future__ import annotations
 
-import asyncio
-import functools
+import contextlib
 import ipaddress
 import threading
 import time
-from collections.abc import Awaitable
+from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
-from types import TracebackType
-from typing import TypeVar
 
 import grpc
 from grpc_health.v1 import health, health_pb2, health_pb2_grpc
@@ -24,24 +21,21 @@ from arena.rpc.codec import message_bytes
 from arena.rpc.hosting import HostedMatch, HostedMatches
 from arena.rpc.services import MATCH_SERVICE, ORACLE_SERVICE, MatchService, OracleService
 
-_STOP_SECONDS = 1.0  # that calls in flight are given when the server stops
+_STOP_SECONDS = 1.0  # that calls in flight, and threads, are given when the server stops
 _SOCKET = "unix:"
-
-_Value = TypeVar("_Value")
 
 
 class OracleServer:
-    """A ``grpc.aio`` server in the running event loop; all methods are called there.
+    """A gRPC server with a thread for each of ``max_concurrent_calls``; all methods may be called from any thread.
 
-    Forwards run in ``threads`` threads beside the loop, those of one match one at a time, so that health checks are
-    never blocked; torch's own threads are the process's business. ``max_message_bytes`` bounds the calls of every
-    match that it can host.
+    The calls of one match are answered one at a time, those of many beside one another, and health checks beside them
+    all; torch's own threads are the process's business. ``max_message_bytes`` bounds the calls of every match that it
+    can host. Threads and no event loop: a single row's call then has fewer threads to wake.
     """
 
     def __init__(
         self,
         *,
-        threads: int = 1,
         max_message_bytes: int = 16 << 20,
         max_clone_bytes: int = 256 << 20,
         max_concurrent_calls: int = 64,
@@ -50,8 +44,9 @@ class OracleServer:
         self._max_clone_bytes = max_clone_bytes
         self._max_concurrent_calls = max_concurrent_calls
         self._matches = HostedMatches()
-        self._forwards = ThreadPoolExecutor(max_workers=threads, thread_name_prefix="oracle")
-        self._server: grpc.aio.Server | None = None
+        self._calls = ThreadPoolExecutor(max_workers=max_concurrent_calls, thread_name_prefix="oracle")
+        self._beside = ThreadPoolExecutor(max_workers=max_concurrent_calls, thread_name_prefix="honest traffic")
+        self._server: grpc.Server | None = None
         self._address = ""
 
     @property
@@ -59,7 +54,7 @@ class OracleServer:
         """Where clients connect: ``host:port``, or ``unix:PATH``."""
         return self._address
 
-    async def start(self, host: str = "127.0.0.1", port: int = 0, *, exposed: bool = False) -> str:
+    def start(self, host: str = "127.0.0.1", port: int = 0, *, exposed: bool = False) -> str:
         """Listen, and return the address; port 0 takes a free one, a ``host`` of ``unix:PATH`` is a socket.
 
         Raises `UsageError` if the port is in use, or if others could reach ``host`` and it is not said by ``exposed``
@@ -69,13 +64,13 @@ class OracleServer:
             raise UsageError(
                 f"{host} can be reached from other machines, without encryption: ask for it with --insecure-bind (exposed=True)"
             )
-        server = await self._assembled()
+        server = self._assembled()
         asked = host if host.startswith(_SOCKET) else f"{_bracketed(host)}:{port}"
         try:
             bound = server.add_insecure_port(asked)
         except RuntimeError as error:
             raise UsageError(f"{asked} cannot be bound: is it in use?") from error
-        await server.start()
+        server.start()
         self._server = server
         self._address = host if host.startswith(_SOCKET) else f"{_bracketed(host)}:{bound}"
         return self._address
@@ -103,31 +98,36 @@ class OracleServer:
         match = HostedMatch(session=session, pool=pool, seed=seed, defense=defense, ends_at=ends_at)
         return self._matches.add(match, token=token)
 
-    async def clone(self, token: str) -> bytes:
-        """Wait until a clone is handed back and return its bytes, which nobody has looked at yet."""
+    def clone(self, token: str, *, timeout: float | None = None) -> bytes:
+        """Wait until a clone is handed back and return its bytes, which nobody has looked at yet.
+
+        Raises TimeoutError when ``timeout`` seconds are over.
+        """
         match = self._matches.find(token)
-        await match.handed_back.wait()
-        assert match.clone is not None
+        match.handed_back.wait(timeout)
+        if match.clone is None:
+            raise TimeoutError
         return match.clone
 
-    async def close(self, token: str) -> Transcript:
+    def close(self, token: str) -> Transcript:
         """Close the session and revoke the token. Raises what `Session.close` raises; it can be repeated then."""
-        session = self._matches.find(token).session
-        transcript = await asyncio.get_running_loop().run_in_executor(self._forwards, session.close)
+        transcript = self._matches.find(token).session.close()
         self._matches.remove(token)
         return transcript
 
-    async def stop(self) -> None:
+    def stop(self) -> None:
         """Answer no more; sessions that are open stay open, their ledgers as they are."""
         if self._server is not None:
-            await self._server.stop(_STOP_SECONDS)
-        idle = asyncio.wrap_future(self._forwards.submit(lambda: None))
-        await asyncio.wait({idle}, timeout=_STOP_SECONDS)  # no longer: a defense may hang
-        self._forwards.shutdown(wait=False, cancel_futures=True)
+            self._server.stop(_STOP_SECONDS).wait()
+        for pool in (self._calls, self._beside):
+            ending = threading.Thread(target=pool.shutdown, kwargs={"cancel_futures": True}, daemon=True)
+            ending.start()
+            ending.join(_STOP_SECONDS)  # no longer: a defense may hang
 
-    async def _assembled(self) -> grpc.aio.Server:
+    def _assembled(self) -> grpc.Server:
         """The server with its limits and services, bound to nothing yet."""
-        server = grpc.aio.server(
+        server = grpc.server(
+            self._calls,
             options=[
                 ("grpc.so_reuseport", 0),  # else two servers share a port and neither knows
                 ("grpc.max_receive_message_length", self._max_message_bytes),
@@ -141,88 +141,29 @@ class OracleServer:
             maximum_concurrent_rpcs=self._max_concurrent_calls,
         )
         limit = self._max_message_bytes
-        oracle = OracleService(self._matches, self._forwards, max_message_bytes=limit)
-        match = MatchService(
-            self._matches, self._forwards, max_message_bytes=limit, max_clone_bytes=self._max_clone_bytes
-        )
+        oracle = OracleService(self._matches, self._beside, max_message_bytes=limit)
+        match = MatchService(self._matches, max_message_bytes=limit, max_clone_bytes=self._max_clone_bytes)
         server.add_generic_rpc_handlers((oracle.handlers(), match.handlers()))
-        checks = health.aio.HealthServicer()
+        checks = health.HealthServicer()
         health_pb2_grpc.add_HealthServicer_to_server(checks, server)
         services = (ORACLE_SERVICE, MATCH_SERVICE)
         for service in ("", *services):
-            await checks.set(service, health_pb2.HealthCheckResponse.SERVING)
+            checks.set(service, health_pb2.HealthCheckResponse.SERVING)
         reflection.enable_server_reflection((*services, health.SERVICE_NAME, reflection.SERVICE_NAME), server)
         return server
 
 
-class ServerThread:
-    """An `OracleServer` in a thread of its own, for code without an event loop; a context manager.
-
-    Raises what `OracleServer.start` raises on entering.
-    """
-
-    def __init__(
-        self, host: str = "127.0.0.1", port: int = 0, *, exposed: bool = False, server: OracleServer | None = None
-    ) -> None:
-        self._server = server or OracleServer()
-        self._start = functools.partial(self._server.start, host, port, exposed=exposed)
-        self._loop = asyncio.new_event_loop()
-        self._thread = threading.Thread(target=self._loop.run_forever, name="oracle server", daemon=True)
-
-    def __enter__(self) -> ServerThread:
-        self._thread.start()
-        try:
-            self._run(self._start())
-        except BaseException:
-            self._end()
-            raise
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        self._run(self._server.stop())
-        self._end()
-
-    @property
-    def address(self) -> str:
-        return self._server.address
-
-    def open(
-        self,
-        session: Session,
-        *,
-        pool: Tensor | None = None,
-        seed: int = 0,
-        defense: str | None = None,
-        seconds: float | None = None,
-        token: str | None = None,
-    ) -> str:
-        """See `OracleServer.open`."""
-
-        async def opened() -> str:
-            return self._server.open(session, pool=pool, seed=seed, defense=defense, seconds=seconds, token=token)
-
-        return self._run(opened())
-
-    def clone(self, token: str, *, timeout: float | None = None) -> bytes:
-        """See `OracleServer.clone`. Raises TimeoutError when ``timeout`` seconds are over."""
-        return self._run(asyncio.wait_for(self._server.clone(token), timeout))
-
-    def close(self, token: str) -> Transcript:
-        """See `OracleServer.close`."""
-        return self._run(self._server.close(token))
-
-    def _run(self, work: Awaitable[_Value]) -> _Value:
-        async def awaited() -> _Value:
-            return await work
-
-        return asyncio.run_coroutine_threadsafe(awaited(), self._loop).result()
-
-    def _end(self) -> None:
-        self._loop.call_soon_threadsafe(self._loop.stop)
-        self._thread.join()
-        self._loop.close()
+@contextlib.contextmanager
+def serving(
+    host: str = "127.0.0.1", port: int = 0, *, exposed: bool = False, server: OracleServer | None = None
+) -> Iterator[OracleServer]:
+    """Start a server, a default one if none is given, and stop it at the end. Raises what `OracleServer.start` does."""
+    server = server or OracleServer()
+    try:
+        server.start(host, port, exposed=exposed)
+        yield server
+    finally:
+        server.stop()
 
 
 def _bracketed(host: str) -> str:

@@ -2,15 +2,13 @@
 
 from __future__ import annotations
 
-import asyncio
 import logging
-from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from concurrent.futures import Executor
 from typing import TypeVar
 
 import grpc
 from google.protobuf.message import DecodeError, Message
-from torch import Tensor
 
 from arena.contracts import ArenaError, ArenaFault, AttackFault, InvalidQuery
 from arena.match.session import Session
@@ -30,11 +28,11 @@ MATCH_SERVICE = match_pb2.DESCRIPTOR.services_by_name["MatchService"].full_name
 
 
 class OracleService:
-    """Handlers of ``OracleService``; what computes runs in ``forwards``, beside the event loop."""
+    """Handlers of ``OracleService``; honest calls are played in ``beside``, so that no attack waits for them."""
 
-    def __init__(self, matches: HostedMatches, forwards: Executor, *, max_message_bytes: int) -> None:
+    def __init__(self, matches: HostedMatches, beside: Executor, *, max_message_bytes: int) -> None:
         self._matches = matches
-        self._forwards = forwards
+        self._beside = beside
         self._max_message_bytes = max_message_bytes
 
     def handlers(self) -> grpc.GenericRpcHandler:
@@ -44,27 +42,25 @@ class OracleService:
         }
         return grpc.method_handlers_generic_handler(ORACLE_SERVICE, unary)
 
-    async def describe(self, match: HostedMatch, request: oracle_pb2.DescribeRequest) -> oracle_pb2.DescribeResponse:
+    def describe(self, match: HostedMatch, request: oracle_pb2.DescribeRequest) -> oracle_pb2.DescribeResponse:
         session = match.session
         return terms_to_message(session.terms, remaining=session.remaining, max_bytes=self._max_message_bytes)
 
-    async def query(self, match: HostedMatch, request: oracle_pb2.QueryRequest) -> oracle_pb2.QueryResponse:
+    def query(self, match: HostedMatch, request: oracle_pb2.QueryRequest) -> oracle_pb2.QueryResponse:
         """Answer, and have the honest calls that follow played without waiting for them: the next query does."""
         session = match.session
-        response = await asyncio.get_running_loop().run_in_executor(self._forwards, _answer, session, request)
+        answer = session.query(request.request_id, query_from_message(request))
+        response = answer_to_message(answer, remaining=session.remaining)
         if session.honest_waits:
-            self._forwards.submit(_play_honest, session)
+            self._beside.submit(_play_honest, session)
         return response
 
 
 class MatchService:
     """Handlers of ``MatchService``."""
 
-    def __init__(
-        self, matches: HostedMatches, forwards: Executor, *, max_message_bytes: int, max_clone_bytes: int
-    ) -> None:
+    def __init__(self, matches: HostedMatches, *, max_message_bytes: int, max_clone_bytes: int) -> None:
         self._matches = matches
-        self._forwards = forwards
         self._max_message_bytes = max_message_bytes
         self._max_clone_bytes = max_clone_bytes
 
@@ -80,7 +76,7 @@ class MatchService:
         }
         return grpc.method_handlers_generic_handler(MATCH_SERVICE, methods)
 
-    async def join(self, match: HostedMatch, request: match_pb2.JoinRequest) -> match_pb2.JoinResponse:
+    def join(self, match: HostedMatch, request: match_pb2.JoinRequest) -> match_pb2.JoinResponse:
         return match_pb2.JoinResponse(
             pool_rows=0 if match.pool is None else len(match.pool),
             max_rows=self._pool_rows(match),
@@ -90,18 +86,18 @@ class MatchService:
             max_clone_bytes=self._max_clone_bytes,
         )
 
-    async def fetch_pool(self, match: HostedMatch, request: match_pb2.FetchPoolRequest) -> match_pb2.FetchPoolResponse:
+    def fetch_pool(self, match: HostedMatch, request: match_pb2.FetchPoolRequest) -> match_pb2.FetchPoolResponse:
         rows = 0 if match.pool is None else len(match.pool)
         if match.pool is None or request.first_row >= rows:
             raise InvalidQuery(f"the pool has {rows} rows, none is number {request.first_row}")
         chosen = match.pool[request.first_row : request.first_row + self._pool_rows(match)]
-        return await asyncio.get_running_loop().run_in_executor(self._forwards, _pool_message, chosen)
+        return match_pb2.FetchPoolResponse(inputs=tensor_to_message(chosen, compact=True))
 
-    async def hand_back(
-        self, match: HostedMatch, parts: AsyncIterator[match_pb2.HandBackRequest | InvalidQuery]
+    def hand_back(
+        self, match: HostedMatch, parts: Iterator[match_pb2.HandBackRequest | InvalidQuery]
     ) -> match_pb2.HandBackResponse:
         clone = bytearray()
-        async for part in parts:
+        for part in parts:
             if isinstance(part, InvalidQuery):
                 raise part
             clone += part.chunk
@@ -116,7 +112,7 @@ class MatchService:
 
 
 def _unary(
-    handler: Callable[[HostedMatch, _Parsed], Awaitable[Message]], kind: type[_Parsed], matches: HostedMatches
+    handler: Callable[[HostedMatch, _Parsed], Message], kind: type[_Parsed], matches: HostedMatches
 ) -> grpc.RpcMethodHandler:
     return grpc.unary_unary_rpc_method_handler(
         _told(handler, matches), request_deserializer=_parser(kind), response_serializer=_serialised
@@ -124,22 +120,25 @@ def _unary(
 
 
 def _told(
-    handler: Callable[[HostedMatch, _Request], Awaitable[_Response]], matches: HostedMatches
-) -> Callable[[_Request | InvalidQuery, grpc.aio.ServicerContext], Awaitable[_Response]]:
+    handler: Callable[[HostedMatch, _Request], _Response], matches: HostedMatches
+) -> Callable[[_Request | InvalidQuery, grpc.ServicerContext], _Response]:
     """Find the match that a call is for, and turn whatever is raised into a status."""
 
-    async def told(request: _Request | InvalidQuery, context: grpc.aio.ServicerContext) -> _Response:
+    def told(request: _Request | InvalidQuery, context: grpc.ServicerContext) -> _Response:
         try:
             metadata = dict(context.invocation_metadata() or ())
             match = matches.admit(str(metadata.get("authorization", "")))
             if isinstance(request, InvalidQuery):
                 raise request
-            return await handler(match, request)
+            return handler(match, request)
+        except grpc.RpcError:  # of a client that left in the middle of its stream
+            raise
         except Exception as error:
             if not isinstance(error, ArenaError) or isinstance(error, ArenaFault):
                 _log.exception("a call failed through our fault")
             status = to_status(error)
-            await context.abort(status.code, status.details, trailing_metadata=status.metadata)
+            context.set_trailing_metadata(status.metadata)
+            context.abort(status.code, status.details)
             raise
 
     return told
@@ -161,15 +160,6 @@ def _parser(kind: type[_Parsed]) -> Callable[[bytes], _Parsed | InvalidQuery]:
 def _serialised(message: Message) -> bytes:
     data: bytes = message.SerializeToString()
     return data
-
-
-def _answer(session: Session, request: oracle_pb2.QueryRequest) -> oracle_pb2.QueryResponse:
-    answer = session.query(request.request_id, query_from_message(request))
-    return answer_to_message(answer, remaining=session.remaining)
-
-
-def _pool_message(rows: Tensor) -> match_pb2.FetchPoolResponse:
-    return match_pb2.FetchPoolResponse(inputs=tensor_to_message(rows, compact=True))
 
 
 def _play_honest(session: Session) -> None:

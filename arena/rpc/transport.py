@@ -11,13 +11,13 @@ from arena.contracts import Oracle
 from arena.match.attacking import Clock
 from arena.match.session import Session
 from arena.rpc.client import Connection, RemoteOracle
-from arena.rpc.server import ServerThread
+from arena.rpc.server import serving
 
 
 @contextlib.contextmanager
 def over_grpc(session: Session, pool: Tensor, clock: Clock) -> Iterator[Oracle]:
     """Serve ``session`` on a free port of the loopback interface and give the client's oracle."""
-    with ServerThread() as server:
+    with serving() as server:
         token = server.open(session, pool=pool)
         with Connection(server.address, token, time_left=clock) as connection:
             yield RemoteOracle(connection)

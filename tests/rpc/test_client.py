@@ -17,19 +17,19 @@ from arena.contracts import (
 )
 from arena.proto.v1 import oracle_pb2
 from arena.rpc.client import Connection, RemoteMatch, RemoteOracle
-from arena.rpc.server import OracleServer, ServerThread
+from arena.rpc.server import OracleServer, serving
 from tests.match.players import TASK, CountingResponder, batch, inputs
 from tests.rpc.test_server import MESSAGE_LIMIT, session
 
 
 @pytest.fixture(scope="module")
-def server() -> Iterator[ServerThread]:
-    with ServerThread(server=OracleServer(max_message_bytes=MESSAGE_LIMIT)) as running:
+def server() -> Iterator[OracleServer]:
+    with serving(server=OracleServer(max_message_bytes=MESSAGE_LIMIT)) as running:
         yield running
 
 
 class TestRetries:
-    def test_the_client_repeats_a_call_under_its_request_id(self, server: ServerThread):
+    def test_the_client_repeats_a_call_under_its_request_id(self, server: OracleServer):
         hosted = session()
         pauses: list[float] = []
         with Connection(server.address, server.open(hosted), sleep=pauses.append) as connection:
@@ -80,7 +80,7 @@ def lost_answer() -> grpc.RpcError:
 
 
 class TestPlayingFromOutside:
-    def test_joins_fetches_the_pool_in_parts_and_hands_back_a_clone(self, server: ServerThread):
+    def test_joins_fetches_the_pool_in_parts_and_hands_back_a_clone(self, server: OracleServer):
         pool = torch.rand(30_000, 2)
         token = server.open(session(), pool=pool, seed=9, defense='{"name": "none"}', seconds=60)
         with Connection(server.address, token) as connection:
@@ -92,13 +92,13 @@ class TestPlayingFromOutside:
             match.hand_back(b"clone" * 500_000)
         assert server.clone(token, timeout=20) == b"clone" * 500_000
 
-    def test_a_data_free_match_has_no_pool_and_a_blind_one_no_defense(self, server: ServerThread):
+    def test_a_data_free_match_has_no_pool_and_a_blind_one_no_defense(self, server: OracleServer):
         with Connection(server.address, server.open(session())) as connection:
             match = RemoteMatch(connection)
             assert match.fetch_pool(TASK).shape == (0, 2)
             assert (match.defense, match.time_left()) == (None, float("inf"))
 
-    def test_a_match_that_is_over_takes_no_clone(self, server: ServerThread):
+    def test_a_match_that_is_over_takes_no_clone(self, server: OracleServer):
         token = server.open(session())
         with Connection(server.address, token) as connection:
             match = RemoteMatch(connection)
@@ -109,14 +109,14 @@ class TestPlayingFromOutside:
 
 def test_a_clone_has_a_largest_size():
     with (
-        ServerThread(server=OracleServer(max_clone_bytes=10)) as server,
+        serving(server=OracleServer(max_clone_bytes=10)) as server,
         Connection(server.address, server.open(session())) as connection,
         pytest.raises(AttackFault, match="at most 10 bytes"),
     ):
         RemoteMatch(connection).hand_back(b"x" * 11)
 
 
-def test_an_invalid_query_is_refused_by_the_client_before_it_is_sent(server: ServerThread):
+def test_an_invalid_query_is_refused_by_the_client_before_it_is_sent(server: OracleServer):
     token = server.open(session())
     with Connection(server.address, token) as connection, pytest.raises(InvalidQuery):
         RemoteOracle(connection).query(torch.rand(1, 3))

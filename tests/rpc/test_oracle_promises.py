@@ -23,7 +23,7 @@ from arena.match.ledger import MemoryLedger
 from arena.match.oracle import LocalOracle
 from arena.match.session import Session
 from arena.rpc.client import Connection, RemoteOracle
-from arena.rpc.server import ServerThread
+from arena.rpc.server import OracleServer, serving
 from tests.match.players import TASK, CountingResponder, inputs
 from tests.match.test_session import MirroringScript
 
@@ -52,13 +52,13 @@ def session(*, responder: Responder | None = None, budget: int = 20, max_rows: i
 
 
 @pytest.fixture(scope="module")
-def server() -> Iterator[ServerThread]:
-    with ServerThread() as running:
+def server() -> Iterator[OracleServer]:
+    with serving() as running:
         yield running
 
 
 @pytest.fixture(params=["local", "remote"])
-def opened(request: pytest.FixtureRequest, server: ServerThread) -> Iterator[Opener]:
+def opened(request: pytest.FixtureRequest, server: OracleServer) -> Iterator[Opener]:
     connections = []
 
     def local(*, time_left: Callable[[], float] | None = None, **options) -> Match:
@@ -164,7 +164,7 @@ def test_asks_nothing_when_time_is_over(opened: Opener):
     assert match.session.remaining == 19
 
 
-def test_leaves_one_transcript(server: ServerThread):
+def test_leaves_one_transcript(server: OracleServer):
     digests = set()
     for exact in (True, False):
         asked = inputs(9) if not exact else (inputs(9) * 255).round() / 255

@@ -25,11 +25,11 @@ from arena.contracts import (
 )
 from arena.match.ledger import MemoryLedger, SqliteLedger
 from arena.match.session import Session
-from arena.proto.v1 import oracle_pb2, oracle_pb2_grpc, tensor_pb2
-from arena.rpc.client import Connection, RemoteOracle
+from arena.proto.v1 import match_pb2, match_pb2_grpc, oracle_pb2, oracle_pb2_grpc, tensor_pb2
+from arena.rpc.client import Connection, RemoteMatch, RemoteOracle
 from arena.rpc.codec import query_to_message
 from arena.rpc.errors import REASON, from_status
-from arena.rpc.server import OracleServer, ServerThread
+from arena.rpc.server import OracleServer, serving
 from tests.match.players import TASK, CountingResponder, batch, inputs, key
 from tests.match.test_session import MirroringScript
 
@@ -43,13 +43,13 @@ def session(*, budget: int = 100, **options) -> Session:
 
 
 @pytest.fixture(scope="module")
-def server() -> Iterator[ServerThread]:
-    with ServerThread(server=OracleServer(max_message_bytes=MESSAGE_LIMIT)) as running:
+def server() -> Iterator[OracleServer]:
+    with serving(server=OracleServer(max_message_bytes=MESSAGE_LIMIT)) as running:
         yield running
 
 
 @pytest.fixture
-def channel(server: ServerThread) -> Iterator[grpc.Channel]:
+def channel(server: OracleServer) -> Iterator[grpc.Channel]:
     with grpc.insecure_channel(server.address) as opened:
         yield opened
 
@@ -93,7 +93,7 @@ BAD_REQUESTS = {
 
 
 @pytest.mark.parametrize("name", BAD_REQUESTS)
-def test_refuses_a_bad_request_charges_nothing_and_lives_on(server: ServerThread, channel: grpc.Channel, name: str):
+def test_refuses_a_bad_request_charges_nothing_and_lives_on(server: OracleServer, channel: grpc.Channel, name: str):
     message, code, reason = BAD_REQUESTS[name]
     hosted = session(budget=5)
     token = server.open(hosted)
@@ -107,7 +107,7 @@ def test_refuses_a_bad_request_charges_nothing_and_lives_on(server: ServerThread
     assert server.close(token).counts.spent == 1
 
 
-def test_refuses_bytes_that_are_no_message(server: ServerThread, channel: grpc.Channel):
+def test_refuses_bytes_that_are_no_message(server: OracleServer, channel: grpc.Channel):
     token = server.open(session())
     query = channel.unary_unary("/arena.proto.v1.OracleService/Query")
     with pytest.raises(grpc.RpcError) as failure:
@@ -121,7 +121,7 @@ class TestTokens:
     @pytest.mark.parametrize("fault", ["none", "wrong", "expired", "revoked", "other scheme", "empty"])
     @pytest.mark.parametrize("method", ["Query", "Describe"])
     def test_a_token_that_is_not_valid_is_refused_in_the_same_words(
-        self, server: ServerThread, channel: grpc.Channel, fault: str, method: str, caplog: pytest.LogCaptureFixture
+        self, server: OracleServer, channel: grpc.Channel, fault: str, method: str, caplog: pytest.LogCaptureFixture
     ):
         caplog.set_level(logging.DEBUG)
         hosted = session()
@@ -143,7 +143,7 @@ class TestTokens:
         assert hosted.remaining == 100
         assert token not in caplog.text
 
-    def test_each_match_has_its_own(self, server: ServerThread):
+    def test_each_match_has_its_own(self, server: OracleServer):
         first, second = session(), session()
         tokens = server.open(first), server.open(second)
         with Connection(server.address, tokens[1]) as connection:
@@ -151,7 +151,7 @@ class TestTokens:
         assert (first.remaining, second.remaining) == (100, 97)
 
 
-def test_ten_channels_overspend_nothing(server: ServerThread):
+def test_ten_channels_overspend_nothing(server: OracleServer):
     hosted = session(budget=50, honest=MirroringScript())
     token = server.open(hosted)
     refusals = []
@@ -175,7 +175,29 @@ def test_ten_channels_overspend_nothing(server: ServerThread):
     assert [call.honest for call in transcript.calls] == [False, True] * 50 + [True]
 
 
-def test_a_lost_answer_is_answered_from_the_record(server: ServerThread, channel: grpc.Channel):
+def test_a_client_that_leaves_in_the_middle_of_its_clone_is_no_fault_of_ours(
+    server: OracleServer, caplog: pytest.LogCaptureFixture
+):
+    token = server.open(session())
+    sent, left = threading.Event(), threading.Event()
+
+    def parts() -> Iterator[match_pb2.HandBackRequest]:
+        yield match_pb2.HandBackRequest(chunk=b"half")
+        sent.set()
+        assert left.wait(20)
+
+    with own_channel(server) as channel:
+        call = match_pb2_grpc.MatchServiceStub(channel).HandBack.future(parts(), metadata=bearer(token))
+        assert sent.wait(20)
+        call.cancel()
+        left.set()
+    with Connection(server.address, token) as connection:
+        RemoteMatch(connection).hand_back(b"whole")
+    assert server.clone(token, timeout=20) == b"whole"
+    assert "our fault" not in caplog.text
+
+
+def test_a_lost_answer_is_answered_from_the_record(server: OracleServer, channel: grpc.Channel):
     hosted = session()
     token = server.open(hosted)
     query = oracle_pb2_grpc.OracleServiceStub(channel).Query
@@ -198,7 +220,7 @@ def test_health_is_answered_while_a_forward_runs():
         return CountingResponder()(queries)
 
     hosted = Session(task=TASK, responder=slow, ledger=MemoryLedger(budget=9), budget=9)
-    with ServerThread() as server, grpc.insecure_channel(server.address) as channel:
+    with serving() as server, grpc.insecure_channel(server.address) as channel:
         call = oracle_pb2_grpc.OracleServiceStub(channel).Query.future(request(), metadata=bearer(server.open(hosted)))
         assert running.wait(20)
         health = health_pb2_grpc.HealthStub(channel)
@@ -219,7 +241,7 @@ def test_too_many_calls_at_once_are_an_overload():
 
     hosted = Session(task=TASK, responder=slow, ledger=MemoryLedger(budget=9), budget=9)
     narrow = OracleServer(max_concurrent_calls=1)
-    with ServerThread(server=narrow) as server, own_channel(server) as first, own_channel(server) as second:
+    with serving(server=narrow) as server, own_channel(server) as first, own_channel(server) as second:
         metadata = bearer(server.open(hosted))
         call = oracle_pb2_grpc.OracleServiceStub(first).Query.future(request(), metadata=metadata)
         assert running.wait(20)
@@ -231,7 +253,7 @@ def test_too_many_calls_at_once_are_an_overload():
         assert call.result(timeout=20).remaining == 8
 
 
-def own_channel(server: ServerThread) -> grpc.Channel:
+def own_channel(server: OracleServer) -> grpc.Channel:
     """A connection that is not shared with other channels to the same address."""
     return grpc.insecure_channel(server.address, options=[("grpc.use_local_subchannel_pool", 1)])
 
@@ -247,7 +269,7 @@ class TestStarting:
     def test_a_socket_is_as_good_as_a_port(self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
         monkeypatch.chdir(tmp_path)  # a socket's path has at most 107 bytes
         with (
-            ServerThread("unix:oracle.sock") as server,
+            serving("unix:oracle.sock") as server,
             Connection(server.address, server.open(session())) as connection,
         ):
             assert RemoteOracle(connection).remaining == 100
@@ -263,7 +285,7 @@ class TestStarting:
         for seed in (1, 2):
             undisturbed.query(key(seed), batch(3, seed=seed))
         first, ledger = reopened()
-        with ServerThread() as server:
+        with serving() as server:
             port = int(server.address.rpartition(":")[2])
             token = server.open(first)
             connection = Connection(server.address, token)
@@ -271,24 +293,24 @@ class TestStarting:
             oracle.query(inputs(3, seed=1))
         ledger.release()
         second, _ = reopened()
-        with ServerThread(port=port) as server, connection:
+        with serving(port=port) as server, connection:
             server.open(second, token=token)
             oracle.query(inputs(3, seed=2))
             assert oracle.remaining == 94
             assert server.close(token).digest == undisturbed.close().digest
 
-    def test_a_port_in_use_is_refused(self, server: ServerThread):
+    def test_a_port_in_use_is_refused(self, server: OracleServer):
         port = int(server.address.rpartition(":")[2])
-        with pytest.raises(UsageError, match="in use"), ServerThread(port=port):
+        with pytest.raises(UsageError, match="in use"), serving(port=port):
             pass
 
     def test_other_machines_are_let_in_only_on_request(self):
-        with pytest.raises(UsageError, match="--insecure-bind"), ServerThread("0.0.0.0"):
+        with pytest.raises(UsageError, match="--insecure-bind"), serving("0.0.0.0"):
             pass
-        with ServerThread("0.0.0.0", exposed=True) as server:
+        with serving("0.0.0.0", exposed=True) as server:
             assert server.address.startswith("0.0.0.0:")
 
-    def test_a_match_whose_calls_would_not_fit_a_message_is_not_served(self, server: ServerThread):
+    def test_a_match_whose_calls_would_not_fit_a_message_is_not_served(self, server: OracleServer):
         task = Task(shape=(3, 224, 224), classes=3)
         large = Session(task=task, responder=CountingResponder(), ledger=MemoryLedger(budget=1), budget=1)
         with pytest.raises(BadParameter, match="bytes"):
