@@ -15,11 +15,12 @@ import time
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from arena.cluster.players import AttackSlot, Closed, Prepared
+from arena.cluster.players import Artefacts, AttackSlot, Closed, Prepared
 from arena.cluster.runner import RayRunner
 from arena.cluster.session import join
 from arena.contracts import Knowledge, MatchResult, Matchup, Spec, Verdict
 from arena.match.attacking import AttackReport
+from arena.match.scoring import Scored
 from arena.match.site import Site
 from arena.referee.journal import Journal
 from arena.referee.referee import Referee
@@ -55,11 +56,12 @@ class UnscoringSlot(AttackSlot):
         closed: Closed,
         report: AttackReport,
         prepared: Prepared,
-        artefacts: object,
-    ) -> MatchResult:
+        artefacts: Artefacts,
+    ) -> Scored:
         assert report.clone_digest, report.verdict
         assert closed.ledger
-        return MatchResult(matchup=matchup, attempt=attempt, verdict=Verdict(outcome="completed"), isolation="process")
+        verdict = Verdict(outcome="completed")
+        return Scored(result=MatchResult(matchup=matchup, attempt=attempt, verdict=verdict, isolation="process"))
 
 
 class UnscoringRunner(RayRunner):
