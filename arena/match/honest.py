@@ -19,6 +19,7 @@ from arena.learning.randomness import generator
 LIGHT_ACCOUNTS = 9
 LIGHT_SHARE = 0.5  # of the budget, over all light accounts
 LARGEST_LIGHT_CALL = 8
+ACCOUNT_NUMBERS = 2**20
 SHIFTS = ((0, 0), (0, 1), (1, 0), (0, -1), (-1, 0), (1, 1), (1, -1), (-1, 1), (-1, -1))
 
 
@@ -44,13 +45,15 @@ class HonestTraffic:
         self._asked = [0] * (LIGHT_ACCOUNTS + 1)  # rows so far; the heavy account is the last
         self._played = 0  # light calls
         self._attacked = 0  # rows
-        self._numbers = torch.randperm(2**20, generator=generator(seed, "accounts"))[: accounts + LIGHT_ACCOUNTS + 1]
+        self._numbers = distinct_numbers(
+            accounts + LIGHT_ACCOUNTS + 1, below=ACCOUNT_NUMBERS, rng=generator(seed, "accounts")
+        )
         self._accounts = accounts
 
     @property
     def account_numbers(self) -> list[int]:
         """The opaque number of each of the attack's accounts: all that a defense sees of it."""
-        return [int(number) for number in self._numbers[: self._accounts]]
+        return self._numbers[: self._accounts]
 
     @property
     def falls_short(self) -> bool:
@@ -76,7 +79,7 @@ class HonestTraffic:
         """Return the labels (rows,) of recorded honest calls, in their order."""
         position: dict[int, int] = {}
         found = []
-        numbers = [int(number) for number in self._numbers[self._accounts :]]
+        numbers = self._numbers[self._accounts :]
         for call in calls:
             start = position.get(call.account, 0)
             position[call.account] = start + len(call.inputs)
@@ -114,7 +117,7 @@ class HonestTraffic:
             for shift in passes.unique().tolist():
                 moved = passes == shift
                 chosen[moved] = shifted(chosen[moved], *SHIFTS[shift])
-        return [QueryBatch(inputs=chosen, account=int(self._numbers[self._accounts + account]))]
+        return [QueryBatch(inputs=chosen, account=self._numbers[self._accounts + account])]
 
 
 def shifted(images: Tensor, down: int, right: int) -> Tensor:
@@ -123,6 +126,17 @@ def shifted(images: Tensor, down: int, right: int) -> Tensor:
     rows = (torch.arange(height) - down).clamp(0, height - 1)
     columns = (torch.arange(width) - right).clamp(0, width - 1)
     return images[..., rows, :][..., columns]
+
+
+def distinct_numbers(count: int, *, below: int, rng: torch.Generator) -> list[int]:
+    """Return different numbers in [0, below): the beginning of a shuffled range, of which only that much is shuffled."""
+    moved: dict[int, int] = {}
+    drawn = []
+    for place in range(count):
+        other = place + int(torch.randint(below - place, (1,), generator=rng))
+        drawn.append(moved.get(other, other))
+        moved[other] = moved.get(place, place)
+    return drawn
 
 
 def _light_calls(rows: int, budget: int, rng: torch.Generator) -> list[LightCall]:

@@ -8,7 +8,7 @@ from torch import Tensor
 
 from arena.contracts import QueryBatch
 from arena.learning.tensors import row_digests
-from arena.match.honest import LARGEST_LIGHT_CALL, LIGHT_ACCOUNTS, SHIFTS, HonestTraffic, shifted
+from arena.match.honest import LARGEST_LIGHT_CALL, LIGHT_ACCOUNTS, SHIFTS, HonestTraffic, distinct_numbers, shifted
 
 SPLIT = 30
 
@@ -104,6 +104,12 @@ def test_accounts_are_opaque_numbers_fresh_in_each_match_and_never_shared():
     honest = {call.account for call in [*script.after(20), *script.rest()]}
     assert len(honest) == LIGHT_ACCOUNTS + 1
     assert not honest & set(script.account_numbers)
+
+
+def test_numbers_are_drawn_without_repetition_until_none_is_left():
+    draws = [distinct_numbers(3, below=3, rng=torch.Generator().manual_seed(seed)) for seed in range(50)]
+    assert {tuple(sorted(draw)) for draw in draws} == {(0, 1, 2)}
+    assert len({tuple(draw) for draw in draws}) == 6
 
 
 @pytest.mark.parametrize(("budget", "short"), [(SPLIT * 9, False), (SPLIT * 9 + 1, True)])
