@@ -7,10 +7,11 @@ For a query x the selected weights w' start near the victim's w and lower alpha 
 g'_T)|, g the gradient of the class's log-odds by the weights below and above an activation, plus hinges that keep the
 order of the first k classes and of the attribution map. The layers are those that carry most of the sensitivity.
 Departures: the log-odds stand for the posterior, whose gradient has the same direction and vanishes where it is near 1.
-The start is moved a little at random, keyed by the query: at w the cosine is stationary and nothing would move. The
-hinges are on logits, with a margin, and of all iterates that keep the promised order the one with the smallest cosines is
-released; where none does, the clean row is. ``deep-defense-literal`` has the published losses instead, releases the last
-iterate and verifies nothing.
+The start is moved a little at random, keyed by the query: at w the cosine is stationary and nothing would move. A linear
+layer's matrix is moved by the outer product of two normal vectors, which is as large at any one input. The hinges are on
+logits, with a margin, and of all iterates that keep the promised order the one with the smallest cosines is released;
+where none does, the clean row is. ``deep-defense-literal`` has the published losses instead, releases the last iterate
+and verifies nothing.
 Published number: clones at 8 to 12 % with the top-1 kept. Reproduced: not; that number appears where most released labels
 are wrong, as in the literal variant.
 """
@@ -20,12 +21,12 @@ from __future__ import annotations
 import copy
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from itertools import takewhile
 from typing import ClassVar, Literal
 
 import torch
 from torch import Generator, Tensor, nn
 from torch.func import functional_call, grad, vmap
-from torch.nn.functional import normalize
 
 from arena.contracts import (
     Answer,
@@ -39,6 +40,7 @@ from arena.contracts import (
     State,
 )
 from arena.learning.chains import Split, chain, split_after_convolution
+from arena.learning.factors import FactoredMatrices, Named, one_row_layers, run
 from arena.learning.randomness import generator, keyed_normal
 from arena.learning.release import MARGIN, released
 
@@ -49,7 +51,8 @@ SMOOTH = 1e-3
 """|cos| is sqrt(cos^2 + this^2): where it is 0, the last bit would decide on which side the next step goes."""
 
 _TINY = 1e-24  # under the root of a squared norm, whose gradient at zero is not a number
-_BOTTOM, _TOP = "bottom.", "top."
+_BOTTOM, _TOP, _MAP = "bottom.", "top.", "map"
+_DELTA, _ROW = ".delta", ".row"  # behind the name of a matrix whose gradient is their outer product
 _MEASURED_AT_ONCE = 32  # rows whose gradients by every weight are held
 _CPU_WEIGHTS = 4 << 20  # of all queries at once: malloc maps what is larger than 32 MiB anew each time, page by page
 
@@ -81,7 +84,7 @@ class DeepDefense(Defense):
     release: Literal["verified", "last"] = "verified"
     rows: int = 256
     tolerance: float = 0.02
-    at_once: int = 32
+    at_once: int = 64
 
     def __post_init__(self) -> None:
         if not 0 <= self.alpha <= 1 or not 0 < self.sensitivity <= 1 or not 0 <= self.momentum < 1:
@@ -115,7 +118,7 @@ class DeepDefense(Defense):
     def deploy(self, ground: DefenderGround, state: State, *, rng: Generator) -> Responder:
         module, victim, device = _module(ground), ground.victim, ground.device
         names = selected(weights_of(split_of(module)), state["sensitivities"].tolist(), share=self.sensitivity)
-        solver = Misdirection(self, module, names)
+        solver = Misdirection(self, module, names, victim.task.shape)
         at_once = self.at_once if device.type != "cpu" else max(1, min(self.at_once, _CPU_WEIGHTS // solver.columns))
         key, library = (int(torch.randint(2**62, (1,), generator=rng).item()) for _ in range(2))
 
@@ -140,19 +143,48 @@ class DeepDefense(Defense):
         return respond
 
 
-class Misdirection:
-    """Solves for the weights of many queries at once; ``names`` are the selected ones.
+@dataclass(frozen=True, kw_only=True, eq=False)
+class Seen:
+    """The network at N queries, in a graph: logits (N, K), the gradient of the log-odds, the map (N, h w) or zeros.
 
-    A query is solved as it would be alone, but for the last bits of float32, which its steps enlarge.
+    It is to be differentiated by the ``weights`` and, of each factored layer, the ``outputs`` (N, out) and ``pulls``
+    (N, S, in), with S the number of scores; ``deltas`` (N, S, out) are the scores' gradients by the outputs.
     """
 
-    def __init__(self, terms: DeepDefense, module: nn.Module, names: Sequence[str]) -> None:
-        self._terms, self._module, self._split = terms, module, split_of(module)
-        every = weights_of(self._split)
-        self._fixed = {name: value for name, value in every.items() if name not in names}
-        self._victim = {name: every[name] for name in names}
-        self._with_maps = terms.map_weight > 0 and _is_image_network(module)
-        self.columns = sum(value.numel() for value in self._victim.values())
+    logits: Tensor
+    slopes: Weights
+    map: Tensor
+    weights: Weights
+    outputs: Weights
+    pulls: Weights
+    deltas: Weights
+
+
+class Misdirection:
+    """Solves for the weights of many queries at once; ``names`` are the selected ones, ``shape`` is that of an input.
+
+    A query is solved as it would be alone, but for the last bits of float32, which its steps enlarge: rarely so far that
+    another iterate is released. The matrix W of a linear layer z = W h + b is not copied for each: a score s has the
+    gradient delta h^T with delta = ds/dz, and the loss L depends on W forwards, by W h, and backwards, by ds/dh = W^T
+    delta. Where a ``pull`` of zeros times h is added to s, ds/dh is W^T delta + pull, and dL/dW = dL/dz h^T + delta
+    (dL/dpull)^T. So W is held as the victim's and a sum of outer products (`FactoredMatrices`). The scores are the
+    log-odds and the map's logit; each has a delta and a pull.
+    """
+
+    def __init__(self, terms: DeepDefense, module: nn.Module, names: Sequence[str], shape: Sequence[int]) -> None:
+        self._terms, self._module = terms, module
+        self._scores = 2 if terms.map_weight > 0 and _is_image_network(module) else 1
+        split = split_of(copy.deepcopy(module).requires_grad_(False))
+        bottom, top = _named(split.bottom, _BOTTOM), _named(split.top, _TOP)
+        chosen = {name: value.contiguous() for name, value in weights_of(split).items() if name in names}
+        factored = {f"{name}weight" for name in one_row_layers([*bottom, *top], shape)}
+        self._matrices = {name: value for name, value in chosen.items() if name in factored}
+        self._dense = {name: value for name, value in chosen.items() if name not in factored}
+        self._before = list(takewhile(lambda link: not _part(chosen, link[0]), bottom))
+        self._bottom, self._top = bottom[len(self._before) :], top
+        self._drawn = [value.numel() for value in self._dense.values()]
+        self._drawn += [size for matrix in self._matrices.values() for size in matrix.shape]
+        self.columns = sum(self._drawn)
 
     def solve(self, inputs: Tensor, clean: Tensor, normal: Tensor, *, keep: bool = False) -> tuple[Tensor, Weights]:
         """Return the rows (N, K) float32 to release for inputs (N, *shape), and with ``keep`` the weights behind them.
@@ -162,31 +194,42 @@ class Misdirection:
         terms, k = self._terms, min(self._terms.k or clean.shape[1], clean.shape[1])
         verified = terms.release == "verified"
         order = clean.argsort(dim=1, descending=True, stable=True)
-        aims = vmap(self._aim, in_dims=(None, 0, 0))(self._victim, inputs, order[:, 0])
-        weights = self._moved(normal)
+        inputs, _, _ = run(self._before, inputs, {}, {})  # once: no step changes it
+        own = self._look(*self._start(torch.zeros_like(normal)), inputs, order[:, 0])
+        aims = {name: value.detach() for name, value in {**own.slopes, _MAP: own.map}.items()}
+        weights, matrices = self._start(normal)
         speed = {name: torch.zeros_like(value) for name, value in weights.items()}
-        rows, best = clean.clone(), torch.full((len(inputs),), torch.inf, device=inputs.device)
-        kept = {name: value.expand_as(weights[name]).clone() for name, value in self._victim.items()} if keep else {}
+        rows, best = clean.clone(), clean.new_full((len(inputs),), torch.inf)
+        every = {**self._dense, **self._matrices} if keep else {}
+        kept = {name: value.expand(len(inputs), *value.shape).clone() for name, value in every.items()}
         live = torch.arange(len(inputs), device=inputs.device)  # the queries that are not done
-        advance = vmap(grad(self._loss, has_aux=True), in_dims=(0, 0, 0, 0, None))
         for step in range(terms.steps + 1):
-            slopes, (aligned, logits) = advance(weights, inputs, order, aims, k)
-            posteriors = logits.softmax(dim=1)
+            seen = self._look(weights, matrices, inputs, order[:, 0])
+            loss, aligned = self._loss(seen, order, aims, k)
+            posteriors = seen.logits.detach().softmax(dim=1)
             better = (aligned < best[live]) & keeps_order(posteriors, order, k)
             if not verified:
                 better = torch.full_like(better, step == terms.steps)
             best[live[better]], rows[live[better]] = aligned[better], posteriors[better]
             for name, value in kept.items():
-                value[live[better]] = weights[name][better]
+                value[live[better]] = weights[name][better] if name in weights else matrices[name].dense(better)
             going = best[live] > terms.tolerance
             if step == terms.steps or not bool(going.any()):
                 break
-            for name, slope in slopes.items():  # in place: the weights of many queries are more than a cache holds
+            slopes, by_outputs, by_pulls = gradients(loss, seen.weights, seen.outputs, seen.pulls)
+            for name, slope in slopes.items():
                 weights[name].sub_(speed[name].mul_(terms.momentum).add_(slope), alpha=terms.lr)
+            for name, matrix in matrices.items():
+                left = torch.cat([by_outputs[name].unsqueeze(1), seen.deltas[name]], dim=1)
+                right = torch.cat([seen.slopes[name + _ROW].unsqueeze(1), by_pulls[name]], dim=1)
+                matrix.step(left.detach(), right.detach())
             if verified and not bool(going.all()):
                 live, inputs, order = live[going], inputs[going], order[going]
-                aims = (aims[0][going], aims[1][going], aims[2][going])
-                weights, speed = ({name: value[going] for name, value in part.items()} for part in (weights, speed))
+                weights, speed, aims = (
+                    {name: value[going] for name, value in part.items()} for part in (weights, speed, aims)
+                )
+                for matrix in matrices.values():
+                    matrix.keep(going)
         return rows, kept
 
     def network(self, weights: Weights) -> nn.Module:
@@ -198,55 +241,74 @@ class Misdirection:
                     value.copy_(weights[name])
         return network
 
-    def _moved(self, normal: Tensor) -> Weights:
-        """Return the start of each query: ``noise`` standard deviations of each layer's weights off the victim's."""
-        parts = normal.split([value.numel() for value in self._victim.values()], dim=1)
-        return {
-            name: value + self._terms.noise * value.std(correction=0) * part.reshape(-1, *value.shape)
-            for (name, value), part in zip(self._victim.items(), parts, strict=True)
+    def _start(self, normal: Tensor) -> tuple[Weights, dict[str, FactoredMatrices]]:
+        """Return the start of each query, ``noise`` standard deviations of each layer's weights off the victim's."""
+        terms, drawn = self._terms, iter(normal.split(self._drawn, dim=1))
+        weights = {
+            name: value + terms.noise * value.std(correction=0) * next(drawn).reshape(-1, *value.shape)
+            for name, value in self._dense.items()
         }
+        matrices = {}
+        for name, value in self._matrices.items():
+            left, right = terms.noise * value.std(correction=0) * next(drawn), next(drawn)
+            ranks = 1 + self._scores  # the scores share h
+            matrices[name] = FactoredMatrices(
+                value, left, right, ranks=ranks, steps=terms.steps, lr=terms.lr, momentum=terms.momentum
+            )
+        return weights, matrices
 
-    def _aim(self, weights: Weights, inputs: Tensor, label: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-        """Return the directions of the victim's gradients at one query, below and above, and its map (none: a 0)."""
-        slopes, (_, activation) = grad(self._score, has_aux=True)(weights, inputs, label)
-        here = self._map(weights, activation, label) if self._with_maps else inputs.new_zeros(1)
-        below, above = (normalize(_part(slopes, prefix), dim=0) for prefix in (_BOTTOM, _TOP))
-        return below, above, here
-
-    def _loss(
-        self, weights: Weights, inputs: Tensor, order: Tensor, aims: tuple[Tensor, Tensor, Tensor], k: int
-    ) -> tuple[Tensor, tuple[Tensor, Tensor]]:
-        """Return the loss of one query, with its cosines and its logits (K,)."""
-        terms, (below, above, own_map) = self._terms, aims
-        slopes, (logits, activation) = grad(self._score, has_aux=True)(weights, inputs, order[0])
-        cosines = torch.stack([cosine(_part(slopes, _BOTTOM), below), cosine(_part(slopes, _TOP), above)])
-        shares = cosines.new_tensor([terms.alpha, 1 - terms.alpha])
-        scores = logits if terms.hinge == "logit" else logits.softmax(dim=0)
-        loss = shares @ (cosines.square() + SMOOTH**2).sqrt() + terms.order_weight * order_hinge(
-            scores, order, k, margin=terms.margin
+    @torch.enable_grad()
+    def _look(self, weights: Weights, matrices: dict[str, FactoredMatrices], inputs: Tensor, label: Tensor) -> Seen:
+        """Return what the network of each query makes of it."""
+        weights = {name: value.detach().requires_grad_() for name, value in weights.items()}
+        activation, rows, outputs = run(self._bottom, inputs.detach(), weights, matrices)
+        logits, *above = run(self._top, activation.requires_grad_(), weights, matrices)
+        rows, outputs = rows | above[0], outputs | above[1]
+        pulls = {
+            name: row.new_zeros(len(row), self._scores, row.shape[1]).requires_grad_() for name, row in rows.items()
+        }
+        pulled = sum((pulls[name] * row.unsqueeze(1)).sum(dim=2) for name, row in rows.items())
+        scores = [log_odds(logits, label), logits.gather(1, label.unsqueeze(1)).squeeze(1)][: self._scores]
+        scored = torch.stack(scores, dim=1) + pulled
+        slopes, found = gradients(scored[:, 0], weights, outputs, again=True)
+        cam, deltas = inputs.new_zeros(len(inputs), 1), [found]
+        if self._scores > 1:
+            channels, found = gradients(scored[:, 1], {_MAP: activation}, outputs, again=True)
+            cam = (channels[_MAP].mean(dim=(2, 3), keepdim=True) * activation).sum(dim=1).clamp(min=0).flatten(1)
+            deltas.append(found)
+        for name, row in rows.items():
+            slopes[name + _DELTA], slopes[name + _ROW] = deltas[0][name], row
+        return Seen(
+            logits=logits,
+            slopes=slopes,
+            map=cam,
+            weights=weights,
+            outputs=outputs,
+            pulls=pulls,
+            deltas={name: torch.stack([one[name] for one in deltas], dim=1) for name in outputs},
         )
-        if self._with_maps:
-            here = self._map(weights, activation, order[0])
-            loss = loss + terms.map_weight * map_hinge(here, own_map, literal=terms.release == "last")
-        return loss, (shares @ cosines.abs(), logits)
 
-    def _score(self, weights: Weights, inputs: Tensor, label: Tensor) -> tuple[Tensor, tuple[Tensor, Tensor]]:
-        """Return the log-odds of a class for one query, with its logits (K,) and its activation (1, ...)."""
-        every = {**self._fixed, **weights}
-        activation = _run(self._split.bottom, every, _BOTTOM, inputs.unsqueeze(0))
-        logits = _run(self._split.top, every, _TOP, activation).squeeze(0)
-        return log_odds(logits, label), (logits, activation)
+    @torch.enable_grad()
+    def _loss(self, seen: Seen, order: Tensor, aims: Weights, k: int) -> tuple[Tensor, Tensor]:
+        """Return the loss (N,) of each query, and its cosines (N,)."""
+        terms = self._terms
+        scores = seen.logits if terms.hinge == "logit" else seen.logits.softmax(dim=1)
+        loss = terms.order_weight * order_hinge(scores, order, k, margin=terms.margin)
+        aligned = torch.zeros_like(loss)
+        for share, part in ((terms.alpha, _BOTTOM), (1 - terms.alpha, _TOP)):
+            if own := _part(seen.slopes, part):
+                turned = cosine(own, _part(aims, part))
+                loss, aligned = loss + share * (turned.square() + SMOOTH**2).sqrt(), aligned + share * turned.abs()
+        if self._scores > 1:
+            loss = loss + terms.map_weight * map_hinge(seen.map, aims[_MAP], literal=terms.release == "last")
+        return loss, aligned.detach()
 
-    def _map(self, weights: Weights, activation: Tensor, label: Tensor) -> Tensor:
-        """Return the Grad-CAM (h w,) of one query's activation (1, C, h, w) for a class."""
-        every = {**self._fixed, **weights}
 
-        def logit(values: Tensor) -> Tensor:
-            return _run(self._split.top, every, _TOP, values).squeeze(0).gather(0, label.unsqueeze(0)).squeeze(0)
-
-        channels = grad(logit)(activation).mean(dim=(2, 3), keepdim=True)
-        cam: Tensor = (channels * activation).sum(dim=1).clamp(min=0).flatten()
-        return cam
+def gradients(values: Tensor, *by: Weights, again: bool = False) -> list[Weights]:
+    """Return the gradients of the sum of ``values`` in the form of ``by``, with a graph of their own if ``again``."""
+    every = [value for part in by for value in part.values()]
+    found = iter(torch.autograd.grad(values.sum(), every, create_graph=again, materialize_grads=True))
+    return [{name: next(found) for name in part} for part in by]
 
 
 def split_of(module: nn.Module) -> Split:
@@ -301,43 +363,55 @@ def selected(weights: Weights, sensitivity: Sequence[float], *, share: float) ->
 
 
 def log_odds(logits: Tensor, label: Tensor) -> Tensor:
-    """Return z_y - logsumexp over the other classes of logits (K,): the log of p_y / (1 - p_y)."""
-    chosen = torch.arange(len(logits), device=logits.device) == label
-    return torch.where(chosen, logits, 0.0).sum() - torch.where(chosen, -torch.inf, logits).logsumexp(dim=0)
+    """Return z_y - logsumexp over the other classes of logits (..., K), labels (...): the log of p_y / (1 - p_y)."""
+    chosen = torch.arange(logits.shape[-1], device=logits.device) == label.unsqueeze(-1)
+    return torch.where(chosen, logits, 0.0).sum(dim=-1) - torch.where(chosen, -torch.inf, logits).logsumexp(dim=-1)
 
 
-def cosine(vector: Tensor, direction: Tensor) -> Tensor:
-    """Return the cosine of a vector and one of length 1; 0 of none, and of a vector of zeros."""
-    return (vector @ direction) / (vector @ vector + _TINY).sqrt()
+def cosine(first: Weights, second: Weights) -> Tensor:
+    """Return the cosines (N,) of two gradients by name; 0 where one is zero."""
+    lengths = [(inner(one, one) + _TINY).sqrt() for one in (first, second)]
+    return inner(first, second) / (lengths[0] * lengths[1])
+
+
+def inner(first: Weights, second: Weights) -> Tensor:
+    """Return the inner products (N,) of two gradients: of outer products delta h^T that of deltas times that of rows."""
+    found = {
+        name: (value.flatten(1).unsqueeze(1) @ second[name].flatten(1).unsqueeze(2)).flatten()
+        for name, value in first.items()
+    }
+    pairs = [name.removesuffix(_ROW) for name in first if name.endswith(_ROW)]
+    outer = [found.pop(name + _DELTA) * found.pop(name + _ROW) for name in pairs]
+    return torch.stack([*found.values(), *outer]).sum(dim=0)
 
 
 def order_hinge(scores: Tensor, order: Tensor, k: int, *, margin: float) -> Tensor:
-    """Return how far the scores (K,) are from keeping the first ``k`` of ``order`` (K,) in order, and above the rest.
+    """Return how far scores (..., K) are from keeping the first ``k`` of ``order`` (..., K), and above the rest.
 
     Source: L_pred of the paper: the sum over i < k of (f_(i+1) - f_i + m)+, and for k < K (max of the rest - f_k + m)+.
     """
-    ranked = scores.gather(0, order)
-    within = (ranked[1:k] - ranked[: k - 1] + margin).clamp(min=0).sum()
-    if k == len(scores):
+    ranked = scores.gather(-1, order)
+    within = (ranked[..., 1:k] - ranked[..., : k - 1] + margin).clamp(min=0).sum(dim=-1)
+    if k == scores.shape[-1]:
         return within
-    return within + (ranked[k:].amax() - ranked[k - 1] + margin).clamp(min=0)
+    return within + (ranked[..., k:].amax(dim=-1) - ranked[..., k - 1] + margin).clamp(min=0)
 
 
 def map_hinge(here: Tensor, own: Tensor, *, literal: bool) -> Tensor:
-    """Return how far a map (P,) is from the order of the victim's ``own``: the sum of rises along it (L_int).
+    """Return how far a map (..., P) is from the order of the victim's ``own``: the sum of rises along it (L_int).
 
     ``literal`` sums over all places, as printed. Else as shares of the own map's maximum, over the places where it is
     positive, and of the largest of the other places over the smallest of those: zeros of a ReLU have no order.
     """
-    places = own.argsort(descending=True, stable=True)
-    ranked = here.gather(0, places)
-    rises = (ranked[1:] - ranked[:-1]).clamp(min=0)
+    places = own.argsort(dim=-1, descending=True, stable=True)
+    ranked = here.gather(-1, places)
+    rises = (ranked[..., 1:] - ranked[..., :-1]).clamp(min=0)
     if literal:
-        return rises.sum()
-    positive = own.gather(0, places) > 0
-    lowest = torch.where(positive, ranked, torch.inf).amin()
-    above = (torch.where(positive, 0.0, ranked).amax() - lowest).clamp(min=0)
-    return ((rises * positive[1:]).sum() + above) / own.amax().clamp(min=_TINY)
+        return rises.sum(dim=-1)
+    positive = own.gather(-1, places) > 0
+    lowest = torch.where(positive, ranked, torch.inf).amin(dim=-1)
+    above = (torch.where(positive, 0.0, ranked).amax(dim=-1) - lowest).clamp(min=0)
+    return ((rises * positive[..., 1:]).sum(dim=-1) + above) / own.amax(dim=-1).clamp(min=_TINY)
 
 
 def keeps_order(posteriors: Tensor, order: Tensor, k: int) -> Tensor:
@@ -368,10 +442,14 @@ def _run(part: nn.Module, weights: Weights, prefix: str, inputs: Tensor) -> Tens
     return outputs
 
 
-def _part(slopes: Weights, prefix: str) -> Tensor:
-    """Return the gradients of one part as one vector, empty if none of its layers was selected."""
-    found = [value.flatten() for name, value in slopes.items() if name.startswith(prefix)]
-    return torch.cat(found) if found else next(iter(slopes.values())).new_zeros(0)
+def _named(part: nn.Sequential, prefix: str) -> list[Named]:
+    """Return the layers of a part by name; one that stands twice has the name of its first place."""
+    links = list(part)
+    return [(f"{prefix}{links.index(link)}.", link) for link in links]
+
+
+def _part(weights: Weights, prefix: str) -> Weights:
+    return {name: value for name, value in weights.items() if name.startswith(prefix)}
 
 
 def _layer(name: str) -> str:

@@ -1,14 +1,19 @@
 import math
+from dataclasses import replace
 
 import pytest
 import torch
-from torch.func import grad
+from torch import nn
+from torch.func import functional_call, grad
+from torch.nn.functional import cosine_similarity
 
 from arena.contracts import BadParameter, DefenderGround, NeedUnmet, QueryBatch, Spec, Task
 from arena.defenses.deep_defense import (
+    SMOOTH,
     DeepDefense,
     Misdirection,
     cosine,
+    inner,
     keeps_order,
     log_odds,
     map_hinge,
@@ -67,12 +72,22 @@ class TestFormulas:
         assert float(order_hinge(scores, torch.tensor([1, 0, 2]), 3, margin=0.0)) == 0.0
 
     def test_cosine_by_hand_and_of_nothing(self):
-        direction = torch.tensor([1.0, 0.0])
-        assert float(cosine(torch.tensor([1.0, 1.0]), direction)) == pytest.approx(math.sqrt(0.5))
-        assert float(cosine(torch.tensor([-3.0, 0.0]), direction)) == pytest.approx(-1.0)
-        assert float(cosine(torch.zeros(2), direction)) == 0.0
-        assert float(cosine(torch.zeros(0), torch.zeros(0))) == 0.0
-        assert bool(grad(cosine)(torch.zeros(2), direction).isfinite().all())
+        others = torch.tensor([[1.0, 1.0], [-3.0, 0.0], [0.0, 0.0]]).requires_grad_()
+        found = cosine({"a": others}, {"a": torch.tensor([[2.0, 0.0]]).expand(3, 2)})
+        assert found.tolist() == pytest.approx([math.sqrt(0.5), -1.0, 0.0])
+        assert bool(torch.autograd.grad(found.sum(), others)[0].isfinite().all())
+
+    def test_the_inner_product_of_outer_products_is_that_of_the_matrices(self):
+        first, second = (
+            {
+                "b": torch.tensor([[float(sign), 2.0]]),
+                "w.delta": torch.tensor([[1.0, sign]]),
+                "w.row": torch.tensor([[2.0, 3.0, sign]]),
+            }
+            for sign in (1, -1)
+        )
+        matrices = [one["w.delta"][0].outer(one["w.row"][0]) for one in (first, second)]
+        assert float(inner(first, second)) == pytest.approx(3.0 + float((matrices[0] * matrices[1]).sum()))
 
     def test_log_odds_are_those_of_the_posterior_and_have_its_gradients_direction(self):
         logits, label = torch.tensor([2.0, -1.0, 0.5]), torch.tensor(0)
@@ -119,27 +134,147 @@ class TestFormulas:
         assert keeps_order(kept, order, 1).tolist() == [True, False, True, True]
         assert keeps_order(kept, order, 2).tolist() == [True, False, False, False]
 
-    def test_the_gradient_of_the_cosines_is_right(self):
-        """Against finite differences, in float64, of a network of two layers."""
-        of = victim("mlp")
-        network = of.module.double()
-        solver = Misdirection(
-            DeepDefense(order_weight=0.0, map_weight=0.0), network, list(weights_of(split_of(network)))
+
+def without_a_bias():
+    """A network whose first linear layer sees each pixel column, and whose others have no bias."""
+    body = nn.Sequential(
+        nn.Linear(8, 6), nn.Flatten(), nn.Tanh(), nn.Linear(48, 5, bias=False), nn.Tanh(), nn.Linear(5, 4, bias=False)
+    )
+    with torch.no_grad():
+        for number, parameter in enumerate(body.parameters()):
+            parameter.copy_(torch.randn(parameter.shape, generator=torch.Generator().manual_seed(number)) / 2)
+    return body
+
+
+def networks():
+    return {
+        "mlp": victim("mlp-6").module,
+        "small-cnn": victim().module,
+        "bench-cnn": victim("bench-cnn").module,
+        "without a bias": without_a_bias(),
+    }
+
+
+class Reference:
+    """One query with matrices, not factors: differentiated twice, and given to torch's SGD."""
+
+    def __init__(self, defense, network, names, x, clean):
+        self.defense, self.split, self.x = defense, split_of(network), x
+        self.with_maps = any(isinstance(layer, nn.Conv2d) for layer in network.modules())
+        self.clean, self.order = clean, clean.argsort(descending=True)
+        self.own = {name: value for name, value in weights_of(self.split).items() if name in names}
+        self.aims = self.look({name: value.clone().requires_grad_() for name, value in self.own.items()})
+
+    def look(self, weights):
+        bottom, top = (
+            {
+                name.removeprefix(part): value
+                for name, value in (weights_of(self.split) | weights).items()
+                if name.startswith(part)
+            }
+            for part in ("bottom.", "top.")
         )
-        x, order = rows(1)[0].double(), torch.tensor([2, 0, 1, 3])
-        draws = torch.randn(1, solver.columns, generator=torch.Generator().manual_seed(0)).double()
-        weights = {name: value[0] for name, value in solver._moved(10 * draws).items()}
-        aims = solver._aim(solver._victim, x, order[0])
+        activation = functional_call(self.split.bottom, bottom, (self.x.unsqueeze(0),)).requires_grad_()
+        logits = functional_call(self.split.top, top, (activation,))[0]
+        odds = log_odds(logits, self.order[0])
+        slopes = torch.autograd.grad(odds, list(weights.values()), create_graph=True)
+        here = None
+        if self.with_maps:
+            (channels,) = torch.autograd.grad(logits[self.order[0]], activation, create_graph=True)
+            here = (channels.mean(dim=(2, 3), keepdim=True) * activation).sum(dim=1).clamp(min=0).flatten()
+        return logits, dict(zip(weights, slopes, strict=True)), here
 
-        def loss(values):
-            return solver._loss(values, x, order, aims, 4)[0]
+    def loss(self, weights):
+        defense, (logits, slopes, here) = self.defense, self.look(weights)
+        loss, aligned = defense.order_weight * order_hinge(logits, self.order, 4, margin=defense.margin), 0.0
+        for share, part in ((defense.alpha, "bottom."), (1 - defense.alpha, "top.")):
+            names = [name for name in slopes if name.startswith(part)]
+            if names:
+                own, aim = (torch.cat([of[name].flatten() for name in names]) for of in (slopes, self.aims[1]))
+                turned = cosine_similarity(own, aim.detach(), dim=0)
+                loss, aligned = (
+                    loss + share * (turned**2 + SMOOTH**2).sqrt(),
+                    aligned + share * float(turned.detach().abs()),
+                )
+        if here is not None:
+            hinge = map_hinge(here, self.aims[2].detach(), literal=defense.release == "last")
+            loss = loss + defense.map_weight * hinge
+        return loss, aligned, logits.softmax(dim=0).detach()
 
-        slopes = grad(loss)(weights)
-        for name, place in (("bottom.1.weight", (3, 7)), ("top.0.bias", (2,))):
-            moved = {key: value.clone() for key, value in weights.items()}
-            moved[name][place] += 1e-6
-            numeric = (loss(moved) - loss(weights)) / 1e-6
-            assert float(slopes[name][place]) == pytest.approx(float(numeric), rel=1e-3, abs=1e-7)
+    def solved(self, start):
+        """Return the row and the weights of the iterate that is released."""
+        weights = {name: value.clone().requires_grad_() for name, value in start.items()}
+        sgd = torch.optim.SGD(weights.values(), lr=self.defense.lr, momentum=self.defense.momentum)
+        best, found = math.inf, (self.clean, self.own)
+        for step in range(self.defense.steps + 1):
+            loss, aligned, row = self.loss(weights)
+            kept = bool(keeps_order(row.unsqueeze(0), self.order.unsqueeze(0), 4))
+            if step == self.defense.steps if self.defense.release == "last" else kept and aligned < best:
+                best, found = aligned, (row, {name: value.detach().clone() for name, value in weights.items()})
+            sgd.zero_grad()
+            loss.backward()
+            sgd.step()
+        return found
+
+
+@pytest.mark.parametrize("release", ["verified", "last"])
+@pytest.mark.parametrize("arch", ["mlp", "small-cnn", "bench-cnn", "without a bias"])
+@pytest.mark.parametrize("share", [1.0, 0.5])
+def test_factors_move_as_matrices_would(arch, release, share):
+    """Through several steps, in float64; the map and the order weigh enough to be seen."""
+    network = networks()[arch].double()
+    found = sensitivities(split_of(network), rows(5).double()).values()
+    names = selected(weights_of(split_of(network)), [float(value) for value in found], share=share)
+    defense = DeepDefense(map_weight=3.0, margin=1.0, noise=0.1, tolerance=0.0, steps=6, release=release)
+    inputs = rows(3).double()
+    clean = network(inputs).softmax(dim=1).detach()
+    solver = Misdirection(defense, network, names, TASK.shape)
+    normal = torch.randn(3, solver.columns, generator=torch.Generator().manual_seed(0)).double()
+    _, start = Misdirection(replace(defense, steps=0, release="last"), network, names, TASK.shape).solve(
+        inputs, clean, normal, keep=True
+    )
+    released, weights = solver.solve(inputs, clean, normal, keep=True)
+    assert weights.keys() == set(names)
+    for number in range(3):
+        reference = Reference(defense, network, names, inputs[number], clean[number])
+        row, expected = reference.solved({name: value[number] for name, value in start.items()})
+        assert torch.allclose(released[number], row, atol=1e-9)
+        for name, value in expected.items():
+            assert torch.allclose(weights[name][number], value, atol=1e-9), name
+            assert release == "verified" or not torch.allclose(start[name][number], value, atol=1e-4), name
+
+
+@pytest.mark.parametrize(("arch", "tolerance"), [("mlp", 0.55), ("small-cnn", 0.13)])
+def test_queries_that_are_done_leave_the_others_as_they_would_be_alone(arch, tolerance):
+    network, inputs = networks()[arch].double(), rows(8).double()
+    names, defense = list(weights_of(split_of(network))), DeepDefense(tolerance=tolerance, steps=12)
+    solver, clean = Misdirection(defense, network, names, TASK.shape), network(inputs).softmax(dim=1).detach()
+    normal = torch.randn(8, solver.columns, generator=torch.Generator().manual_seed(0)).double()
+    together, weights = solver.solve(inputs, clean, normal, keep=True)
+    done = []
+    for number in range(8):
+        one = slice(number, number + 1)
+        alone, own = solver.solve(inputs[one], clean[one], normal[one], keep=True)
+        assert torch.allclose(alone, together[one], atol=1e-9)
+        assert all(torch.allclose(own[name], weights[name][one], atol=1e-9) for name in names)
+        reference = Reference(defense, network, names, inputs[number], clean[number])
+        found = {name: value[number].requires_grad_() for name, value in weights.items()}
+        done.append(reference.loss(found)[1] <= tolerance)
+    assert 0 < sum(done) < 8
+
+
+def test_the_start_of_a_matrix_is_an_outer_product_of_the_noises_size():
+    network = victim("mlp-32").module
+    names = list(weights_of(split_of(network)))
+    solver = Misdirection(DeepDefense(steps=0, noise=0.5, release="last"), network, names, TASK.shape)
+    assert solver.columns == (64 + 32) + 32 + (32 + 4) + 4
+    normal = torch.randn(40, solver.columns, generator=torch.Generator().manual_seed(0))
+    inputs = rows(40)
+    _, weights = solver.solve(inputs, network(inputs).softmax(dim=1).detach(), normal, keep=True)
+    matrix = weights_of(split_of(network))["bottom.1.weight"]
+    moved = weights["bottom.1.weight"] - matrix
+    assert [int(torch.linalg.matrix_rank(one, rtol=1e-4)) for one in moved] == [1] * 40
+    assert float(moved.std()) == pytest.approx(0.5 * float(matrix.std()), rel=0.1)
 
 
 @pytest.mark.parametrize("arch", ["small-cnn", "bench-cnn", "mlp", "linear"])
@@ -179,22 +314,21 @@ def test_makes_the_gradients_nearly_orthogonal():
         defense.train(on, rng=torch.Generator().manual_seed(1))["sensitivities"].tolist(),
         share=0.9,
     )
-    solver = Misdirection(defense, of.module, names)
+    solver = Misdirection(defense, of.module, names, TASK.shape)
     normal = torch.randn(16, solver.columns, generator=torch.Generator().manual_seed(0))
     clean = of(inputs)
     _, weights = solver.solve(inputs, clean, normal, keep=True)
     cosines = []
     for number in range(16):
-        order = clean[number].argsort(descending=True)
-        aims = solver._aim(solver._victim, inputs[number], order[0])
-        own = {name: value[number] for name, value in weights.items()}
-        cosines.append(float(solver._loss(own, inputs[number], order, aims, 4)[1][0]))
+        reference = Reference(defense, of.module, names, inputs[number], clean[number])
+        own = {name: value[number].requires_grad_() for name, value in weights.items()}
+        cosines.append(reference.loss(own)[1])
     assert sorted(cosines)[8] < 0.2
 
 
 def test_of_a_victim_that_could_be_trained_no_graph_is_kept():
     of, inputs = victim(trainable=True), rows(4)
-    solver = Misdirection(DeepDefense(steps=3), of.module, list(weights_of(split_of(of.module))))
+    solver = Misdirection(DeepDefense(steps=3), of.module, list(weights_of(split_of(of.module))), TASK.shape)
     found, weights = solver.solve(inputs, of(inputs), torch.zeros(4, solver.columns), keep=True)
     assert not found.requires_grad
     assert not any(value.requires_grad for value in weights.values())

@@ -1,0 +1,97 @@
+"""A chain of layers whose weights differ from row to row, those of linear layers by outer products alone."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+
+import torch
+from torch import Tensor, nn
+from torch.func import functional_call, vmap
+from torch.nn.functional import linear
+
+Named = tuple[str, nn.Module]
+"""A layer, and what the names of its weights begin with."""
+
+
+class FactoredMatrices:
+    """The matrices (out, in) of N rows: one for all, and outer products that SGD with momentum adds to each.
+
+    Each gradient is the sum of ``ranks`` outer products left right^T, and so is what is added in all: SGD's rule is that of
+    their coefficients, which all rows share. The start is off by ``left`` (N, out) times ``right`` (N, in).
+    """
+
+    def __init__(
+        self, matrix: Tensor, left: Tensor, right: Tensor, *, ranks: int, steps: int, lr: float, momentum: float
+    ) -> None:
+        room = 1 + ranks * steps
+        self._left, self._right = (one.new_empty(len(one), room, one.shape[1]) for one in (left, right))
+        self._left[:, 0], self._right[:, 0] = left, right
+        self._matrix, self._ranks, self._lr, self._momentum = matrix, ranks, lr, momentum
+        self._shares, self._speed = left.new_ones(1), left.new_zeros(1)
+
+    def times(self, inputs: Tensor) -> Tensor:
+        """Return each row's matrix times inputs (N, in), (N, out)."""
+        used = len(self._shares)
+        shares = (inputs.unsqueeze(1) @ self._right[:, :used].mT) * self._shares
+        return linear(inputs, self._matrix) + (shares @ self._left[:, :used]).squeeze(1)
+
+    def step(self, left: Tensor, right: Tensor) -> None:
+        """Descend along the sums of left_r right_r^T of ``left`` (N, ranks, out) and ``right`` (N, ranks, in)."""
+        new = slice(len(self._shares), len(self._shares) + self._ranks)
+        self._left[:, new], self._right[:, new] = left, right
+        self._speed = torch.cat([self._momentum * self._speed, self._speed.new_ones(self._ranks)])
+        self._shares = torch.cat([self._shares, self._shares.new_zeros(self._ranks)]) - self._lr * self._speed
+
+    def keep(self, rows: Tensor) -> None:
+        """Go on with the rows of a mask (N,) alone."""
+        used, number = len(self._shares), int(rows.sum())
+        for factor in (self._left, self._right):
+            factor[:number, :used] = factor[rows, :used]
+        self._left, self._right = self._left[:number], self._right[:number]
+
+    def dense(self, rows: Tensor) -> Tensor:
+        """Return the matrices (n, out, in) of the rows of a mask (N,)."""
+        used = len(self._shares)
+        left = self._left[rows, :used] * self._shares.unsqueeze(1)
+        return self._matrix + left.mT @ self._right[rows, :used]
+
+
+def run(
+    links: Sequence[Named], inputs: Tensor, dense: Mapping[str, Tensor], factored: Mapping[str, FactoredMatrices]
+) -> tuple[Tensor, dict[str, Tensor], dict[str, Tensor]]:
+    """Return the outputs of a chain, and the rows (N, in) that factored layers get and the outputs (N, out) they give.
+
+    Row n has the weights ``dense[name][n]`` and ``factored``, and where it has none those of the layer.
+    """
+    values, rows, outputs = inputs, {}, {}
+    for name, link in links:
+        own = {key.removeprefix(name): value for key, value in dense.items() if key.startswith(name)}
+        matrix = f"{name}weight"
+        if matrix in factored and isinstance(link, nn.Linear):
+            rows[matrix], bias = values, own.get("bias", link.bias)
+            values = factored[matrix].times(values)
+            values = outputs[matrix] = values if bias is None else values + bias
+        else:
+            values = _each(link, own, values) if own else link(values)
+    return values, rows, outputs
+
+
+def one_row_layers(links: Sequence[Named], shape: Sequence[int]) -> list[str]:
+    """Return the names of the linear layers of a chain that see one row (1, in) of one input of ``shape``, once."""
+    modules = [link for _, link in links]
+    some = next(parameter for link in modules for parameter in link.parameters())
+    found, values = [], some.new_zeros(1, *shape)
+    with torch.no_grad():
+        for name, link in links:
+            if type(link) is nn.Linear and values.dim() == 2 and modules.count(link) == 1:
+                found.append(name)
+            values = link(values)
+    return found
+
+
+def _each(link: nn.Module, weights: Mapping[str, Tensor], values: Tensor) -> Tensor:
+    def one(own: dict[str, Tensor], row: Tensor) -> Tensor:
+        outputs: Tensor = functional_call(link, own, (row.unsqueeze(0),))
+        return outputs.squeeze(0)
+
+    return vmap(one)(dict(weights), values)
