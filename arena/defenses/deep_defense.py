@@ -163,18 +163,18 @@ class Seen:
 class Misdirection:
     """Solves for the weights of many queries at once; ``names`` are the selected ones, ``shape`` is that of an input.
 
-    All is done in float64: steps enlarge the last bits, in which a query of a batch differs from one alone, up to a
-    million times, and the float32 rows that are released are the same all the same. The matrix W of a linear layer z = W
-    h + b is not copied for each: a score s has the gradient delta h^T with delta = ds/dz, and the loss L depends on W
-    forwards, by W h, and backwards, by ds/dh = W^T delta. Where a ``pull`` of zeros times h is added to s, ds/dh is W^T
-    delta + pull, and dL/dW = dL/dz h^T + delta (dL/dpull)^T. So W is held as the victim's and a sum of outer products
-    (`FactoredMatrices`). The scores are the log-odds and the map's logit; each has a delta and a pull.
+    A query is solved as it would be alone, to the last bits of float32: layers that all share run in blocks of one size.
+    The matrix W of a linear layer z = W h + b is not copied for each: a score s has the gradient delta h^T with delta =
+    ds/dz, and the loss L depends on W forwards, by W h, and backwards, by ds/dh = W^T delta. Where a ``pull`` of zeros
+    times h is added to s, ds/dh is W^T delta + pull, and dL/dW = dL/dz h^T + delta (dL/dpull)^T. So W is held as the
+    victim's and a sum of outer products (`FactoredMatrices`). The scores are the log-odds and the map's logit; each has a
+    delta and a pull.
     """
 
     def __init__(self, terms: DeepDefense, module: nn.Module, names: Sequence[str], shape: Sequence[int]) -> None:
         self._terms, self._module = terms, module
         self._scores = 2 if terms.map_weight > 0 and _is_image_network(module) else 1
-        split = split_of(copy.deepcopy(module).requires_grad_(False).double())
+        split = split_of(copy.deepcopy(module).requires_grad_(False))
         bottom, top = _named(split.bottom, _BOTTOM), _named(split.top, _TOP)
         chosen = {name: value.contiguous() for name, value in weights_of(split).items() if name in names}
         factored = {f"{name}weight" for name in one_row_layers([*bottom, *top], shape)}
@@ -189,26 +189,24 @@ class Misdirection:
     def solve(self, inputs: Tensor, clean: Tensor, normal: Tensor, *, keep: bool = False) -> tuple[Tensor, Weights]:
         """Return the rows (N, K) to release for inputs (N, *shape), and with ``keep`` the weights behind them.
 
-        ``clean`` (N, K) are the victim's rows, whose dtype is that of the released ones; ``normal`` (N, columns) are
-        standard normal numbers.
+        ``clean`` (N, K) are the victim's rows, ``normal`` (N, columns) standard normal numbers.
         """
         terms, k = self._terms, min(self._terms.k or clean.shape[1], clean.shape[1])
         verified = terms.release == "verified"
         order = clean.argsort(dim=1, descending=True, stable=True)
-        normal = normal.double()
-        inputs, _, _ = run(self._before, inputs.double(), {}, {})  # once: no step changes it
+        inputs, _, _ = run(self._before, inputs, {}, {})  # once: no step changes it
         own = self._look(*self._start(torch.zeros_like(normal)), inputs, order[:, 0])
         aims = {name: value.detach() for name, value in {**own.slopes, _MAP: own.map}.items()}
         weights, matrices = self._start(normal)
         speed = {name: torch.zeros_like(value) for name, value in weights.items()}
-        rows, best = clean.clone(), normal.new_full((len(inputs),), torch.inf)
+        rows, best = clean.clone(), clean.new_full((len(inputs),), torch.inf)
         every = {**self._dense, **self._matrices} if keep else {}
         kept = {name: value.expand(len(inputs), *value.shape).clone() for name, value in every.items()}
         live = torch.arange(len(inputs), device=inputs.device)  # the queries that are not done
         for step in range(terms.steps + 1):
             seen = self._look(weights, matrices, inputs, order[:, 0])
             loss, aligned = self._loss(seen, order, aims, k)
-            posteriors = seen.logits.detach().softmax(dim=1).to(clean.dtype)
+            posteriors = seen.logits.detach().softmax(dim=1)
             better = (aligned < best[live]) & keeps_order(posteriors, order, k)
             if not verified:
                 better = torch.full_like(better, step == terms.steps)
@@ -378,10 +376,7 @@ def cosine(first: Weights, second: Weights) -> Tensor:
 
 def inner(first: Weights, second: Weights) -> Tensor:
     """Return the inner products (N,) of two gradients: of outer products delta h^T that of deltas times that of rows."""
-    found = {
-        name: (value.flatten(1).unsqueeze(1) @ second[name].flatten(1).unsqueeze(2)).flatten()
-        for name, value in first.items()
-    }
+    found = {name: (value.flatten(1) * second[name].flatten(1)).sum(dim=1) for name, value in first.items()}
     pairs = [name.removesuffix(_ROW) for name in first if name.endswith(_ROW)]
     outer = [found.pop(name + _DELTA) * found.pop(name + _ROW) for name in pairs]
     return torch.stack([*found.values(), *outer]).sum(dim=0)

@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 
 import torch
 from torch import Tensor, nn
 from torch.func import functional_call, vmap
-from torch.nn.functional import linear
+from torch.nn.functional import linear, unfold
+
+from arena.learning.training import PADDED_SIZES, padded
+
+_ROWS = PADDED_SIZES[0]
 
 Named = tuple[str, nn.Module]
 """A layer, and what the names of its weights begin with."""
@@ -33,7 +37,7 @@ class FactoredMatrices:
         """Return each row's matrix times inputs (N, in), (N, out)."""
         used = len(self._shares)
         shares = (inputs.unsqueeze(1) @ self._right[:, :used].mT) * self._shares
-        return linear(inputs, self._matrix) + (shares @ self._left[:, :used]).squeeze(1)
+        return in_blocks(lambda rows: linear(rows, self._matrix), inputs) + (shares @ self._left[:, :used]).squeeze(1)
 
     def step(self, left: Tensor, right: Tensor) -> None:
         """Descend along the sums of left_r right_r^T of ``left`` (N, ranks, out) and ``right`` (N, ranks, in)."""
@@ -72,8 +76,13 @@ def run(
             values = factored[matrix].times(values)
             values = outputs[matrix] = values if bias is None else values + bias
         else:
-            values = _each(link, own, values) if own else link(values)
+            values = _each(link, own, values) if own else in_blocks(link, values)
     return values, rows, outputs
+
+
+def in_blocks(layer: Callable[[Tensor], Tensor], values: Tensor) -> Tensor:
+    """Return what a layer makes of rows, padded to blocks of 8: the bits of a row then do not depend on the others."""
+    return torch.cat([layer(padded(rows, size=_ROWS))[: len(rows)] for rows in values.split(_ROWS)])
 
 
 def one_row_layers(links: Sequence[Named], shape: Sequence[int]) -> list[str]:
@@ -90,8 +99,28 @@ def one_row_layers(links: Sequence[Named], shape: Sequence[int]) -> list[str]:
 
 
 def _each(link: nn.Module, weights: Mapping[str, Tensor], values: Tensor) -> Tensor:
+    if (
+        type(link) is nn.Conv2d
+        and link.groups == 1
+        and link.padding_mode == "zeros"
+        and not isinstance(link.padding, str)
+    ):
+        return _convolved(link, link.padding, weights, values)
+
     def one(own: dict[str, Tensor], row: Tensor) -> Tensor:
         outputs: Tensor = functional_call(link, own, (row.unsqueeze(0),))
         return outputs.squeeze(0)
 
     return vmap(one)(dict(weights), values)
+
+
+def _convolved(link: nn.Conv2d, padding: tuple[int, ...], weights: Mapping[str, Tensor], values: Tensor) -> Tensor:
+    """Return a convolution of values (N, C, H, W) as a product a row: quicker than one of N groups, and as alone."""
+    columns = unfold(values, link.kernel_size, dilation=link.dilation, padding=padding, stride=link.stride)
+    kernels = weights["weight"].flatten(2) if "weight" in weights else link.weight.flatten(1)
+    outputs, bias = kernels @ columns, weights.get("bias", link.bias)  # (N, out, h w)
+    reached = [dilation * (size - 1) + 1 for dilation, size in zip(link.dilation, link.kernel_size, strict=True)]
+    height, width = (
+        (values.shape[2 + axis] + 2 * padding[axis] - reached[axis]) // link.stride[axis] + 1 for axis in (0, 1)
+    )
+    return (outputs if bias is None else outputs + bias.unsqueeze(-1)).reshape(len(values), -1, height, width)

@@ -1,3 +1,4 @@
+import pytest
 import torch
 from torch import nn
 from torch.func import functional_call
@@ -70,3 +71,27 @@ def test_layers_that_see_many_rows_or_stand_twice_are_none_of_one_row():
     twice, single = nn.Linear(6, 6), nn.Linear(6, 2)
     links = [nn.Linear(3, 3), nn.Flatten(), twice, nn.ReLU(), twice, single]
     assert one_row_layers([(f"{place}.", link) for place, link in enumerate(links)], (1, 2, 3)) == ["5."]
+
+
+@pytest.mark.parametrize("own", [("weight", "bias"), ("weight",), ("bias",)])
+@pytest.mark.parametrize(
+    "options",
+    [{}, {"stride": 2, "padding": (1, 2), "dilation": (2, 1)}, {"bias": False}, {"groups": 2}, {"padding": "same"}],
+)
+def test_a_convolution_has_weights_of_its_own_for_each_row(own, options):
+    layer = nn.Conv2d(2, 4, (3, 1), **options).double()
+    names = [name for name, _ in layer.named_parameters() if name in own]
+    weights = {f"one.{name}": drawn(3, *layer.get_parameter(name).shape, seed=5) for name in names}
+    inputs = drawn(3, 2, 9, 8)
+    outputs, _, _ = run([("one.", layer)], inputs, weights, {})
+    for number in range(3):
+        mine = {name: weights[f"one.{name}"][number] for name in names}
+        assert torch.allclose(outputs[number], functional_call(layer, mine, (inputs[number : number + 1],))[0])
+
+
+def test_a_shared_layer_gives_a_row_the_same_bits_whoever_is_beside_it():
+    layer, inputs = nn.Linear(300, 40), drawn(23, 300).float()
+    together, _, _ = run([("one.", layer)], inputs, {}, {})
+    alone = torch.cat([run([("one.", layer)], row, {}, {})[0] for row in inputs.split(1)])
+    assert torch.equal(together, alone)
+    assert torch.allclose(together, layer(inputs), atol=1e-5)
