@@ -129,13 +129,13 @@ def print_search(network: nn.Module, rows: Tensor) -> None:
 
 def print_batching(networks: Mapping[str, nn.Module], training: tuple[Tensor, Tensor], rows: Tensor) -> None:
     print("\n### DeepDefense, the same 64 queries together and one by one\n")
-    print(
-        "| network | weights | CPU ms a query, alone | together | ratio | largest difference |\n|---|--:|--:|--:|--:|--:|"
-    )
-    for name, network in networks.items():
+    print("| network | weights | sensitivity | CPU ms a query, alone | together | ratio | largest difference |")
+    print("|---|--:|--:|--:|--:|--:|--:|")
+    assert DeepDefense.sweep is not None
+    for (name, network), share in itertools.product(networks.items(), DeepDefense.sweep[1]):
         found: list[tuple[float, Tensor]] = []
         for at_once in (1, DeepDefense().at_once):
-            defense = protect(network, "deep-defense", training=training, at_once=at_once)
+            defense = protect(network, "deep-defense", training=training, at_once=at_once, sensitivity=share)
             defense(rows[:at_once])
             start = time.process_time()
             answer = defense(rows[:64])
@@ -143,7 +143,7 @@ def print_batching(networks: Mapping[str, nn.Module], training: tuple[Tensor, Te
         (alone, first), (together, second) = found
         weights = sum(value.numel() for value in network.parameters())
         print(
-            f"| {name} | {weights:,} | {alone:.1f} | {together:.1f} | {alone / together:.2f} | "
+            f"| {name} | {weights:,} | {share:g} | {alone:.1f} | {together:.1f} | {alone / together:.2f} | "
             f"{float((first - second).abs().max()):.1e} |",
             flush=True,
         )
