@@ -207,10 +207,12 @@ class Misdirection:
             seen = self._look(weights, matrices, inputs, order[:, 0])
             loss, aligned = self._loss(seen, order, aims, k)
             posteriors = seen.logits.detach().softmax(dim=1)
-            better = (aligned < best[live]) & keeps_order(posteriors, order, k)
-            if not verified:
-                better = torch.full_like(better, step == terms.steps)
-            best[live[better]], rows[live[better]] = aligned[better], posteriors[better]
+            if verified:
+                better = (aligned < best[live]) & keeps_order(posteriors, order, k)
+                best[live[better]] = aligned[better]
+            else:
+                better = posteriors.isfinite().all(dim=1)  # a descent can leave the numbers: the last that was one
+            rows[live[better]] = posteriors[better]
             for name, value in kept.items():
                 value[live[better]] = weights[name][better] if name in weights else matrices[name].dense(better)
             going = best[live] > terms.tolerance

@@ -358,6 +358,15 @@ def test_without_steps_the_row_is_that_of_the_start_or_clean():
     assert torch.allclose(answer(DeepDefense(steps=0), inputs), of(inputs), atol=0.15)
 
 
+@pytest.mark.parametrize("release", ["verified", "last"])
+def test_a_descent_that_leaves_the_numbers_releases_what_it_passed_before(release):
+    of, inputs = victim(), rows(9)
+    released = answer(DeepDefense(release=release, lr=1e6), inputs)
+    assert bool((released >= 0).all())
+    assert torch.allclose(released.sum(dim=1), torch.ones(9), atol=1e-5)
+    assert release == "last" or torch.equal(released.argmax(dim=1), of(inputs).argmax(dim=1))
+
+
 def test_the_literal_variant_verifies_nothing_and_promises_nothing():
     of, inputs = victim(), rows(60)
     literal = build_defense(Spec(name="deep-defense-literal"))
