@@ -14,7 +14,7 @@ import argparse
 import itertools
 import statistics
 import time
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 
 import torch
@@ -84,6 +84,11 @@ def milliseconds(call: Callable[[], object]) -> list[float]:
     return sorted(took)
 
 
+def each(release: Callable[[Tensor], object], asked: Iterator[Tensor]) -> Callable[[], object]:
+    """Return a call of ``release`` that takes the next rows every time."""
+    return lambda: release(next(asked))
+
+
 def synchronise() -> None:
     if DEVICE == "cuda":
         torch.cuda.synchronize()
@@ -101,8 +106,8 @@ def print_release_times(network: nn.Module, defenses: Sequence[tuple[str, Protec
         cells = []
         for size in BATCHES:
             asked = itertools.cycle(rows.split(size))  # detectors with a memory see new rows
-            bare = milliseconds(lambda asked=asked: predict(network, next(asked)))
-            took = milliseconds(lambda asked=asked, defense=defense: defense(next(asked))) if defense else bare
+            bare = milliseconds(each(lambda rows: predict(network, rows), asked))
+            took = milliseconds(each(defense, asked)) if defense else bare
             ratio = percentile(took, 0.5) / percentile(bare, 0.5)
             cells += [f"{percentile(took, 0.5):.2f}", f"{percentile(took, 0.95):.2f}", f"{ratio:.2f}"]
         print(f"| {name} | " + " | ".join(cells) + " |", flush=True)

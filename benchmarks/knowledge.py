@@ -12,7 +12,7 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
-from arena.contracts import Knowledge, Matchup, OutlierKind, Spec
+from arena.contracts import Knowledge, Matchup, OutlierKind, PoolKind, Spec
 from arena.defenses.adaptive_misinformation import CONFIDENCE, EXPOSED, AdaptiveMisinformation, calibrated
 from arena.defenses.diverse_ensemble import DiverseEnsemble, coherence
 from arena.learning.defender_networks import restored
@@ -23,7 +23,11 @@ from arena.match.victims import load_splits
 
 VICTIM = Spec(name="fashion-mnist")
 SEEDS = (0, 1)  # of victims, and of the defenses that replace them
-POOLS: Mapping[str, tuple[str, str]] = {"MNIST": ("far", ""), "glyphs": ("near", ""), "textures": ("far", "textures")}
+POOLS: Mapping[str, tuple[PoolKind, str]] = {
+    "MNIST": ("far", ""),
+    "glyphs": ("near", ""),
+    "textures": ("far", "textures"),
+}
 OUTLIERS: tuple[OutlierKind, ...] = ("none", "far", "near", "pool")
 COSTS = (0.01, 0.05)
 ROWS = 2_000
@@ -53,6 +57,7 @@ def deceived(kind: OutlierKind, pool: str, seed: int, site: Site, benign: Tensor
     """Return the shares of benign rows and of the pool that are misled, at each of `COSTS`."""
     found, queries = prepared("adaptive-misinformation", kind, pool, seed, site)
     network = restored(found.state, EXPOSED, found.ground) if kind != "none" else found.ground.victim.module
+    assert network is not None  # our victims show theirs
     taus = [calibrated(found.state[CONFIDENCE], cost=cost) for cost in COSTS]
     confidence = [predict(network, rows).amax(dim=1) for rows in (benign, queries)]
     return [float((rows < tau).double().mean()) for tau in taus for rows in confidence]

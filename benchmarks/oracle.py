@@ -18,7 +18,10 @@ import tempfile
 import time
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any, TypeAlias
 
+import numpy as np
+import numpy.typing as npt
 import torch
 
 from arena.contracts import Answer, QueryBatch, Task
@@ -28,6 +31,8 @@ from arena.match.ledger import SqliteLedger
 from arena.match.session import Session
 from arena.rpc.client import Connection, RemoteOracle
 from arena.rpc.server import serving
+
+Floats: TypeAlias = npt.NDArray[np.float32]
 
 TASK = Task(shape=(1, 28, 28), classes=10)
 BUDGET = 10_000_000
@@ -86,11 +91,12 @@ def forward(*, shipped: bool) -> None:
     """Run the bare forward as often as stdin says; ``shipped`` is padded and channels-last, else eager defaults."""
     network = Victim().module
     if not shipped:
-        network = network.body.to(memory_format=torch.contiguous_format)
+        network = network.body.to(memory_format=torch.contiguous_format)  # type: ignore[call-overload]  # missing in torch's stubs
 
     @torch.inference_mode()
     def eager(inputs: torch.Tensor) -> torch.Tensor:
-        return network(inputs).softmax(dim=1)
+        logits: torch.Tensor = network(inputs)
+        return logits.softmax(dim=1)
 
     run: Callable[[torch.Tensor], torch.Tensor] = (lambda inputs: predict(network, inputs)) if shipped else eager
     say("ready")
@@ -122,11 +128,11 @@ class Process:
         )
         self.said = self.hear()
 
-    def hear(self):
+    def hear(self) -> Any:
         assert self.process.stdout is not None
         return json.loads(self.process.stdout.readline())
 
-    def ask(self, value: object):
+    def ask(self, value: object) -> Any:
         assert self.process.stdin is not None
         self.process.stdin.write(json.dumps(value) + "\n")
         self.process.stdin.flush()
@@ -187,9 +193,6 @@ def measure_ray(folder: Path, oracle: RemoteOracle, *, calls: int, rounds: int) 
 
     ray.init(num_cpus=1, include_dashboard=False, log_to_driver=False, object_store_memory=100_000_000)
 
-    @ray.remote(
-        num_cpus=0, runtime_env={"env_vars": {**SETTINGS, "PYTHONPATH": f"{Path.cwd()}:{Path(__file__).parent}"}}
-    )
     class Plain:
         def __init__(self, path: str) -> None:
             torch.set_num_threads(1)
@@ -199,12 +202,14 @@ def measure_ray(folder: Path, oracle: RemoteOracle, *, calls: int, rounds: int) 
             self.database.execute("PRAGMA synchronous = FULL")
             self.database.execute("CREATE TABLE answer (inputs BLOB, posteriors BLOB)")
 
-        def predict(self, inputs):
-            answer = self.victim(QueryBatch(inputs=torch.from_numpy(inputs.copy()))).posteriors.numpy()
+        def predict(self, inputs: Floats) -> Floats:
+            answer: Floats = self.victim(QueryBatch(inputs=torch.from_numpy(inputs.copy()))).posteriors.numpy()
             self.database.execute("INSERT INTO answer VALUES (?, ?)", (inputs.tobytes(), answer.tobytes()))
             return answer
 
-    actor = Plain.remote(str(folder / "ray.sqlite"))
+    environment = {**SETTINGS, "PYTHONPATH": f"{Path.cwd()}:{Path(__file__).parent}"}
+    remote = ray.remote(num_cpus=0, runtime_env={"env_vars": environment})(Plain)
+    actor = remote.remote(str(folder / "ray.sqlite"))
     rows = rows_of_bytes(1)
     array = rows.numpy()
     served: list[float] = []

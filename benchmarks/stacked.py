@@ -12,18 +12,18 @@ import statistics
 import time
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 from torch.func import functional_call, stack_module_state, vmap
 
 from arena.contracts import Task
-from arena.learning.architectures import build
+from arena.learning.architectures import Classifier, build
 from arena.learning.training import batches, fit, soft_cross_entropy
 
 TASKS = {"8x8": Task(shape=(1, 8, 8), classes=10), "28x28": Task(shape=(1, 28, 28), classes=10)}
 ROWS, STEPS, BATCH, LR, ROUNDS = 1_000, 200, 64, 3e-3, 5
 
 
-def fresh(task: Task, seed: int) -> nn.Module:
+def fresh(task: Task, seed: int) -> Classifier:
     return build("auto", task, rng=torch.Generator().manual_seed(seed))
 
 

@@ -10,6 +10,7 @@ import tempfile
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from statistics import median
 
@@ -72,7 +73,7 @@ def row(name: str, took: Cost) -> str:
 
 def per_match(tracker: Tracker) -> Cost:
     """Return the medians over matches of what `record` takes of its caller."""
-    costs = [cost(lambda seed=seed: tracker.record(result(seed))) for seed in range(MATCHES)]
+    costs = [cost(partial(tracker.record, result(seed))) for seed in range(MATCHES)]
     return Cost(wall=median(each.wall for each in costs), cpu=median(each.cpu for each in costs))
 
 
