@@ -41,7 +41,7 @@ class HonestTraffic:
         self._inputs, self._labels = inputs, labels
         self._orders = [torch.randperm(len(inputs), generator=rng) for _ in range(LIGHT_ACCOUNTS + 1)]
         self._budget = budget
-        self._light = _light_calls(int(budget * LIGHT_SHARE), budget, rng)
+        self._light = _light_calls(int(budget * LIGHT_SHARE), budget, self._capacity, rng)
         self._asked = [0] * (LIGHT_ACCOUNTS + 1)  # rows so far; the heavy account is the last
         self._played = 0  # light calls
         self._attacked = 0  # rows
@@ -58,7 +58,7 @@ class HonestTraffic:
     @property
     def falls_short(self) -> bool:
         """Whether the honest split has too few rows for the heavy account to mirror a whole budget."""
-        return max([self._budget, *self._rows_per_light()]) > self._capacity
+        return self._budget > self._capacity
 
     def after(self, rows: int) -> list[QueryBatch]:
         """Return what follows an attack call of ``rows`` rows: the heavy account's mirror of it, then light calls."""
@@ -91,12 +91,6 @@ class HonestTraffic:
     def _capacity(self) -> int:
         shiftable = self._inputs.dim() == 4
         return len(self._inputs) * (len(SHIFTS) if shiftable else 1)
-
-    def _rows_per_light(self) -> list[int]:
-        rows = [0] * LIGHT_ACCOUNTS
-        for call in self._light:
-            rows[call.light] += call.rows
-        return rows
 
     def _next_light(self) -> list[QueryBatch]:
         call = self._light[self._played]
@@ -139,11 +133,11 @@ def distinct_numbers(count: int, *, below: int, rng: torch.Generator) -> list[in
     return drawn
 
 
-def _light_calls(rows: int, budget: int, rng: torch.Generator) -> list[LightCall]:
-    """Share ``rows`` over the light accounts in calls of 1 to 8 rows, at uniform places of the budget."""
+def _light_calls(rows: int, budget: int, most: int, rng: torch.Generator) -> list[LightCall]:
+    """Share ``rows`` over the light accounts, at most ``most`` for each, in calls of 1 to 8 at uniform places."""
     calls = []
     for light in range(LIGHT_ACCOUNTS):
-        left = rows * (light + 1) // LIGHT_ACCOUNTS - rows * light // LIGHT_ACCOUNTS
+        left = min(rows * (light + 1) // LIGHT_ACCOUNTS - rows * light // LIGHT_ACCOUNTS, most)
         while left > 0:
             size = min(left, int(torch.randint(1, LARGEST_LIGHT_CALL + 1, (1,), generator=rng)))
             after = int(torch.randint(1, budget + 1, (1,), generator=rng))

@@ -58,6 +58,14 @@ def test_light_calls_come_due_as_the_budget_is_spent_and_each_comes_once():
     assert script.rest() == []
 
 
+def test_light_accounts_that_run_out_of_rows_ask_through_the_whole_of_a_large_budget():
+    budget = 100_000
+    script = traffic(budget=budget)
+    early, late = script.after(budget // 2)[1:], script.rest()  # the heavy account comes first
+    assert sum(len(call.inputs) for call in early + late) == LIGHT_ACCOUNTS * SPLIT * len(SHIFTS)
+    assert len(late) >= len(early) / 2
+
+
 def test_no_row_repeats_within_an_account_even_when_the_split_is_asked_several_times():
     script = traffic(budget=SPLIT * len(SHIFTS))
     calls = script.after(SPLIT * len(SHIFTS)) + script.rest()
