@@ -23,7 +23,7 @@ from arena.payoff.comparison import Comparison, against_attack
 from arena.payoff.matrix import TRACKS, PayoffMatrix, label, matrices, terms_of
 from arena.referee.journal import read_results
 
-RANDOM, UNDEFENDED = "knockoff", "none"
+RANDOM, UNDEFENDED = ("knockoff", "uniform-noise"), "none"  # random rows of the pool, or of no pool
 SHARES = (0.8, 0.9, 0.95)
 
 
@@ -53,7 +53,7 @@ def percent(interval: Interval | None) -> str:
 def print_matrix(matrix: PayoffMatrix) -> None:
     """Print a row an attack; the family of the last column is the table, corrected by Holm."""
     terms = matrix.terms
-    random = matrix.named(RANDOM)
+    random = next((found for name in RANDOM if (found := matrix.named(name)) is not None), None)
     compared: dict[str, Comparison] = {}
     if random is not None:
         compared = {one.player: one for one in against_attack(matrix, random, UNDEFENDED)}
@@ -90,15 +90,15 @@ def print_needed(found: Sequence[PayoffMatrix]) -> None:
     print("| " + " | ".join(head) + " |\n|---|---|---|" + "--:|" * len(SHARES))
     for (victim, pool), group in by_place.items():
         group.sort(key=lambda matrix: matrix.terms.budget)
-        if len(group) < 2:
-            continue
-        attacks = list(dict.fromkeys(attack for matrix in group for attack in matrix.attacks))
-        for attack in attacks:
+        for attack in dict.fromkeys(attack for matrix in group for attack in matrix.attacks):
+            played = [matrix for matrix in group if attack in matrix.attacks]
+            if len({matrix.terms.budget for matrix in played}) < 2:
+                continue
             reached = []
             for wanted in SHARES:
-                budgets = [matrix.terms.budget for matrix in group if (best_share(matrix, attack) or 0.0) >= wanted]
-                reached.append(f"{budgets[0]:,}" if budgets else f"> {group[-1].terms.budget:,}")
-            print(f"| {victim} | {pool} | {group[-1].short(attack)} | " + " | ".join(reached) + " |")
+                budgets = [matrix.terms.budget for matrix in played if (best_share(matrix, attack) or 0.0) >= wanted]
+                reached.append(f"{budgets[0]:,}" if budgets else f"> {played[-1].terms.budget:,}")
+            print(f"| {victim} | {pool} | {played[-1].short(attack)} | " + " | ".join(reached) + " |")
 
 
 def print_threats(found: Sequence[PayoffMatrix]) -> None:
