@@ -35,7 +35,7 @@ def command(
     else:
         output.print(_table(name, role, findings))
         for finding in failed:
-            output.print(f"{finding.name}: {finding.detail}\n  repeat with: arena check {name}", markup=False)
+            output.print(f"{finding.name}: {finding.detail}\n  repeat with: arena check {name}")
     if failed:
         raise typer.Exit(1)
 
@@ -75,6 +75,6 @@ def _table(name: str, role: str, findings: list[Finding]) -> Table:
     for column in ("", "check", "kind", "seen"):
         table.add_column(column)
     for finding in findings:
-        mark = "[green]ok[/]" if finding.passed else "[red]failed[/]" if finding.must else "[yellow]note[/]"
-        table.add_row(mark, finding.name, "must" if finding.must else "advice", Text(finding.detail[:200]))
+        mark = ("ok", "green") if finding.passed else ("failed", "red") if finding.must else ("note", "yellow")
+        table.add_row(Text(*mark), finding.name, "must" if finding.must else "advice", finding.detail[:200])
     return table

@@ -164,6 +164,6 @@ def _table(findings: list[Finding]) -> Table:
     for column in ("", "tried", "found"):
         table.add_column(column)
     for finding in findings:
-        mark = "[green]ok[/]" if finding.passed else "[red]broken[/]" if finding.must else "[yellow]not here[/]"
-        table.add_row(mark, finding.name, Text(finding.detail))
+        mark = ("ok", "green") if finding.passed else ("broken", "red") if finding.must else ("not here", "yellow")
+        table.add_row(Text(*mark), finding.name, finding.detail)
     return table

@@ -9,6 +9,7 @@ from typing import Annotated
 
 import typer
 from rich.table import Table
+from rich.text import Text
 
 from arena.cli.console import output
 from arena.cli.options import JsonOption, print_json
@@ -58,9 +59,13 @@ def command(
 
 
 def _idea(kind: str, name: str) -> str:
+    """Return what a method does, in a line, and the parameters that tell it from others of its class."""
     role = next((role for role in ROLES if f"{role}s" == kind), None)
-    module = inspect.getmodule(player_class(role, name)[0]) if role is not None else None
-    return (inspect.getdoc(module) or "").split("\n")[0] if module else ""
+    if role is None:
+        return ""
+    found, preset = player_class(role, name)
+    idea = (inspect.getdoc(inspect.getmodule(found)) or "").split("\n")[0]
+    return f"{idea} ({', '.join(f'{key}={value}' for key, value in preset.items())})" if preset else idea
 
 
 def _card(name: str, *, json: bool) -> None:
@@ -77,17 +82,18 @@ def _card(name: str, *, json: bool) -> None:
         }
         print_json({"name": name, "role": role, "about": about, "parameters": shown, "needs": _needs(kind)})
         return
-    output.print(f"[bold]{name}[/] ({role})\n")
-    output.print(f"{_reflowed(about)}\n\n{_reflowed(inspect.getdoc(kind) or '')}\n", markup=False)
+    output.print(Text(name, style="bold"), f"({role})\n")
+    output.print(f"{_reflowed(about)}\n\n{_reflowed(inspect.getdoc(kind) or '')}\n")
     table = Table(title="parameters", title_justify="left")
     for column in ("name", "type", "default"):
         table.add_column(column)
+    hints = typing.get_type_hints(kind)
     for field in player_fields(kind):
         default = parameters[field.name]
         fixed = " (fixed by this name)" if field.name in preset else ""
-        table.add_row(
-            field.name, str(field.type), f"{'required' if 'MISSING' in repr(default) else _shown(default)}{fixed}"
-        )
+        type_ = _choices(hints[field.name]) or str(field.type)
+        value = "required" if "MISSING" in repr(default) else _shown(default)
+        table.add_row(field.name, type_, f"{value}{fixed}")
     output.print(table)
     if issubclass(kind, Attack | Defense):
         output.print(f"needs: {', '.join(_needs(kind)) or 'nothing'}")
@@ -96,6 +102,12 @@ def _card(name: str, *, json: bool) -> None:
     if issubclass(kind, Defense) and kind.sweep is not None:
         swept, values = kind.sweep
         output.print(f"sweep: {swept} = {', '.join(f'{value:g}' for value in values)}")
+
+
+def _choices(hint: object) -> str:
+    """Return the words that a type allows, as ``'l1' | 'l2'``; empty if it is not of words."""
+    text = inspect.formatannotation(hint).replace("typing.", "")
+    return re.sub(r"Literal\[(.*?)\]", lambda found: found[1].replace(", ", " | "), text) if "Literal" in text else ""
 
 
 def _shown(default: object) -> str:

@@ -7,6 +7,7 @@ import os
 import sys
 
 import typer
+from rich.text import Text
 
 from arena.cli import check, doctor, list_, new, play, report, resume, run, serve, show
 from arena.cli.console import errors
@@ -56,10 +57,10 @@ def main() -> None:
     try:
         app()
     except UsageError as error:
-        errors.print(f"[bold red]error:[/] {_escaped(error)}")
+        errors.print(_failure("error", error))
         sys.exit(USAGE_EXIT)
     except ArenaError as error:
-        errors.print(f"[bold red]{type(error).__name__}:[/] {_escaped(error)}")
+        errors.print(_failure(type(error).__name__, error))
         sys.exit(FAILURE_EXIT if isinstance(error, PlayerFault) else USAGE_EXIT)
     except BrokenPipeError:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
@@ -67,14 +68,12 @@ def main() -> None:
     except OSError as error:
         if error.errno not in FULL_DISK:
             raise
-        errors.print(f"[bold red]the disk is full:[/] {_escaped(error)}; make room and try again, nothing is lost")
+        errors.print(_failure("the disk is full", f"{error}; make room and try again, nothing is lost"))
         sys.exit(USAGE_EXIT)
     except KeyboardInterrupt:
         errors.print("interrupted")
         sys.exit(INTERRUPTED_EXIT)
 
 
-def _escaped(error: Exception) -> str:
-    from rich.markup import escape
-
-    return escape(str(error))
+def _failure(what: str, about: object) -> Text:
+    return Text.assemble((f"{what}:", "bold red"), f" {about}")

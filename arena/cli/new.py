@@ -29,7 +29,7 @@ def command(
     """
     folder = write(role, name, to)
     output.print(f"{folder}/: agent.py is where your idea goes, README.md says what it gets and gives. Next:")
-    output.print(f"  arena check {folder}\n  arena play --{role} {folder} {OPPONENT[role]}", markup=False)
+    output.print(f"  arena check {folder}\n  arena play --{role} {folder} {OPPONENT[role]}")
 
 
 def write(role: Role, name: str, to: Path) -> Path:

@@ -17,6 +17,7 @@ from rich.progress import (
 from rich.progress import (
     Progress as Bars,
 )
+from rich.text import Text
 
 from arena.cli.console import errors, output
 from arena.cli.wiring import DATABASE, TRANSCRIPTS, Settings, run
@@ -40,17 +41,19 @@ def announce(tournament: Tournament, matchups: list[Matchup], settings: Settings
     seconds = seconds_of_training(matchups, lambda spec: load_splits(spec, folder).task)
     seeds = len(tournament.seeds)
     resolvable = smallest_difference(seeds, spread=TYPICAL_SPREAD)
-    errors.print(
-        f"[bold]{tournament.name}[/]: {len(matchups)} matches = {len(tournament.attacks)} attacks x "
-        f"{len(tournament.defenses)} defenses x {seeds} seeds x {len(matchups) // max(1, len(tournament.attacks) * len(tournament.defenses) * seeds)} terms; "
+    cells = len(tournament.attacks) * len(tournament.defenses) * seeds
+    words = (
+        f": {len(matchups)} matches = {len(tournament.attacks)} attacks x {len(tournament.defenses)} defenses x "
+        f"{seeds} seeds x {len(matchups) // max(1, cells)} terms; "
         f"about {_minutes(seconds)} of training on one core, shared by the slots"
     )
+    errors.print(Text.assemble((tournament.name, "bold"), words))
     errors.print(
         f"smallest difference that {seeds} paired seeds resolve, if they spread by {TYPICAL_SPREAD:g} points: "
         + (f"{resolvable:.1f} points" if resolvable else f"none, {FEWEST_SEEDS} seeds are the fewest for an interval")
     )
     for flag, number in flags.items():
-        errors.print(f"[yellow]note:[/] {number} of {len(matchups)} matches: {_MEANINGS.get(flag, flag)}")
+        errors.print(Text("note:", style="yellow"), f"{number} of {len(matchups)} matches: {_MEANINGS.get(flag, flag)}")
 
 
 _MEANINGS = {
@@ -88,8 +91,7 @@ def watched_run(
                     verdict, matchup = progress.last.verdict, progress.last.matchup
                     bars.console.print(
                         f"{label(matchup.attack)} against {label(matchup.defense)}, seed {matchup.seed}: "
-                        f"{verdict.outcome}, fault: {verdict.fault} ({verdict.reason})",
-                        markup=False,
+                        f"{verdict.outcome}, fault: {verdict.fault} ({verdict.reason})"
                     )
 
             summary = run(folder, tournament, settings, matchups, reuse=reuse, report=tell)

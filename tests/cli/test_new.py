@@ -22,6 +22,12 @@ def test_the_starter_kit_is_what_new_writes(role: Role):
     assert kept == entry_files(role, folder.name, Path("agents") / folder.name)
 
 
+def test_brackets_in_a_folder_are_said_as_they_are(arena: Arena):
+    ended = arena("new", "attack", "greedy_one", "--to", "mine[/b]")
+    assert ended.code == 0
+    assert "mine[/b]/greedy_one/: agent.py" in ended.out
+
+
 @pytest.mark.parametrize("role", ROLES)
 def test_writes_an_entry_that_plays_and_says_what_to_do_next(role: Role, arena: Arena):
     ended = arena("new", role, "greedy_one", "--to", "mine")
