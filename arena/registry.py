@@ -143,6 +143,8 @@ _TABLES: Mapping[Role, Mapping[str, Registered]] = {
     "explanation": EXPLANATIONS,
     "threat": THREATS,
 }
+_EXAMPLES: Mapping[Role, str] = {"attack": "knockoff", "defense": "none"}  # of a player that another one holds
+
 _KINDS: Mapping[Role, type[Player]] = {
     "attack": Attack,
     "defense": Defense,
@@ -295,8 +297,12 @@ def _build(role: Role, spec: Spec) -> Player:
         if name not in values and field.default is dataclasses.MISSING and field.default_factory is dataclasses.MISSING
     ]
     if missing:
-        example = f"{missing[0]} = {{ name = ... }}" if missing[0] == "base" else f"{missing[0]} = ..."
-        message = f"{spec.name} needs {', '.join(missing)}: write {{ name = {spec.name!r}, {example} }}"
+        first = missing[0]
+        value = _EXAMPLES.get(roles[first], "...") if first in roles else "..."
+        message = (
+            f"{spec.name} needs {', '.join(missing)}: write {spec.name}({first}={value}) on the command line, "
+            f'{{ name = "{spec.name}", {first} = "{value}" }} in a file'
+        )
         raise BadParameter(message)
     try:
         return kind(**values)

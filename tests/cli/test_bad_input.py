@@ -45,7 +45,7 @@ PLAY = [
     pytest.param({"victim": "image-folder:/no/such/place"}, "is not a folder with one folder of images", id="images"),
     pytest.param({"attack": "knockoff(stepz=3)"}, "did you mean 'steps'?", id="parameter-it-lacks"),
     pytest.param({"attack": "knockoff(steps=many)"}, "steps = 'many' is not", id="value-it-cannot-have"),
-    pytest.param({"attack": "argmax"}, "argmax needs base", id="wrapper-without-base"),
+    pytest.param({"attack": "argmax"}, "argmax needs base: write argmax(base=knockoff)", id="wrapper-without-base"),
     pytest.param({"defense": "mad(epsilon=-1)"}, "two rows are 0 to 2 apart", id="value-out-of-range"),
     pytest.param({"defense": "modelguard-w(epsilon=2.5)"}, "two rows are 0 to 2 apart", id="beyond-the-simplex"),
     pytest.param({"defense": "top-k(k=11)"}, "k is 1 to 10", id="more-classes-than-there-are"),
