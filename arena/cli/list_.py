@@ -64,16 +64,20 @@ def _idea(kind: str, name: str) -> str:
     if role is None:
         return ""
     found, preset = player_class(role, name)
-    idea = (inspect.getdoc(inspect.getmodule(found)) or "").split("\n")[0]
+    idea = _about(found).split("\n")[0]
     return f"{idea} ({', '.join(f'{key}={value}' for key, value in preset.items())})" if preset else idea
+
+
+def _about(kind: type[Player]) -> str:
+    """Return the docstring of a method's module: what it does, its source and departures."""
+    module = inspect.getmodule(kind)
+    return inspect.getdoc(module) or "" if module else ""
 
 
 def _card(name: str, *, json: bool) -> None:
     role = _role_of(name)
     kind, preset = player_class(role, name)
-    module = inspect.getmodule(kind)
-    about = inspect.getdoc(module) or "" if module else ""
-    given = player_defaults(role, name)
+    about, given = _about(kind), player_defaults(role, name)
     parameters = {field.name: given.get(field.name, field.default) for field in player_fields(kind)}
     if json:
         shown = {
