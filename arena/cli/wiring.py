@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import contextlib
+import fcntl
 import json
 import pdb
 import platform
 import sys
 from collections import Counter
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import asdict, dataclass, replace
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
@@ -23,6 +25,7 @@ from arena.contracts import (
     MatchResult,
     Matchup,
     Oracle,
+    RunFolderBusy,
     RunFolderExists,
     Runner,
     UnknownName,
@@ -195,7 +198,37 @@ def run(
     reuse: Iterable[Path],
     report: Callable[[Progress], None],
 ) -> Summary:
-    """Play what is missing in a run folder and write its files; Ctrl-C leaves it as `resume` needs it."""
+    """Play what is missing in a run folder and write its files; Ctrl-C leaves it as `resume` needs it.
+
+    Raises `RunFolderBusy` if another process plays in it.
+    """
+    with alone_in(folder):
+        return _run(folder, tournament, settings, matchups, reuse=reuse, report=report)
+
+
+@contextlib.contextmanager
+def alone_in(folder: Path) -> Iterator[None]:
+    """Keep other processes from playing in a run folder, as long as this one lives; those that it forks do not count."""
+    with (folder / ".lock").open("wb") as file:
+        try:
+            fcntl.lockf(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            message = (
+                f"{folder} is being played by another process: wait for it or end it, then `arena resume {folder}`"
+            )
+            raise RunFolderBusy(message) from None
+        yield
+
+
+def _run(
+    folder: Path,
+    tournament: Tournament,
+    settings: Settings,
+    matchups: list[Matchup],
+    *,
+    reuse: Iterable[Path],
+    report: Callable[[Progress], None],
+) -> Summary:
     site = site_of(folder, tournament, settings)
     journal = Journal(folder)
     tracker = tracker_of(folder, settings)

@@ -8,7 +8,8 @@
     │   ├── BadParameter      a parameter that a player lacks, or a value it cannot have
     │   ├── NeedUnmet         a matchup cannot give what a player needs
     │   ├── DataMissing       data that is not on this machine; says how to get it
-    │   └── RunFolderExists   a folder that would be overwritten
+    │   ├── RunFolderExists   a folder that would be overwritten
+    │   └── RunFolderBusy     a folder that another process is playing
     ├── QueryRefused          the attack's, and harmless: refused whole, nothing charged
     │   ├── InvalidQuery      shape, dtype, range, finiteness, account, explain
     │   ├── QueryTooLarge     more rows or bytes in one call than the oracle takes
@@ -56,6 +57,10 @@ class DataMissing(UsageError):
 
 class RunFolderExists(UsageError):
     """A run folder that would be overwritten."""
+
+
+class RunFolderBusy(UsageError):
+    """A run folder that another process is playing."""
 
 
 class QueryRefused(ArenaError):

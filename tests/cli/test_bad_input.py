@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -176,4 +178,20 @@ def test_a_run_is_not_overwritten_and_its_matches_are_named(run_folder: Path, ar
     assert shown.code == 0
     assert "as recorded" in shown.out
     assert arena("report", run_folder, "--csv").out.count("\n") == 2
+    assert arena("resume", run_folder).code == 0
+
+
+def test_a_run_folder_that_another_process_plays_is_left_alone(arena: Arena, run_folder: Path):
+    holding = "import sys\nfrom pathlib import Path\nfrom arena.cli.wiring import alone_in\n"
+    holding += "with alone_in(Path(sys.argv[1])):\n    print('held', flush=True)\n    sys.stdin.read()\n"
+    journal = run_folder / "journal.jsonl"
+    with subprocess.Popen(
+        [sys.executable, "-c", holding, str(run_folder)], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
+    ) as other:
+        assert other.stdout is not None
+        assert other.stdout.readline() == "held\n"
+        journal.write_bytes(journal.read_bytes() + b"half a li")  # what the other one is writing
+        refused(arena("resume", run_folder), "is being played by another process")
+        assert journal.read_bytes().endswith(b"half a li")
+        other.kill()
     assert arena("resume", run_folder).code == 0
