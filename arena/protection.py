@@ -11,8 +11,8 @@ from torch import Tensor, nn
 from arena.contracts import (
     Answer,
     BadParameter,
-    DefenderGround,
     Defense,
+    DefenseContext,
     InvalidQuery,
     Knowledge,
     NeedUnmet,
@@ -27,9 +27,10 @@ from arena.learning.composition import ComposableDefense
 from arena.learning.randomness import generator
 from arena.learning.tensors import canonical
 from arena.learning.training import one_thread
-from arena.match.preparation import make_surrogate
-from arena.match.session import MAX_ROWS, Terms, check_answer
+from arena.match.surrogates import make_surrogate
 from arena.match.victims import NetworkVictim
+from arena.oracle.guard import check_answer
+from arena.oracle.terms import MAX_ROWS, OracleTerms
 from arena.registry import build_defense, complete
 
 SURROGATES: tuple[SurrogateKind, ...] = typing.get_args(typing.get_type_hints(Knowledge)["surrogate"])
@@ -144,7 +145,7 @@ class Protected:
         victim = NetworkVictim(self._model, task)
         nothing = (torch.empty(0, *task.shape), torch.empty(0, dtype=torch.int64))
         training = self._training or nothing
-        ground = DefenderGround(
+        context = DefenseContext(
             victim=victim,
             device=device,
             training=training,
@@ -153,8 +154,8 @@ class Protected:
             surrogate=self._stand_in(victim, training[0]),
         )
         with one_thread():
-            state = self.defense.train(ground, rng=generator(self._seed, "defense", "training"))
-        return self.defense.deploy(ground, state, rng=generator(self._seed, "defense")), task
+            state = self.defense.train(context, rng=generator(self._seed, "defense", "training"))
+        return self.defense.deploy(context, state, rng=generator(self._seed, "defense")), task
 
     def _stand_in(self, victim: NetworkVictim, inputs: Tensor) -> nn.Module | None:
         """Return the surrogate on the model's device, None if the defense needs none."""
@@ -167,4 +168,4 @@ class Protected:
 
 
 def _check(inputs: Tensor, task: Task) -> None:
-    Terms(task=task, budget=0).check(QueryBatch(inputs=inputs))
+    OracleTerms(task=task, budget=0).check(QueryBatch(inputs=inputs))

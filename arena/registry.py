@@ -34,7 +34,7 @@ from arena.contracts import (
     checked,
     nearest,
 )
-from arena.learning.provenance import sources_digest
+from arena.provenance import sources_digest
 
 Role = Literal["attack", "defense", "explanation", "threat"]
 ROLES: tuple[Role, ...] = typing.get_args(Role)

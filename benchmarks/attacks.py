@@ -16,20 +16,21 @@ from pathlib import Path
 
 import torch
 
-from arena.contracts import MatchResult, matchup_id
-from arena.match.ledger import read_transcript
+from arena.contracts import TRACKS, CountName, MatchResult, matchup_id
+from arena.contracts.scores import ATTACK_CPU_SECONDS
 from arena.metrics.intervals import Interval, mean_interval
+from arena.oracle.sqlite_ledger import read_transcript
 from arena.payoff.comparison import Comparison, against_attack
-from arena.payoff.matrix import TRACKS, PayoffMatrix, label, matrices, terms_of
-from arena.referee.journal import read_results
+from arena.payoff.matrix import PayoffMatrix, label, matrices, setting_of
+from arena.referee.journal import read_journal
 
 RANDOM, UNDEFENDED = ("knockoff", "uniform-noise"), "none"  # random rows of the pool, or of no pool
 SHARES = (0.8, 0.9, 0.95)
 
 
 def share(result: MatchResult, key: str) -> float | None:
-    hits, total = result.counts.get(key, (0, 0))
-    return hits / total if total else None
+    count = result.counts.get(CountName(key))
+    return count.share if count and count.total else None
 
 
 def over_seeds(results: Sequence[MatchResult], key: str) -> str:
@@ -52,7 +53,7 @@ def percent(interval: Interval | None) -> str:
 
 def print_matrix(matrix: PayoffMatrix) -> None:
     """Print a row an attack; the family of the last column is the table, corrected by Holm."""
-    terms = matrix.terms
+    terms = matrix.setting
     random = next((found for name in RANDOM if (found := matrix.named(name)) is not None), None)
     compared: dict[str, Comparison] = {}
     if random is not None:
@@ -67,7 +68,7 @@ def print_matrix(matrix: PayoffMatrix) -> None:
     for attack in order:
         results = matrix.results[attack, UNDEFENDED]
         cells = [over_seeds(results, f"{track}/{kind}") for kind in ("fidelity", "accuracy") for track in TRACKS]
-        cpu = statistics.fmean(result.measures["attack/cpu_seconds"] for result in results)
+        cpu = statistics.fmean(result.measures[ATTACK_CPU_SECONDS] for result in results)
         counts = [
             f"{statistics.fmean(getattr(result, name) for result in results):,.0f}"
             for name in ("rows", "distinct_rows", "calls")
@@ -82,22 +83,22 @@ def print_needed(found: Sequence[PayoffMatrix]) -> None:
     """Print the smallest budget at which the mean of the best track reaches a share of the victim's accuracy."""
     by_place: dict[tuple[str, str], list[PayoffMatrix]] = defaultdict(list)
     for matrix in found:
-        by_place[matrix.terms.victim, matrix.terms.pool].append(matrix)
+        by_place[matrix.setting.victim, matrix.setting.pool].append(matrix)
     if all(len(group) < 2 for group in by_place.values()):
         return
     print("\n### Rows needed for a share of the victim's accuracy, among the budgets that were played\n")
     head = ["victim", "pool", "attack", *(f"{100 * one:.0f} %" for one in SHARES)]
     print("| " + " | ".join(head) + " |\n|---|---|---|" + "--:|" * len(SHARES))
     for (victim, pool), group in by_place.items():
-        group.sort(key=lambda matrix: matrix.terms.budget)
+        group.sort(key=lambda matrix: matrix.setting.budget)
         for attack in dict.fromkeys(attack for matrix in group for attack in matrix.attacks):
             played = [matrix for matrix in group if attack in matrix.attacks]
-            if len({matrix.terms.budget for matrix in played}) < 2:
+            if len({matrix.setting.budget for matrix in played}) < 2:
                 continue
             reached = []
             for wanted in SHARES:
-                budgets = [matrix.terms.budget for matrix in played if (best_share(matrix, attack) or 0.0) >= wanted]
-                reached.append(f"{budgets[0]:,}" if budgets else f"> {played[-1].terms.budget:,}")
+                budgets = [matrix.setting.budget for matrix in played if (best_share(matrix, attack) or 0.0) >= wanted]
+                reached.append(f"{budgets[0]:,}" if budgets else f"> {played[-1].setting.budget:,}")
             print(f"| {victim} | {pool} | {played[-1].short(attack)} | " + " | ".join(reached) + " |")
 
 
@@ -108,7 +109,7 @@ def print_threats(found: Sequence[PayoffMatrix]) -> None:
     if not keys:
         return
     cells = [(matrix, attack) for matrix in found for attack in matrix.attacks]
-    heads = [f"{matrix.short(attack)}, {matrix.terms.pool}, {matrix.terms.budget:,}" for matrix, attack in cells]
+    heads = [f"{matrix.short(attack)}, {matrix.setting.pool}, {matrix.setting.budget:,}" for matrix, attack in cells]
     print("\n### Threats with the clones\n\n| what | " + " | ".join(heads) + " |\n|---|" + "--:|" * len(heads))
     for key in keys:
         values = [over_seeds(matrix.results[attack, UNDEFENDED], key) for matrix, attack in cells]
@@ -118,7 +119,7 @@ def print_threats(found: Sequence[PayoffMatrix]) -> None:
 def print_coverage(folder: Path) -> None:
     """Print how the answers to the attacks' own calls spread over the classes, mean over seeds."""
     found: dict[tuple[str, str, int], list[tuple[float, float]]] = defaultdict(list)
-    for result in read_results(folder):
+    for result in read_journal(folder):
         matchup, transcripts = result.matchup, sorted((folder / "transcripts").glob(f"{matchup_id(result.matchup)}-*"))
         answers = (
             [call.answer for call in read_transcript(transcripts[-1]).calls if not call.honest] if transcripts else []
@@ -127,7 +128,7 @@ def print_coverage(folder: Path) -> None:
             posteriors = torch.cat([answer.posteriors[~answer.refused] for answer in answers])
             shares = posteriors.argmax(dim=1).bincount(minlength=posteriors.shape[1]).double() / len(posteriors)
             classes = float(torch.special.entr(shares).sum().exp())
-            key = (label(matchup.attack), terms_of(result).pool, matchup.budget)
+            key = (label(matchup.attack), setting_of(result).pool, matchup.budget)
             found[key].append((float(shares.topk(2).values.sum()), classes))
     print(
         f"\n### Which classes were answered, {folder.name}\n\n| attack | pool | rows | two largest classes | ", end=""
@@ -155,7 +156,7 @@ def main() -> None:
     arguments = parser.parse_args()
     if not arguments.folders:
         print("name run folders; the tournaments in benchmarks/tournaments take minutes to hours each")
-    found = matrices(result for folder in arguments.folders for result in read_results(folder))
+    found = matrices(result for folder in arguments.folders for result in read_journal(folder))
     for matrix in found:
         print_matrix(matrix)
     print_needed(found)

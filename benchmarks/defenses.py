@@ -30,10 +30,10 @@ from arena.learning.tensors import canonical
 from arena.learning.training import fit, one_hot, one_thread, predict
 from arena.match.site import default_data
 from arena.match.victims import load_splits
-from arena.metrics.utility import broken_promises
+from arena.metrics.utility import count_broken_promises
 from arena.payoff.comparison import against_defense
 from arena.payoff.matrix import PayoffMatrix, matrices
-from arena.referee.journal import read_results
+from arena.referee.journal import read_journal
 from arena.registry import build_defense, complete, names, player_fields
 
 DEVICE = "cuda" if torch.cuda.is_available() else "cpu"
@@ -220,7 +220,7 @@ def print_promises(network: nn.Module, defenses: Sequence[tuple[str, Protected]]
         everything = torch.cat([answer.posteriors for answer in answers])
         released, honest = everything[~refused], clean[~refused]
         promise = protected.defense.promise
-        broken = broken_promises(promise, clean=clean, released=everything, refused=refused, decimals=None)
+        broken = count_broken_promises(promise, clean=clean, released=everything, refused=refused, decimals=None)
         moved = (released.double() - honest.double()).abs().sum(dim=1)
         said = [word for word, holds in (("argmax", promise.argmax), ("L1", promise.l1 is not None)) if holds]
         counts = ", ".join(f"{hits}" for hits, _ in broken.values()) or "-"
@@ -237,7 +237,7 @@ def print_promises(network: nn.Module, defenses: Sequence[tuple[str, Protected]]
 
 def print_matrix(matrix: PayoffMatrix) -> None:
     """Print a row a defense: what honest users get, what each attack steals, the worst case, promises that broke."""
-    terms = matrix.terms
+    terms = matrix.setting
     print(f"\n### {terms.victim}, pool {terms.pool}, {terms.budget:,} rows\n")
     shorts = [matrix.short(attack) for attack in matrix.attacks]
     columns = [f"{short}: fidelity on track A | A-hard | its best | accuracy there" for short in shorts]
@@ -297,7 +297,7 @@ def main() -> None:
     parser.add_argument("folders", nargs="*", type=Path)
     arguments = parser.parse_args()
     if arguments.folders:
-        for matrix in matrices(result for folder in arguments.folders for result in read_results(folder)):
+        for matrix in matrices(result for folder in arguments.folders for result in read_journal(folder)):
             print_matrix(matrix)
         return
     print_angles()

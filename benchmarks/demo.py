@@ -12,12 +12,15 @@ import tempfile
 import time
 from pathlib import Path
 
-from arena.cli.wiring import Settings, check_all, create_run_folder, find_tournament, run, site_of
 from arena.contracts import Spec
+from arena.contracts.scores import ATTACK_CPU_SECONDS, ATTACK_WALL_SECONDS, SCORE_CPU_SECONDS, SCORE_WALL_SECONDS
 from arena.match.site import Site
 from arena.match.victims import load_victim
 from arena.referee.referee import Progress
 from arena.referee.tournament import read_tournament
+from arena.runs.folder import Settings, create_run_folder, site_of
+from arena.runs.playing import admit_all, play_run
+from arena.runs.presets import find_tournament
 
 DEMAND = 1.8
 
@@ -28,7 +31,7 @@ def main() -> None:
         folder = Path(name)
         training = victim_seconds(terms.victims[0], folder)
         settings = Settings(cache=str(folder / "cache"))
-        matchups, _ = check_all(terms, site_of(folder / "run", terms, settings))
+        matchups = admit_all(terms, site_of(folder / "run", terms, settings)).matchups
         create_run_folder(folder / "run", terms, settings, matchups)
         started = time.perf_counter()
         first: list[tuple[float, float]] = []
@@ -36,14 +39,14 @@ def main() -> None:
         def watch(progress: Progress) -> None:
             if progress.last is not None and not first:
                 measures = progress.last.measures
-                own = measures["attack/wall_seconds"] + measures["score/wall_seconds"] + training
+                own = measures[ATTACK_WALL_SECONDS] + measures[SCORE_WALL_SECONDS] + training
                 first.append((time.perf_counter() - started, own))
 
-        summary = run(folder / "run", terms, settings, matchups, reuse=[], report=watch)
+        summary = play_run(folder / "run", terms, settings, matchups, reuse=[], on_progress=watch)
         wall = time.perf_counter() - started
     ended, own = first[0]
     start_up = max(0.0, ended - own)
-    keys = ("attack/cpu_seconds", "score/cpu_seconds")
+    keys = (ATTACK_CPU_SECONDS, SCORE_CPU_SECONDS)
     cpu = training + sum(result.measures[key] for result in summary.results for key in keys)
     cores = os.cpu_count() or 1
     ratio = (wall - start_up) * cores / cpu

@@ -15,9 +15,9 @@ from torch import Tensor
 from arena.contracts import Knowledge, Matchup, OutlierKind, PoolKind, Spec
 from arena.defenses.adaptive_misinformation import CONFIDENCE, EXPOSED, AdaptiveMisinformation, calibrated
 from arena.defenses.diverse_ensemble import DiverseEnsemble, coherence
-from arena.learning.defender_networks import restored
+from arena.defenses.parts.defender_networks import restored
 from arena.learning.training import one_thread, predict
-from arena.match.preparation import Prepared, load_pool, prepare
+from arena.match.preparation import DefendedVictim, load_pool, prepare
 from arena.match.site import Site, default_data
 from arena.match.victims import load_splits
 
@@ -34,7 +34,7 @@ ROWS = 2_000
 MEMBERS = 3
 
 
-def prepared(name: str, kind: OutlierKind, pool: str, seed: int, site: Site) -> tuple[Prepared, Tensor]:
+def prepared(name: str, kind: OutlierKind, pool: str, seed: int, site: Site) -> tuple[DefendedVictim, Tensor]:
     """Return a trained defense and rows of the pool that are not among the first, which ``pool`` outliers may be."""
     sort, source = POOLS[pool]
     params = (("members", MEMBERS),) if name == "diverse-ensemble" else ()
@@ -56,7 +56,7 @@ def prepared(name: str, kind: OutlierKind, pool: str, seed: int, site: Site) -> 
 def deceived(kind: OutlierKind, pool: str, seed: int, site: Site, benign: Tensor) -> list[float]:
     """Return the shares of benign rows and of the pool that are misled, at each of `COSTS`."""
     found, queries = prepared("adaptive-misinformation", kind, pool, seed, site)
-    network = restored(found.state, EXPOSED, found.ground) if kind != "none" else found.ground.victim.module
+    network = restored(found.state, EXPOSED, found.context) if kind != "none" else found.context.victim.module
     assert network is not None  # our victims show theirs
     taus = [calibrated(found.state[CONFIDENCE], cost=cost) for cost in COSTS]
     confidence = [predict(network, rows).amax(dim=1) for rows in (benign, queries)]
@@ -66,7 +66,7 @@ def deceived(kind: OutlierKind, pool: str, seed: int, site: Site, benign: Tensor
 def agreeing(kind: OutlierKind, pool: str, seed: int, site: Site, benign: Tensor) -> list[float]:
     """Return the mean coherence of the members on benign rows, and on the pool."""
     found, queries = prepared("diverse-ensemble", kind, pool, seed, site)
-    members = [restored(found.state, f"member-{number}", found.ground) for number in range(MEMBERS)]
+    members = [restored(found.state, f"member-{number}", found.context) for number in range(MEMBERS)]
     return [
         float(coherence(torch.stack([predict(member, rows) for member in members])).mean())
         for rows in (benign, queries)

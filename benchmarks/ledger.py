@@ -22,7 +22,7 @@ from random import Random
 import torch
 
 from arena.contracts import Answer, QueryBatch
-from arena.match.ledger import SqliteLedger
+from arena.oracle.sqlite_ledger import SqliteLedger
 
 SHAPE, CLASSES = (1, 28, 28), 10
 BUDGET = 10_000_000

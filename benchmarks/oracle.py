@@ -27,8 +27,9 @@ import torch
 from arena.contracts import Answer, QueryBatch, Task
 from arena.learning.architectures import build
 from arena.learning.training import predict
-from arena.match.ledger import SqliteLedger
-from arena.match.session import Session
+from arena.oracle.session import Session
+from arena.oracle.sqlite_ledger import SqliteLedger
+from arena.oracle.terms import OracleTerms
 from arena.rpc.client import Connection, RemoteOracle
 from arena.rpc.server import serving
 
@@ -75,10 +76,9 @@ def serve(folder: Path) -> None:
     """Serve both oracles until stdin ends; say where."""
     sessions = [
         kind(
-            task=TASK,
+            OracleTerms(task=TASK, budget=BUDGET),
             responder=Victim(),
             ledger=SqliteLedger.open(folder / f"{kind.__name__}.ledger", budget=BUDGET),
-            budget=BUDGET,
         )
         for kind in (Session, BareSession)
     ]

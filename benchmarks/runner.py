@@ -15,12 +15,11 @@ import time
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from arena.cluster.players import Artefacts, AttackSlot, Closed, Prepared
+from arena.cluster.membership import join
+from arena.cluster.players import Artefacts, AttackSlot
 from arena.cluster.runner import RayRunner
-from arena.cluster.session import join
 from arena.contracts import Knowledge, MatchResult, Matchup, Spec, Verdict
-from arena.match.attacking import AttackReport
-from arena.match.scoring import Scored
+from arena.match.scoring import PlayedMatch, Scored
 from arena.match.site import Site
 from arena.referee.journal import Journal
 from arena.referee.referee import Referee
@@ -41,7 +40,7 @@ from arena.learning.architectures import build
 
 @dataclass(frozen=True, kw_only=True)
 class Nothing(Attack):
-    def extract(self, oracle, ground, *, rng):
+    def extract(self, oracle, context, *, rng):
         return build("linear", oracle.task, rng=rng).eval()
 """
 
@@ -49,19 +48,16 @@ class Nothing(Attack):
 class UnscoringSlot(AttackSlot):
     """Gives the ledger back to the referee as it came."""
 
-    def score(
-        self,
-        matchup: Matchup,
-        attempt: int,
-        closed: Closed,
-        report: AttackReport,
-        prepared: Prepared,
-        artefacts: Artefacts,
-    ) -> Scored:
-        assert report.clone_digest, report.verdict
-        assert closed.ledger
-        verdict = Verdict(outcome="completed")
-        return Scored(result=MatchResult(matchup=matchup, attempt=attempt, verdict=verdict, isolation="process"))
+    def score(self, played: PlayedMatch, ledger: bytes, artefacts: Artefacts) -> Scored:
+        assert played.report.clone_digest, played.report.verdict
+        assert ledger
+        result = MatchResult(
+            matchup=played.matchup,
+            attempt=played.attempt,
+            verdict=Verdict(outcome="completed"),
+            isolation=played.isolation,
+        )
+        return Scored(result=result)
 
 
 class UnscoringRunner(RayRunner):

@@ -14,7 +14,8 @@ from functools import partial
 from pathlib import Path
 from statistics import median
 
-from arena.contracts import Knowledge, MatchResult, Matchup, Spec, Tracker, Verdict
+from arena.contracts import Count, Knowledge, MatchResult, Matchup, Spec, Tracker, Verdict
+from arena.contracts.scores import clone_count, curve_track, threat_count, threat_measure
 from arena.tracking.background import BackgroundTracker
 from arena.tracking.mlflow import MlflowTracker
 
@@ -53,9 +54,9 @@ def result(seed: int) -> MatchResult:
         rows=400,
         distinct_rows=400,
         calls=2,
-        counts={f"count/{index}": (index, COUNTS) for index in range(COUNTS)}
-        | {f"curve/{rows}/a/fidelity": (rows, 400) for rows in (100, 200, 300, 400)},
-        measures={f"measure/{index}": index / MEASURES for index in range(MEASURES)},
+        counts={threat_count("benchmark", f"{index}"): Count(index, COUNTS) for index in range(COUNTS)}
+        | {clone_count(curve_track(rows), "fidelity"): Count(rows, 400) for rows in (100, 200, 300, 400)},
+        measures={threat_measure("benchmark", f"{index}"): index / MEASURES for index in range(MEASURES)},
     )
 
 

@@ -67,7 +67,7 @@ def meeting(attack: Spec, defense: Spec) -> Matchup:
         attack=attack,
         defense=defense,
         knowledge=knowledge_of(defense, {}, "test"),
-        budget=max(MATCHUP.budget, player.minimum(task)),
+        budget=max(MATCHUP.budget, player.min_budget(task)),
         accounts=2 if "accounts" in player.needs else 1,
         informed="defense" in player.needs,
         explanation=Spec(name="gradient-input") if "explanations" in player.needs else None,

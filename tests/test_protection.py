@@ -19,10 +19,10 @@ import arena
 from arena.contracts import BadParameter, InvalidQuery, NeedUnmet, UnknownName
 from arena.defenses.none import NoDefense
 from arena.learning.training import predict
-from arena.match.ledger import read_transcript
 from arena.match.preparation import prepare
 from arena.match.site import Site
 from arena.match.victims import load_splits, load_victim
+from arena.oracle.sqlite_ledger import read_transcript
 from arena.registry import names
 from tests.players import MATCHUP, meeting, played, small
 
@@ -47,7 +47,7 @@ def test_releases_what_a_match_releases_bit_for_bit(name: str, site: Site):
         name,
         training=splits.training,
         validation=splits.validation,
-        outliers=prepare(matchup, NoDefense(), site).ground.outliers,
+        outliers=prepare(matchup, NoDefense(), site).context.outliers,
         **dict(defense.params),
     )
     for call in read_transcript(ledger).calls:

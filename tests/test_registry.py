@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 from torch import Generator, nn
 
-from arena.contracts import Attack, AttackerGround, BadParameter, Defense, Oracle, Parameter, Spec, UnknownName
+from arena.contracts import Attack, AttackContext, BadParameter, Defense, Oracle, Parameter, Spec, UnknownName
 from arena.defenses.none import NoDefense
 from arena.defenses.rounding import Rounding
 from arena.registry import (
@@ -35,7 +35,7 @@ from arena.contracts import Attack
 class Mine(Attack):
     rows: int = 3
 
-    def extract(self, oracle, ground, *, rng):
+    def extract(self, oracle, context, *, rng):
         return None
 """
 
@@ -80,7 +80,7 @@ class Holding(Attack):
     base: Attack | None = None
     candidates: tuple[Defense, ...] = ()
 
-    def extract(self, oracle: Oracle, ground: AttackerGround, *, rng: Generator) -> nn.Module:
+    def extract(self, oracle: Oracle, context: AttackContext, *, rng: Generator) -> nn.Module:
         raise NotImplementedError
 
 

@@ -19,7 +19,7 @@ import numpy as np
 import torch
 from torch import Generator, Tensor, nn
 
-from arena.contracts import Attack, AttackerGround, Need, NeedUnmet, Oracle, StopReason
+from arena.contracts import Attack, AttackContext, Need, NeedUnmet, Oracle, StopReason
 from arena.learning.architectures import build
 from arena.learning.training import soft_cross_entropy
 
@@ -45,10 +45,10 @@ class ArtExtraction(Attack):
     batch: int = 1
     lr: float = 1e-3
 
-    def extract(self, oracle: Oracle, ground: AttackerGround, *, rng: Generator) -> nn.Module:
+    def extract(self, oracle: Oracle, context: AttackContext, *, rng: Generator) -> nn.Module:
         """Let the library choose rows, ask the oracle through its black-box estimator, and train its thief."""
         budget, shape = oracle.remaining, oracle.task.shape
-        clone = build(self.arch, oracle.task, rng=rng).to(ground.device)
+        clone = build(self.arch, oracle.task, rng=rng).to(context.device)
 
         def answer(inputs: np.ndarray) -> np.ndarray:
             return oracle.query(torch.from_numpy(np.asarray(inputs, dtype=np.float32))).posteriors.numpy()
@@ -60,7 +60,7 @@ class ArtExtraction(Attack):
             optimizer=torch.optim.Adam(clone.parameters(), lr=self.lr),
             input_shape=shape,
             nb_classes=oracle.task.classes,
-            device_type="gpu" if ground.device.type == "cuda" else "cpu",
+            device_type="gpu" if context.device.type == "cuda" else "cpu",
         )
         kind = KnockoffNets if self.method == "knockoff" else CopycatCNN
         arguments = {"verbose": False} if self.method == "knockoff" else {}
@@ -74,7 +74,7 @@ class ArtExtraction(Attack):
             **arguments,
         )
         with _seeded(rng):
-            attack.extract(ground.pool.numpy(), thieved_classifier=thief)
+            attack.extract(context.pool.numpy(), thieved_classifier=thief)
         return clone.eval()
 
 

@@ -8,7 +8,7 @@ from typing import ClassVar
 import torch
 from torch import Generator, nn
 
-from arena.contracts import Attack, AttackerGround, Need, Oracle, StopReason
+from arena.contracts import Attack, AttackContext, Need, Oracle, StopReason
 from arena.learning.architectures import build
 from arena.learning.distillation import distil
 
@@ -23,12 +23,12 @@ class StarterAttack(Attack):
     arch: str = "auto"
     steps: int | None = None
 
-    def extract(self, oracle: Oracle, ground: AttackerGround, *, rng: Generator) -> nn.Module:
+    def extract(self, oracle: Oracle, context: AttackContext, *, rng: Generator) -> nn.Module:
         # oracle.task says the shape of an input and the number of classes, oracle.remaining what is left to ask.
-        # ground.pool (M, *shape) is unlabelled, ground.time_left() counts seconds, ground.defense is the defense's
+        # context.pool (M, *shape) is unlabelled, context.time_left() counts seconds, context.defense is the defense's
         # spec where the matchup is informed. Every draw comes from rng: the same seed is the same match.
-        order = torch.randperm(len(ground.pool), generator=rng)
-        chosen = ground.pool[order[: oracle.remaining]]
+        order = torch.randperm(len(context.pool), generator=rng)
+        chosen = context.pool[order[: oracle.remaining]]
         answer = oracle.query(chosen)  # posteriors (N, K); a row with answer.refused is charged and all zeros
-        clone = build(self.arch, oracle.task, rng=rng).to(ground.device)
-        return distil(clone, chosen, answer.posteriors, rng=rng, steps=self.steps, time_left=ground.time_left)
+        clone = build(self.arch, oracle.task, rng=rng).to(context.device)
+        return distil(clone, chosen, answer.posteriors, rng=rng, steps=self.steps, time_left=context.time_left)

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 from torch import Generator, Tensor
 
-from arena.contracts import BadParameter, DefenderGround, Defense, Promise, QueryBatch, Responder, State
+from arena.contracts import BadParameter, Defense, DefenseContext, Promise, QueryBatch, Responder, State
 from arena.learning.composition import answered_by, transformed
 from arena.learning.release import keep_argmax
 
@@ -28,12 +28,12 @@ class StarterDefense(Defense):
     def promise(self) -> Promise:
         return Promise(argmax=True)  # the referee counts each row that breaks it
 
-    def deploy(self, ground: DefenderGround, state: State, *, rng: Generator) -> Responder:
+    def deploy(self, context: DefenseContext, state: State, *, rng: Generator) -> Responder:
         # Called once a match. What lives for the match belongs in what is returned here, never in the class; every
-        # draw comes from rng. ground has victim, training and validation rows, and what the matchup lets a defense
+        # draw comes from rng. context has victim, training and validation rows, and what the matchup lets a defense
         # know: outliers, surrogate. Something to train first? Define train, and name its fields in trained_by.
         def flattened(posteriors: Tensor, queries: QueryBatch) -> Tensor:
             rows = (posteriors.double().clamp(min=SMALLEST).log() / self.temperature).softmax(dim=1)
             return keep_argmax(rows, posteriors)
 
-        return transformed(answered_by(ground.victim), flattened)
+        return transformed(answered_by(context.victim), flattened)

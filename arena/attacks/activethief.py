@@ -16,14 +16,14 @@ from typing import ClassVar, Literal
 import torch
 from torch import Generator, Tensor, nn
 
-from arena.contracts import Attack, AttackerGround, BadParameter, Need, Oracle, StopReason
-from arena.learning.clustering import distances
-from arena.learning.deepfool import boundary_distances
+from arena.attacks.parts.clustering import distances
+from arena.attacks.parts.deepfool import boundary_distances
+from arena.attacks.parts.rounds import FreshClones, Unasked
+from arena.attacks.parts.transfer_set import TransferSet, shares
+from arena.contracts import Attack, AttackContext, BadParameter, Need, Oracle, StopReason
 from arena.learning.randomness import child
 from arena.learning.release import entropy
-from arena.learning.rounds import FreshClones, Unasked
 from arena.learning.training import predict
-from arena.learning.transfer_set import TransferSet, shares
 
 _CENTRES_AT_ONCE = 512
 
@@ -59,20 +59,20 @@ class ActiveThief(Attack):
             message += "are at least 1"
             raise BadParameter(message)
 
-    def extract(self, oracle: Oracle, ground: AttackerGround, *, rng: Generator) -> nn.Module:
+    def extract(self, oracle: Oracle, context: AttackContext, *, rng: Generator) -> nn.Module:
         """Choose, ask and train anew, round by round, until the budget or the pool is over."""
-        clones, choice = FreshClones(self.arch, oracle.task, ground, rng=rng), child(rng)
-        unasked, bought = Unasked(ground.pool, rng=choice), TransferSet(oracle)
+        clones, choice = FreshClones(self.arch, oracle.task, context, rng=rng), child(rng)
+        unasked, bought = Unasked(context.pool, rng=choice), TransferSet(oracle)
         budget = min(oracle.remaining, len(unasked))
         seed = min(budget, max(1, int(self.seed_share * budget)))
         bought.ask(unasked.take(seed))
         for share in filter(None, shares(budget - seed, self.rounds)):
-            if ground.time_left() <= 0:
+            if context.time_left() <= 0:
                 break
             candidates = unasked.sample(max(share, self.fooled if "dfal" in self.strategy else self.candidates))
             if self.strategy != "random":
                 clone = clones.fitted(bought, steps=self.steps_inner)
-                rows = ground.pool[candidates]
+                rows = context.pool[candidates]
                 candidates = candidates[self._best(clone, rows, bought.inputs, share, budget=budget)]
             bought.ask(unasked.take(candidates[:share]))
         return clones.fitted(bought, steps=self.steps)

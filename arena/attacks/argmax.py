@@ -12,8 +12,8 @@ from dataclasses import dataclass
 
 from torch import Generator, nn
 
-from arena.contracts import AttackerGround, Oracle
-from arena.learning.oracle_views import AttackWrapper, TransformedOracle
+from arena.attacks.parts.oracle_views import AttackWrapper, TransformedOracle
+from arena.contracts import AttackContext, Oracle
 from arena.learning.training import hardened
 
 
@@ -21,6 +21,6 @@ from arena.learning.training import hardened
 class Argmax(AttackWrapper):
     """``base`` is the attack that plays."""
 
-    def extract(self, oracle: Oracle, ground: AttackerGround, *, rng: Generator) -> nn.Module:
+    def extract(self, oracle: Oracle, context: AttackContext, *, rng: Generator) -> nn.Module:
         """Whatever ``base`` does, with one-hot answers."""
-        return self.base.extract(TransformedOracle(oracle=oracle, transform=hardened), ground, rng=rng)
+        return self.base.extract(TransformedOracle(oracle=oracle, transform=hardened), context, rng=rng)

@@ -18,9 +18,9 @@ from typing import Literal
 import torch
 from torch import Generator, Tensor, nn
 
-from arena.contracts import Answer, AttackerGround, BadParameter, Oracle
+from arena.attacks.parts.oracle_views import AttackWrapper, OracleView
+from arena.contracts import Answer, AttackContext, BadParameter, Oracle
 from arena.learning.distillation import LOG_FLOOR
-from arena.learning.oracle_views import AttackWrapper, OracleView
 from arena.learning.randomness import child
 
 Space = Literal["probabilities", "logits"]
@@ -52,18 +52,18 @@ class Averaging(AttackWrapper):
             )
             raise BadParameter(message)
 
-    def extract(self, oracle: Oracle, ground: AttackerGround, *, rng: Generator) -> nn.Module:
+    def extract(self, oracle: Oracle, context: AttackContext, *, rng: Generator) -> nn.Module:
         """Probe, then play ``base`` on averaged answers, or on plain ones where there is no noise to average."""
         if oracle.remaining < LARGEST_SHARE * 3 * self.probe:
-            return self.base.extract(oracle, ground, rng=rng)
+            return self.base.extract(oracle, context, rng=rng)
         noise = child(rng)
-        jitter = self._probed(oracle, ground.pool, rng=noise)
-        repeats = min(self.repeats, oracle.remaining // self.base.minimum(oracle.task))
+        jitter = self._probed(oracle, context.pool, rng=noise)
+        repeats = min(self.repeats, oracle.remaining // self.base.min_budget(oracle.task))
         if jitter is None or repeats < 2:
-            return self.base.extract(oracle, ground, rng=rng)
+            return self.base.extract(oracle, context, rng=rng)
         moved = _moved_by(jitter, rng=noise)
         averaged = _AveragedOracle(oracle=oracle, repeats=repeats, moved=moved, space=self.space)
-        return self.base.extract(averaged, ground, rng=rng)
+        return self.base.extract(averaged, context, rng=rng)
 
     def _probed(self, oracle: Oracle, pool: Tensor, *, rng: Generator) -> float | None:
         """Return by how much to move copies so that their noise is fresh, or None if there is no noise."""

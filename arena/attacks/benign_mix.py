@@ -15,12 +15,12 @@ from typing import ClassVar
 import torch
 from torch import Generator, Tensor, nn
 
-from arena.contracts import Answer, AttackerGround, BadParameter, Need, Oracle, StopReason
+from arena.attacks.parts.oracle_views import AttackWrapper, OracleView
+from arena.attacks.parts.transfer_set import TransferSet
+from arena.contracts import Answer, AttackContext, BadParameter, Need, Oracle, StopReason
 from arena.learning.distillation import distil
-from arena.learning.oracle_views import AttackWrapper, OracleView
 from arena.learning.randomness import child
 from arena.learning.release import joined, picked
-from arena.learning.transfer_set import TransferSet
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -44,20 +44,20 @@ class BenignMix(AttackWrapper):
             message = f"ratio = {self.ratio} is not below 0, and call_rows = {self.call_rows} is at least 1"
             raise BadParameter(message)
 
-    def extract(self, oracle: Oracle, ground: AttackerGround, *, rng: Generator) -> nn.Module:
+    def extract(self, oracle: Oracle, context: AttackContext, *, rng: Generator) -> nn.Module:
         """Whatever ``base`` does, mixed; then train its clone on the natural rows too."""
-        share, spare = self.ratio / (1 + self.ratio), oracle.remaining - self.base.minimum(oracle.task)
-        size = min(int(share * oracle.remaining), int(share * len(ground.pool)), spare)
+        share, spare = self.ratio / (1 + self.ratio), oracle.remaining - self.base.min_budget(oracle.task)
+        size = min(int(share * oracle.remaining), int(share * len(context.pool)), spare)
         if size == 0:
-            return self.base.extract(oracle, ground, rng=rng)
+            return self.base.extract(oracle, context, rng=rng)
         own = child(rng)
-        pool = ground.pool[torch.randperm(len(ground.pool), generator=own)]
+        pool = context.pool[torch.randperm(len(context.pool), generator=own)]
         bought = TransferSet(oracle)
         mixed = _MixedOracle(oracle=bought, natural=pool[:size], call_rows=self.call_rows, rng=own)
-        clone = self.base.extract(mixed, replace(ground, pool=pool[size:]), rng=rng)
-        if ground.time_left() > 0:
+        clone = self.base.extract(mixed, replace(context, pool=pool[size:]), rng=rng)
+        if context.time_left() > 0:
             mixed.finish()
-        return distil(clone, *bought.answered(), rng=own, steps=self.steps, time_left=ground.time_left)
+        return distil(clone, *bought.answered(), rng=own, steps=self.steps, time_left=context.time_left)
 
 
 @dataclass(kw_only=True, eq=False)

@@ -18,7 +18,7 @@ import torch
 from torch import Generator, Tensor, nn
 from torch.nn.functional import interpolate
 
-from arena.contracts import Attack, AttackerGround, BadParameter, Need, Oracle, StopReason, Task
+from arena.contracts import Attack, AttackContext, BadParameter, Need, Oracle, StopReason, Task
 from arena.learning.architectures import build
 from arena.learning.chains import split_after_convolution
 from arena.learning.distillation import distil
@@ -50,24 +50,24 @@ class CamMatching(Attack):
             message = f"weight = {self.weight} is 0 or more, and ramp = {self.ramp} at least 1"
             raise BadParameter(message)
 
-    def extract(self, oracle: Oracle, ground: AttackerGround, *, rng: Generator) -> nn.Module:
+    def extract(self, oracle: Oracle, context: AttackContext, *, rng: Generator) -> nn.Module:
         """Buy as many explained rows as the budget pays for, plain ones with what is left, and match both."""
-        order = torch.randperm(len(ground.pool), generator=rng)
-        clone = build(self.arch, oracle.task, rng=rng).to(ground.device)
+        order = torch.randperm(len(context.pool), generator=rng)
+        clone = build(self.arch, oracle.task, rng=rng).to(context.device)
         map_of = differentiable_maps(clone, oracle.explanation or BY_GRADIENT, oracle.task)
-        explained = ground.pool[order[: oracle.remaining // (1 + oracle.explanation_price)]]
+        explained = context.pool[order[: oracle.remaining // (1 + oracle.explanation_price)]]
         inputs, released, maps = explained[:0], torch.empty(0, oracle.task.classes), None
         if len(explained):
             answer = oracle.query(explained, explain=True)
             inputs, released, maps = explained, answer.posteriors, answer.explanations
-        plain = ground.pool[order[len(explained) :][: oracle.remaining]]
+        plain = context.pool[order[len(explained) :][: oracle.remaining]]
         if len(plain):
             inputs = torch.cat([inputs, plain])
             released = torch.cat([released, oracle.query(plain).posteriors])
         penalty = None
         if maps is not None and self.weight > 0:
-            penalty = self._penalty(map_of, *(part.to(ground.device) for part in (explained, released, maps)))
-        return distil(clone, inputs, released, rng=rng, steps=self.steps, time_left=ground.time_left, penalty=penalty)
+            penalty = self._penalty(map_of, *(part.to(context.device) for part in (explained, released, maps)))
+        return distil(clone, inputs, released, rng=rng, steps=self.steps, time_left=context.time_left, penalty=penalty)
 
     def _penalty(
         self, map_of: MapOf, explained: Tensor, released: Tensor, maps: Tensor

@@ -20,13 +20,13 @@ import torch
 from torch import Generator, Tensor, nn
 from torch.nn.functional import affine_grid, grid_sample
 
-from arena.contracts import Attack, AttackerGround, BadParameter, Need, Oracle, StopReason
+from arena.attacks.parts.rounds import FreshClones, Unasked
+from arena.attacks.parts.transfer_set import TransferSet, shares
+from arena.contracts import Attack, AttackContext, BadParameter, Need, Oracle, StopReason
 from arena.learning.randomness import child
 from arena.learning.release import entropy
-from arena.learning.rounds import FreshClones, Unasked
 from arena.learning.tensors import row_digests
 from arena.learning.training import hardened, predict
-from arena.learning.transfer_set import TransferSet, shares
 
 TRIES = 3
 """A pool of flat pictures gives the same collage again and again; noise then takes its place."""
@@ -65,22 +65,22 @@ class Collage(Attack):
             message = f"seed_share = {self.seed_share} lies in (0, 1], dim = {self.dim} in [0, 1], shift is 0 or more"
             raise BadParameter(message)
 
-    def extract(self, oracle: Oracle, ground: AttackerGround, *, rng: Generator) -> nn.Module:
+    def extract(self, oracle: Oracle, context: AttackContext, *, rng: Generator) -> nn.Module:
         """Ask some of both kinds, then more of the kind that shows more, round by round."""
-        clones, choice = FreshClones(self.arch, oracle.task, ground, rng=rng), child(rng)
-        unasked, bought = Unasked(ground.pool, rng=choice), TransferSet(oracle)
+        clones, choice = FreshClones(self.arch, oracle.task, context, rng=rng), child(rng)
+        unasked, bought = Unasked(context.pool, rng=choice), TransferSet(oracle)
         budget = oracle.remaining
         seed = min(budget, max(1, int(self.seed_share * budget)))
         plain = bought.ask(unasked.take(seed // 2))
-        mixed = bought.ask(self._collages(ground.pool, seed - len(plain), bought, rng=choice))
+        mixed = bought.ask(self._collages(context.pool, seed - len(plain), bought, rng=choice))
         near = diversity(plain) >= diversity(mixed)
         for share in filter(None, shares(budget - seed, self.rounds)):
-            if ground.time_left() <= 0:
+            if context.time_left() <= 0:
                 break
             rows = max(share, self.candidates)
             numbers = unasked.sample(rows) if near else unasked.numbers[:0]
-            collages = self._collages(ground.pool, rows if len(numbers) < share else 0, bought, rng=choice)
-            candidates = torch.cat([ground.pool[numbers], collages])
+            collages = self._collages(context.pool, rows if len(numbers) < share else 0, bought, rng=choice)
+            candidates = torch.cat([context.pool[numbers], collages])
             clone = clones.fitted(bought, steps=self.steps_inner)
             best = evenly_uncertain(predict(clone, candidates), hardened(bought.released).sum(dim=0), share)
             bought.ask(candidates[best])

@@ -17,13 +17,13 @@ from typing import ClassVar
 import torch
 from torch import Generator, Tensor, nn
 
-from arena.contracts import Answer, AttackerGround, BadParameter, Need, Oracle, StopReason
+from arena.attacks.parts.oracle_views import AttackWrapper, OracleView
+from arena.attacks.parts.transfer_set import TransferSet
+from arena.contracts import Answer, AttackContext, BadParameter, Need, Oracle, StopReason
 from arena.learning.distillation import distil
-from arena.learning.oracle_views import AttackWrapper, OracleView
 from arena.learning.randomness import child
 from arena.learning.tensors import row_digests
 from arena.learning.training import predict
-from arena.learning.transfer_set import TransferSet
 
 MIXTURE_STEPS = 100
 LEAST_DEVIATION = 1e-3  # of a component, so that equal numbers have a density
@@ -53,18 +53,18 @@ class ConfidenceFilter(AttackWrapper):
             message += f"and separation = {self.separation} is more than 0"
             raise BadParameter(message)
 
-    def extract(self, oracle: Oracle, ground: AttackerGround, *, rng: Generator) -> nn.Module:
+    def extract(self, oracle: Oracle, context: AttackContext, *, rng: Generator) -> nn.Module:
         """Let ``base`` play on what looks honest, ask what its clone is sure of, and train on with both."""
         own = child(rng)
         bought = TransferSet(oracle)
-        kept_back = min(int(self.second * oracle.remaining), oracle.remaining - self.base.minimum(oracle.task))
+        kept_back = min(int(self.second * oracle.remaining), oracle.remaining - self.base.min_budget(oracle.task))
         filtered = _FilteredOracle(oracle=bought, kept_back=kept_back, honest=lambda: self._honest(bought.released))
-        clone = self.base.extract(filtered, ground, rng=rng)
-        if ground.time_left() > 0:
-            bought.ask(surest(clone, unasked(ground.pool, bought.inputs), rows=oracle.remaining, rng=own))
+        clone = self.base.extract(filtered, context, rng=rng)
+        if context.time_left() > 0:
+            bought.ask(surest(clone, unasked(context.pool, bought.inputs), rows=oracle.remaining, rng=own))
         honest = self._honest(bought.released)
         inputs, released = bought.inputs[honest], bought.released[honest]
-        return distil(clone, inputs, released, rng=own, steps=self.steps, time_left=ground.time_left)
+        return distil(clone, inputs, released, rng=own, steps=self.steps, time_left=context.time_left)
 
     def _honest(self, released: Tensor) -> Tensor:
         """Return which rows (N, K) were answered and look honest, (N,) bool."""

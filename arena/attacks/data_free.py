@@ -20,11 +20,11 @@ from typing import ClassVar, Literal
 import torch
 from torch import Generator, Tensor, nn
 
-from arena.contracts import Attack, AttackerGround, BadParameter, Oracle, StopReason, Task
+from arena.attacks.parts.transfer_set import TransferSet
+from arena.contracts import Attack, AttackContext, BadParameter, Oracle, StopReason, Task
 from arena.learning.architectures import build, drawn_from
 from arena.learning.randomness import child
 from arena.learning.release import looks_one_hot
-from arena.learning.transfer_set import TransferSet
 
 Variant = Literal["maze", "dfme"]
 Optimiser = Literal["adam", "sgd"]
@@ -78,16 +78,16 @@ class DataFreeExtraction(Attack):
         reused = self.variant == "maze"
         return self.batch * (self.generator_steps * (1 + self.directions) + self.clone_steps - reused)
 
-    def extract(self, oracle: Oracle, ground: AttackerGround, *, rng: Generator) -> nn.Module:
+    def extract(self, oracle: Oracle, context: AttackContext, *, rng: Generator) -> nn.Module:
         """Play as many whole rounds as the budget has, and spend what is left on samples; the pool is not looked at."""
-        duel = _Duel(self, oracle, ground, rng=rng)
+        duel = _Duel(self, oracle, context, rng=rng)
         rounds = oracle.remaining // self.round_rows
         for number in range(rounds):
-            if ground.time_left() <= 0:
+            if context.time_left() <= 0:
                 break
             duel.set_rates(self.falling(number / rounds))
             duel.round()
-        if rounds and ground.time_left() > 0:
+        if rounds and context.time_left() > 0:
             duel.train_clone(oracle.remaining)
         return duel.clone.eval()
 
@@ -101,12 +101,12 @@ class DataFreeExtraction(Attack):
 class _Duel:
     """Clone and generator of one match, against each other over all that was bought."""
 
-    def __init__(self, attack: DataFreeExtraction, oracle: Oracle, ground: AttackerGround, *, rng: Generator) -> None:
-        self._attack, self._device, self._shape = attack, ground.device, oracle.task.shape
+    def __init__(self, attack: DataFreeExtraction, oracle: Oracle, context: AttackContext, *, rng: Generator) -> None:
+        self._attack, self._device, self._shape = attack, context.device, oracle.task.shape
         self._bought = TransferSet(oracle)
-        self.clone = build(attack.arch, oracle.task, rng=rng).to(ground.device)
+        self.clone = build(attack.arch, oracle.task, rng=rng).to(context.device)
         with drawn_from(rng):
-            self._generator = generator(oracle.task, attack.latent).to(ground.device)
+            self._generator = generator(oracle.task, attack.latent).to(context.device)
         self._of_clone = _optimiser(attack.clone_optimiser, self.clone)
         self._of_generator = _optimiser(attack.generator_optimiser, self._generator)
         self._rng = child(rng)

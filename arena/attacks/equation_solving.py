@@ -18,11 +18,11 @@ from typing import ClassVar, Literal
 import torch
 from torch import Generator, Tensor, nn
 
-from arena.contracts import Attack, AttackerGround, AttackFault, BadParameter, Oracle, StopReason, Task
+from arena.attacks.parts.transfer_set import TransferSet
+from arena.contracts import Attack, AttackContext, AttackFault, BadParameter, Oracle, StopReason, Task
 from arena.learning.architectures import Classifier, build
 from arena.learning.release import decimals, looks_one_hot
 from arena.learning.training import minimise, soft_cross_entropy
-from arena.learning.transfer_set import TransferSet
 
 CHECKED_SHARE = 10  # a fit gives up at most this part of what remains to be checked on
 
@@ -94,10 +94,10 @@ class EquationSolving(Attack):
             message = f"input_scale = {self.input_scale} lies in (0, 1] and n_check = {self.n_check} is at least 1"
             raise BadParameter(message)
 
-    def extract(self, oracle: Oracle, ground: AttackerGround, *, rng: Generator) -> SolvedClone:
+    def extract(self, oracle: Oracle, context: AttackContext, *, rng: Generator) -> SolvedClone:
         """Ask the axes and solve; where that is not exact, ask the rest of the budget and fit."""
         bought, held_out = TransferSet(oracle), TransferSet(oracle)
-        draw = _Design(ground.pool, oracle.task, kind=self.design, rng=rng)
+        draw = _Design(context.pool, oracle.task, kind=self.design, rng=rng)
         try:
             model, inexact = self._solved(bought, held_out, draw), ""
             if self.spend_all:
@@ -109,14 +109,14 @@ class EquationSolving(Attack):
             if not len(held_out):
                 held_out.ask(draw(min(self.n_check, oracle.remaining // CHECKED_SHARE)))
             bought.ask(draw(oracle.remaining))
-            model = self._fitted(bought, ground)
+            model = self._fitted(bought, context)
         network = build("linear", oracle.task, rng=rng)
         layer = next(module for module in network.modules() if isinstance(module, nn.Linear))
         with torch.no_grad():
             layer.weight.copy_(model.weights.T)
             layer.bias.copy_(model.bias)
         check = compared(model, *held_out.answered())
-        return SolvedClone(network.to(ground.device), inexact=inexact, check=check).eval()
+        return SolvedClone(network.to(context.device), inexact=inexact, check=check).eval()
 
     def _solved(self, bought: TransferSet, held_out: TransferSet, draw: _Design) -> Affine:
         """Return the model that the axes give and the held-out rows confirm, or raise `ExtractionInexact`."""
@@ -136,7 +136,7 @@ class EquationSolving(Attack):
             raise ExtractionInexact(message + "the model is not linear, or it is defended", check=check)
         return model
 
-    def _fitted(self, bought: TransferSet, ground: AttackerGround) -> Affine:
+    def _fitted(self, bought: TransferSet, context: AttackContext) -> Affine:
         inputs, answers = bought.answered()
         inputs, answers = inputs.double(), answers.double()
         weights = torch.zeros(math.prod(bought.task.shape), bought.task.classes, dtype=torch.float64)
@@ -147,7 +147,7 @@ class EquationSolving(Attack):
             return soft_cross_entropy(model(inputs), answers) + penalty * model.weights.square().sum()
 
         if len(inputs):
-            minimise(loss, [model.weights, model.bias], iterations=self.iterations, time_left=ground.time_left)
+            minimise(loss, [model.weights, model.bias], iterations=self.iterations, time_left=context.time_left)
         return Affine(weights=model.weights.detach(), bias=model.bias.detach())
 
 

@@ -18,12 +18,12 @@ from typing import ClassVar, Literal
 import torch
 from torch import Generator, Tensor, nn
 
-from arena.contracts import Attack, AttackerGround, BadParameter, Need, Oracle, StopReason
+from arena.attacks.parts.rounds import FreshClones, Unasked
+from arena.attacks.parts.transfer_set import TransferSet
+from arena.contracts import Attack, AttackContext, BadParameter, Need, Oracle, StopReason
 from arena.learning.input_gradients import Direction, input_gradient
 from arena.learning.randomness import child
-from arena.learning.rounds import FreshClones, Unasked
 from arena.learning.tensors import row_digests
-from arena.learning.transfer_set import TransferSet
 
 REACH = 1.85
 """The small steps of targeted-random add up to this many times ``step``; the projection keeps them within one."""
@@ -58,13 +58,13 @@ class JacobianAugmentation(Attack):
             message = "seeds, reservoir, inner_steps and flip_every are at least 1, and step is more than 0"
             raise BadParameter(message)
 
-    def extract(self, oracle: Oracle, ground: AttackerGround, *, rng: Generator) -> nn.Module:
+    def extract(self, oracle: Oracle, context: AttackContext, *, rng: Generator) -> nn.Module:
         """Double what was asked, round by round, until the budget is spent."""
-        clones, choice = FreshClones(self.arch, oracle.task, ground, rng=rng), child(rng)
-        unasked, bought = Unasked(ground.pool, rng=choice), TransferSet(oracle)
+        clones, choice = FreshClones(self.arch, oracle.task, context, rng=rng), child(rng)
+        unasked, bought = Unasked(context.pool, rng=choice), TransferSet(oracle)
         budget, number = oracle.remaining, 0
         bought.ask(unasked.take(self.seeds if budget >= 2 * self.seeds else max(1, budget // 2)))
-        while oracle.remaining > 0 and ground.time_left() > 0:
+        while oracle.remaining > 0 and context.time_left() > 0:
             clone, inputs, released = clones.fitted(bought, steps=self.steps_inner), bought.inputs, bought.released
             chosen = self._base(released, number, limit=oracle.remaining, rng=choice)
             stepped = self._stepped(clone, inputs[chosen], released[chosen], number, rng=choice)

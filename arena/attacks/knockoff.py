@@ -14,7 +14,7 @@ from typing import ClassVar
 import torch
 from torch import Generator, nn
 
-from arena.contracts import Attack, AttackerGround, Need, Oracle, StopReason
+from arena.contracts import Attack, AttackContext, Need, Oracle, StopReason
 from arena.learning.architectures import build
 from arena.learning.distillation import distil
 
@@ -29,10 +29,10 @@ class KnockoffNets(Attack):
     arch: str = "auto"
     steps: int | None = None
 
-    def extract(self, oracle: Oracle, ground: AttackerGround, *, rng: Generator) -> nn.Module:
+    def extract(self, oracle: Oracle, context: AttackContext, *, rng: Generator) -> nn.Module:
         """Spend min(budget, len(pool)) queries without replacement, then distil."""
-        order = torch.randperm(len(ground.pool), generator=rng)
-        chosen = ground.pool[order[: oracle.remaining]]
+        order = torch.randperm(len(context.pool), generator=rng)
+        chosen = context.pool[order[: oracle.remaining]]
         released = oracle.query(chosen).posteriors
-        clone = build(self.arch, oracle.task, rng=rng).to(ground.device)
-        return distil(clone, chosen, released, rng=rng, steps=self.steps, time_left=ground.time_left)
+        clone = build(self.arch, oracle.task, rng=rng).to(context.device)
+        return distil(clone, chosen, released, rng=rng, steps=self.steps, time_left=context.time_left)

@@ -19,12 +19,12 @@ from typing import ClassVar, Literal
 import torch
 from torch import Generator, Tensor, nn
 
-from arena.contracts import Attack, AttackerGround, BadParameter, Need, Oracle, StopReason
-from arena.learning.clustering import k_means, nearest_centre, principal_components
+from arena.attacks.parts.clustering import k_means, nearest_centre, principal_components
+from arena.attacks.parts.rounds import FreshClones, Unasked
+from arena.attacks.parts.transfer_set import TransferSet
+from arena.contracts import Attack, AttackContext, BadParameter, Need, Oracle, StopReason
 from arena.learning.randomness import child
-from arena.learning.rounds import FreshClones, Unasked
 from arena.learning.training import padded_forward
-from arena.learning.transfer_set import TransferSet
 
 Reward = Literal["certainty", "diversity", "loss"]
 
@@ -71,16 +71,16 @@ class KnockoffAdaptive(Attack):
             message += f"step = {self.step} is more than 0"
             raise BadParameter(message)
 
-    def extract(self, oracle: Oracle, ground: AttackerGround, *, rng: Generator) -> nn.Module:
+    def extract(self, oracle: Oracle, context: AttackContext, *, rng: Generator) -> nn.Module:
         """Ask at random, then where it paid, until the budget or the pool is over."""
-        clones, choice = FreshClones(self.arch, oracle.task, ground, rng=rng), child(rng)
-        unasked, bought = Unasked(ground.pool, rng=choice), TransferSet(oracle)
+        clones, choice = FreshClones(self.arch, oracle.task, context, rng=rng), child(rng)
+        unasked, bought = Unasked(context.pool, rng=choice), TransferSet(oracle)
         budget = min(oracle.remaining, len(unasked))
         batch = max(self.batch, math.ceil(budget / self.batches))
         bought.ask(unasked.take(max(1, int(self.warmup * budget))))
-        tree = tree_of(ground.pool, self.arms, rng=choice)
+        tree = tree_of(context.pool, self.arms, rng=choice)
         recent, due = torch.empty(0, len(self.rewards)), 0
-        while len(bought) < budget and ground.time_left() > 0:
+        while len(bought) < budget and context.time_left() > 0:
             if len(bought) >= due:
                 clone = clones.fitted(bought, steps=self.steps_inner)
                 due = len(bought) + int(self.refit * budget)

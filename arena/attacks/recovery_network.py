@@ -15,10 +15,10 @@ from functools import partial
 
 from torch import Generator, Tensor, nn
 
-from arena.contracts import AttackerGround
+from arena.attacks.parts.recovery import RecoveryAttack, Restore
+from arena.contracts import AttackContext
 from arena.learning.architectures import drawn_from
 from arena.learning.randomness import child
-from arena.learning.recovery import RecoveryAttack, Restore
 from arena.learning.training import fit, predict
 
 LOWEST_POSTERIOR = 1e-4
@@ -29,17 +29,17 @@ LOWEST_POSTERIOR = 1e-4
 class RecoveryNetwork(RecoveryAttack):
     """The network has two layers of ``hidden`` units and trains for ``iterations`` steps.
 
-    The other fields are those of `arena.learning.recovery.RecoveryAttack`.
+    The other fields are those of `arena.attacks.parts.recovery.RecoveryAttack`.
     """
 
     hidden: int = 64
     iterations: int = 3_000
 
-    def undoing(self, defended: Tensor, clean: Tensor, ground: AttackerGround, *, rng: Generator) -> Restore:
+    def undoing(self, defended: Tensor, clean: Tensor, context: AttackContext, *, rng: Generator) -> Restore:
         """Train the network on the pairs."""
         with drawn_from(rng):
-            network = RecoveryNet(clean.shape[1], hidden=self.hidden).to(ground.device)
-        fit(network, defended, clean, steps=self.iterations, rng=child(rng), time_left=ground.time_left)
+            network = RecoveryNet(clean.shape[1], hidden=self.hidden).to(context.device)
+        fit(network, defended, clean, steps=self.iterations, rng=child(rng), time_left=context.time_left)
         return partial(predict, network)
 
 

@@ -16,8 +16,8 @@ from functools import partial
 import torch
 from torch import Generator, Tensor
 
-from arena.contracts import AttackerGround, BadParameter
-from arena.learning.recovery import RecoveryAttack, Restore
+from arena.attacks.parts.recovery import RecoveryAttack, Restore
+from arena.contracts import AttackContext, BadParameter
 
 _ROWS_AT_ONCE = 256  # of distances to the whole table
 
@@ -26,7 +26,7 @@ _ROWS_AT_ONCE = 256  # of distances to the whole table
 class RecoveryTable(RecoveryAttack):
     """Entries of the same argmax count, as near as the ``neighbours``-th; none if that is more than ``reach`` away (L2).
 
-    The other fields are those of `arena.learning.recovery.RecoveryAttack`.
+    The other fields are those of `arena.attacks.parts.recovery.RecoveryAttack`.
     """
 
     neighbours: int = 5
@@ -38,7 +38,7 @@ class RecoveryTable(RecoveryAttack):
             message = f"neighbours = {self.neighbours} is at least 1, and reach = {self.reach} is not below 0"
             raise BadParameter(message)
 
-    def undoing(self, defended: Tensor, clean: Tensor, ground: AttackerGround, *, rng: Generator) -> Restore:
+    def undoing(self, defended: Tensor, clean: Tensor, context: AttackContext, *, rng: Generator) -> Restore:
         """Look rows up among the defended ones."""
         return partial(looked_up, defended=defended, clean=clean, neighbours=self.neighbours, reach=self.reach)
 

@@ -16,11 +16,11 @@ from typing import ClassVar, Literal
 import torch
 from torch import Generator, Tensor, nn
 
-from arena.contracts import Attack, AttackerGround, BadParameter, Oracle, StopReason, Task
+from arena.attacks.parts.transfer_set import TransferSet, shares
+from arena.contracts import Attack, AttackContext, BadParameter, Oracle, StopReason, Task
 from arena.learning.architectures import build
 from arena.learning.randomness import child
 from arena.learning.training import minimise, predict, soft_cross_entropy
-from arena.learning.transfer_set import TransferSet, shares
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -48,21 +48,21 @@ class Retraining(Attack):
             message = "hidden, rounds, candidates, bisections, restarts and iterations are at least 1"
             raise BadParameter(message)
 
-    def extract(self, oracle: Oracle, ground: AttackerGround, *, rng: Generator) -> nn.Module:
+    def extract(self, oracle: Oracle, context: AttackContext, *, rng: Generator) -> nn.Module:
         """Ask points by the policy, then fit."""
         bought, points, fits = TransferSet(oracle), child(rng), child(rng)
         if self.policy == "adaptive":
             for number, share in enumerate(shares(oracle.remaining, self.rounds)):
-                if ground.time_left() <= 0:
+                if context.time_left() <= 0:
                     break
-                clone = self._fitted(bought, ground, rng=fits) if number else None
+                clone = self._fitted(bought, context, rng=fits) if number else None
                 bought.ask(self._unsure(clone, oracle.task, share, rng=points))
         elif self.policy == "line-search":
             bought.ask(uniform(oracle.task, oracle.remaining - oracle.remaining // 2, rng=points))
-            self._bisect(bought, ground, rng=points)
-        if ground.time_left() > 0 or not len(bought):
+            self._bisect(bought, context, rng=points)
+        if context.time_left() > 0 or not len(bought):
             bought.ask(uniform(oracle.task, oracle.remaining, rng=points))
-        return self._fitted(bought, ground, rng=fits)
+        return self._fitted(bought, context, rng=fits)
 
     def _unsure(self, clone: nn.Module | None, task: Task, rows: int, *, rng: Generator) -> Tensor:
         """Return uniform points, of many those on which the two classes that lead are closest."""
@@ -72,7 +72,7 @@ class Retraining(Attack):
         best = predict(clone, many).topk(2, dim=1).values
         return many[(best[:, 0] - best[:, 1]).argsort(stable=True)[:rows]]
 
-    def _bisect(self, bought: TransferSet, ground: AttackerGround, *, rng: Generator) -> None:
+    def _bisect(self, bought: TransferSet, context: AttackContext, *, rng: Generator) -> None:
         """Ask the middle between two points of different labels, and again in the half where the label changes."""
         inputs, released = bought.answered()
         labels = released.argmax(dim=1)
@@ -80,7 +80,7 @@ class Retraining(Attack):
         first, second = opposite_pairs(labels, -(-budget // self.bisections), rng=rng)
         near, far, label = inputs[first], inputs[second], labels[first]
         for _ in range(self.bisections):
-            if ground.time_left() <= 0:
+            if context.time_left() <= 0:
                 break
             middle = ((near + far) / 2)[: bought.remaining]  # the last pairs go without their last rows
             asked = len(middle)
@@ -89,13 +89,13 @@ class Retraining(Attack):
             near, far = torch.where(here, middle, near[:asked]), torch.where(here, far[:asked], middle)
             label = label[:asked]
 
-    def _fitted(self, bought: TransferSet, ground: AttackerGround, *, rng: Generator) -> nn.Module:
+    def _fitted(self, bought: TransferSet, context: AttackContext, *, rng: Generator) -> nn.Module:
         """Return the restart with the lowest training loss, fitted to all answers so far."""
-        inputs, released = (rows.to(ground.device, torch.float64) for rows in bought.answered())
+        inputs, released = (rows.to(context.device, torch.float64) for rows in bought.answered())
         fits = []
         for _ in range(self.restarts):
-            network = build(f"mlp-{2 * self.hidden}", bought.task, rng=rng).to(ground.device, torch.float64)
-            loss = self._fit(network, 2 * inputs - 1, released, time_left=ground.time_left)
+            network = build(f"mlp-{2 * self.hidden}", bought.task, rng=rng).to(context.device, torch.float64)
+            loss = self._fit(network, 2 * inputs - 1, released, time_left=context.time_left)
             fits.append((loss, network))
         best = min(fits, key=lambda fit: fit[0])[1]
         take_unit_inputs(best)

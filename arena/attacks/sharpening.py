@@ -13,9 +13,9 @@ from typing import Literal
 import torch
 from torch import Generator, Tensor, nn
 
-from arena.contracts import AttackerGround, BadParameter, Oracle
+from arena.attacks.parts.oracle_views import AttackWrapper, TransformedOracle
+from arena.contracts import AttackContext, BadParameter, Oracle
 from arena.learning.distillation import LOG_FLOOR
-from arena.learning.oracle_views import AttackWrapper, TransformedOracle
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -32,9 +32,9 @@ class Sharpening(AttackWrapper):
             message = f"decay = {self.decay} lies between 0 and 1, and scale = {self.scale} is more than 0"
             raise BadParameter(message)
 
-    def extract(self, oracle: Oracle, ground: AttackerGround, *, rng: Generator) -> nn.Module:
+    def extract(self, oracle: Oracle, context: AttackContext, *, rng: Generator) -> nn.Module:
         """Whatever ``base`` does, with sharpened answers."""
-        return self.base.extract(TransformedOracle(oracle=oracle, transform=self._sharpened), ground, rng=rng)
+        return self.base.extract(TransformedOracle(oracle=oracle, transform=self._sharpened), context, rng=rng)
 
     def _sharpened(self, rows: Tensor) -> Tensor:
         return by_rank(rows, decay=self.decay) if self.kept == "ranks" else standardised(rows, scale=self.scale)

@@ -19,17 +19,17 @@ import torch
 from torch import Generator, Tensor, nn
 from torch.nn.functional import cosine_similarity, normalize
 
-from arena.contracts import Attack, AttackerGround, BadParameter, Need, Oracle, StopReason, Task
+from arena.attacks.parts.augmentation import image_view, table_view
+from arena.attacks.parts.clustering import distances
+from arena.attacks.parts.rounds import Unasked
+from arena.attacks.parts.transfer_set import TransferSet, shares
+from arena.contracts import Attack, AttackContext, BadParameter, Need, Oracle, StopReason, Task
 from arena.learning.architectures import build, drawn_from
-from arena.learning.augmentation import image_view, table_view
-from arena.learning.clustering import distances
 from arena.learning.distillation import distil
 from arena.learning.features import Features, penultimate
 from arena.learning.randomness import child
 from arena.learning.release import entropy
-from arena.learning.rounds import Unasked
 from arena.learning.training import batches, hardened, predict
-from arena.learning.transfer_set import TransferSet, shares
 
 MOMENTUM, WEIGHT_DECAY = 0.9, 5e-4
 
@@ -92,23 +92,23 @@ class SwiftThief(Attack):
             message += f"in (0, 1), and bandwidth = {self.bandwidth} is more than 0"
             raise BadParameter(message)
 
-    def extract(self, oracle: Oracle, ground: AttackerGround, *, rng: Generator) -> nn.Module:
+    def extract(self, oracle: Oracle, context: AttackContext, *, rng: Generator) -> nn.Module:
         """Buy, represent and match, round by round, until the budget or the pool is over."""
-        clone = build(self.arch, oracle.task, rng=rng).to(ground.device)
-        siamese = Siamese(clone, oracle.task, projection=self.projection, rng=rng).to(ground.device)
+        clone = build(self.arch, oracle.task, rng=rng).to(context.device)
+        siamese = Siamese(clone, oracle.task, projection=self.projection, rng=rng).to(context.device)
         training, choice = child(rng), child(rng)
-        unasked, bought = Unasked(ground.pool, rng=choice), TransferSet(oracle)
+        unasked, bought = Unasked(context.pool, rng=choice), TransferSet(oracle)
         budget = min(oracle.remaining, len(unasked))
         parts = [share for share in shares(budget, self.rounds) if share]
         for number, share in enumerate(parts):
-            if ground.time_left() <= 0:
+            if context.time_left() <= 0:
                 break
-            self._buy(share, clone, ground.pool, unasked, bought, left=budget - len(bought))
+            self._buy(share, clone, context.pool, unasked, bought, left=budget - len(bought))
             last = number == len(parts) - 1
-            free = ground.pool[unasked.sample(self.unlabelled + number * self.more_unlabelled)]
-            self._represent(siamese, free, bought, ground, number, last=last, rng=training)
+            free = context.pool[unasked.sample(self.unlabelled + number * self.more_unlabelled)]
+            self._represent(siamese, free, bought, context, number, last=last, rng=training)
             steps = self.steps if last else self.steps_inner
-            distil(clone, bought.inputs, bought.released, rng=training, steps=steps, time_left=ground.time_left)
+            distil(clone, bought.inputs, bought.released, rng=training, steps=steps, time_left=context.time_left)
         return clone.eval()
 
     def _buy(
@@ -138,7 +138,7 @@ class SwiftThief(Attack):
         siamese: Siamese,
         free: Tensor,
         bought: TransferSet,
-        ground: AttackerGround,
+        context: AttackContext,
         number: int,
         *,
         last: bool,
@@ -148,7 +148,7 @@ class SwiftThief(Attack):
         paid, released = bought.answered()
         if min(len(free), len(paid)) < 2:
             return  # a batch of one has no variance to normalise by
-        free, paid, released = (rows.to(ground.device) for rows in (free, paid, released))
+        free, paid, released = (rows.to(context.device) for rows in (free, paid, released))
         costs = class_costs(class_counts(released), beta=self.beta)
         optimiser = torch.optim.SGD(siamese.parameters(), lr=self.lr, momentum=MOMENTUM, weight_decay=WEIGHT_DECAY)
         passes = max(1, len(free) // self.batch)
@@ -156,7 +156,7 @@ class SwiftThief(Attack):
         of_free = batches(len(free), batch=self.batch, steps=steps, rng=rng)
         of_paid = batches(len(paid), batch=self.batch_bought, steps=steps, rng=rng)
         for step, (unlabelled, labelled) in enumerate(zip(of_free, of_paid, strict=True)):
-            if ground.time_left() <= 0:
+            if context.time_left() <= 0:
                 break
             epoch = number * self.epochs + 1 + step // passes
             optimiser.param_groups[0]["lr"] = self.lr * 0.5 * (1 + math.cos(math.pi * min(1, epoch / self.horizon)))

@@ -14,8 +14,8 @@ from typing import ClassVar, Literal
 import torch
 from torch import Generator, Tensor, nn
 
-from arena.contracts import Answer, AttackerGround, Need, Oracle
-from arena.learning.oracle_views import AttackWrapper, OracleView
+from arena.attacks.parts.oracle_views import AttackWrapper, OracleView
+from arena.contracts import Answer, AttackContext, Need, Oracle
 from arena.learning.release import joined, picked
 from arena.learning.tensors import row_digests
 
@@ -31,10 +31,10 @@ class Sybil(AttackWrapper):
 
     assignment: Literal["round-robin", "by-origin"] = "round-robin"
 
-    def extract(self, oracle: Oracle, ground: AttackerGround, *, rng: Generator) -> nn.Module:
+    def extract(self, oracle: Oracle, context: AttackContext, *, rng: Generator) -> nn.Module:
         """Whatever ``base`` does, under many names."""
-        natural = frozenset(row_digests(ground.pool)) if self.assignment == "by-origin" else None
-        return self.base.extract(_ManyAccounts(oracle=oracle, natural=natural), ground, rng=rng)
+        natural = frozenset(row_digests(context.pool)) if self.assignment == "by-origin" else None
+        return self.base.extract(_ManyAccounts(oracle=oracle, natural=natural), context, rng=rng)
 
 
 @dataclass(kw_only=True, eq=False)

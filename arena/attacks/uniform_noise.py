@@ -13,7 +13,7 @@ from dataclasses import dataclass
 import torch
 from torch import Generator, nn
 
-from arena.contracts import Attack, AttackerGround, Oracle
+from arena.contracts import Attack, AttackContext, Oracle
 from arena.learning.architectures import build
 from arena.learning.distillation import distil
 
@@ -25,9 +25,9 @@ class UniformNoise(Attack):
     arch: str = "auto"
     steps: int | None = None
 
-    def extract(self, oracle: Oracle, ground: AttackerGround, *, rng: Generator) -> nn.Module:
+    def extract(self, oracle: Oracle, context: AttackContext, *, rng: Generator) -> nn.Module:
         """Spend the whole budget on rows of U[0, 1], then distil; the pool is not looked at."""
         noise = torch.rand(oracle.remaining, *oracle.task.shape, generator=rng)
         released = oracle.query(noise).posteriors
-        clone = build(self.arch, oracle.task, rng=rng).to(ground.device)
-        return distil(clone, noise, released, rng=rng, steps=self.steps, time_left=ground.time_left)
+        clone = build(self.arch, oracle.task, rng=rng).to(context.device)
+        return distil(clone, noise, released, rng=rng, steps=self.steps, time_left=context.time_left)

@@ -26,9 +26,10 @@ from arena.contracts import Answer, DataMissing, QueryBatch, Task
 from arena.data.datasets import dataset_names, load
 from arena.match.cache import Cache
 from arena.match.conformance import Finding
-from arena.match.ledger import MemoryLedger
-from arena.match.session import Session
 from arena.match.site import Site
+from arena.oracle.ledger import MemoryLedger
+from arena.oracle.session import Session
+from arena.oracle.terms import OracleTerms
 from arena.rpc.client import Connection, RemoteOracle
 from arena.rpc.server import serving
 from arena.version import __version__
@@ -112,7 +113,7 @@ def _served_row() -> str:
         rows = len(queries.inputs)
         return Answer(posteriors=torch.full((rows, 2), 0.5), refused=torch.zeros(rows, dtype=torch.bool))
 
-    session = Session(task=task, responder=even, ledger=MemoryLedger(budget=1), budget=1)
+    session = Session(OracleTerms(task=task, budget=1), responder=even, ledger=MemoryLedger(budget=1))
     with serving() as server, Connection(server.address, server.open(session), tries=1) as connection:
         oracle = RemoteOracle(connection)
         oracle.query(torch.zeros(1, 1))

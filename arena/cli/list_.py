@@ -13,7 +13,6 @@ from rich.text import Text
 
 from arena.cli.console import output
 from arena.cli.options import JsonOption, print_json
-from arena.cli.wiring import preset_names
 from arena.contracts import Attack, Defense, Spec, UnknownName, nearest
 from arena.data.datasets import dataset_names
 from arena.learning.architectures import architecture_names
@@ -29,6 +28,7 @@ from arena.registry import (
     player_defaults,
     player_fields,
 )
+from arena.runs.presets import preset_names
 
 
 def command(
@@ -101,8 +101,8 @@ def _card(name: str, *, json: bool) -> None:
     output.print(table)
     if issubclass(kind, Attack | Defense):
         output.print(f"needs: {', '.join(_needs(kind)) or 'nothing'}")
-    if issubclass(kind, Defense) and kind.wants:
-        output.print(f"wants, and works without: {', '.join(sorted(kind.wants))}")
+    if issubclass(kind, Defense) and kind.optional_needs:
+        output.print(f"wants, and works without: {', '.join(sorted(kind.optional_needs))}")
     if issubclass(kind, Defense) and kind.sweep is not None:
         swept, values = kind.sweep
         output.print(f"sweep: {swept} = {', '.join(f'{value:g}' for value in values)}")

@@ -10,11 +10,17 @@ from typing import Annotated
 import typer
 
 from arena.cli.console import errors, output
+from arena.cli.debugging import DebuggedAttack
 from arena.cli.options import DataOption, JsonOption, matchup_of, print_json, site
-from arena.cli.wiring import play_one
-from arena.contracts import MatchResult, Recipe, to_json
+from arena.contracts import MatchResult, Matchup, Recipe, to_json
+from arena.match.play import in_process, play
+from arena.match.site import Site
+from arena.referee.keys import result_key
+from arena.referee.settlement import settled
 from arena.referee.tournament import POOLS
-from arena.report.tables import match_table
+from arena.registry import build_attack, build_defense
+from arena.report.match_tables import match_table
+from arena.rpc.transport import over_grpc
 
 
 def command(
@@ -78,10 +84,26 @@ def command(
     matchup = replace(matchup, recipe=Recipe(steps=steps))
     with errors.status("playing ..."), tempfile.TemporaryDirectory(prefix="arena-") as work:
         here = replace(site(data, work=Path(work)), pictures=pictures)
-        result: MatchResult = play_one(matchup, here, over_wire=grpc, debug=debug)
+        result = _played(matchup, here, over_wire=grpc, debug=debug)
     if json:
         print_json(to_json(result))
     else:
         output.print(match_table(result))
     if result.verdict.outcome != "completed":
         raise typer.Exit(1)
+
+
+def _played(matchup: Matchup, site: Site, *, over_wire: bool, debug: bool) -> MatchResult:
+    """Play one matchup in this process, a faulty defense scored as none."""
+
+    def one(matchup: Matchup) -> MatchResult:
+        attack = build_attack(matchup.attack)
+        return play(
+            matchup,
+            attack=DebuggedAttack(base=attack) if debug else attack,
+            defense=build_defense(matchup.defense),
+            site=site,
+            transport=over_grpc if over_wire else in_process,
+        )
+
+    return replace(settled(matchup, one), key=result_key(matchup))

@@ -10,11 +10,11 @@ import typer
 
 from arena.cli.console import output
 from arena.cli.options import JsonOption, print_json
-from arena.cli.wiring import TOURNAMENT, finished_results
 from arena.contracts import to_json
 from arena.report.curves import draw_curves
 from arena.report.files import results_csv
 from arena.report.tables import tournament_report
+from arena.runs.folder import TOURNAMENT, finished_results
 from arena.tracking.mlflow import MlflowTracker, log_results
 
 
@@ -31,7 +31,8 @@ def command(
 
     Example: arena report runs/demo --csv > demo.csv
     """
-    results, missing = finished_results(folder)
+    finished = finished_results(folder)
+    results, missing = finished.results, finished.missing
     if mlflow is not None:
         config = (folder / TOURNAMENT).read_text()
         name = str(tomllib.loads(config)["name"])

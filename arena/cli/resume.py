@@ -8,7 +8,8 @@ from typing import Annotated
 import typer
 
 from arena.cli.watching import announce, watched_run
-from arena.cli.wiring import check_all, open_run_folder, site_of, write_settings
+from arena.runs.folder import open_run_folder, site_of, write_settings
+from arena.runs.playing import admit_all
 
 
 def command(
@@ -18,8 +19,9 @@ def command(
 
     Example: arena resume runs/demo
     """
-    terms, settings = open_run_folder(folder)
-    matchups, flags = check_all(terms, site_of(folder, terms, settings))
-    write_settings(folder, settings, matchups)
-    announce(terms, matchups, settings, flags)
-    watched_run(folder, terms, settings, matchups, reuse=[])
+    run = open_run_folder(folder)
+    terms, settings = run.tournament, run.settings
+    admitted = admit_all(terms, site_of(folder, terms, settings))
+    write_settings(folder, settings, admitted.matchups)
+    announce(terms, admitted, settings)
+    watched_run(folder, terms, settings, admitted.matchups, reuse=[])

@@ -13,17 +13,12 @@ from arena.cli.console import errors, output
 from arena.cli.options import DataOption, site
 from arena.cli.proofs import prove
 from arena.cli.watching import announce, watched_run
-from arena.cli.wiring import (
-    Settings,
-    check_all,
-    create_run_folder,
-    find_tournament,
-    preset_names,
-    site_of,
-)
 from arena.contracts import ArenaError, RunFolderExists
 from arena.referee.journal import JOURNAL
 from arena.referee.tournament import read_tournament
+from arena.runs.folder import Settings, create_run_folder, site_of
+from arena.runs.playing import admit_all
+from arena.runs.presets import find_tournament, preset_names
 
 RUNS = Path("runs")
 
@@ -60,12 +55,12 @@ def command(
         message = f"{folder} holds a run: continue it with `arena resume {folder}`, or name another folder with --out"
         raise RunFolderExists(message)
     with errors.status("checking every matchup ..."):
-        matchups, flags = check_all(terms, site_of(folder, terms, settings))
-    create_run_folder(folder, terms, settings, matchups)
-    announce(terms, matchups, settings, flags)
+        admitted = admit_all(terms, site_of(folder, terms, settings))
+    create_run_folder(folder, terms, settings, admitted.matchups)
+    announce(terms, admitted, settings)
     earlier = [path.parent for path in folder.resolve().parent.glob(f"*/{JOURNAL}")] if reuse else []
     try:
-        watched_run(folder, terms, settings, matchups, reuse=earlier)
+        watched_run(folder, terms, settings, admitted.matchups, reuse=earlier)
     except ArenaError:
         if not (folder / JOURNAL).exists():  # nothing was played: the same command can be given again
             shutil.rmtree(folder)

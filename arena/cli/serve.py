@@ -16,10 +16,11 @@ import typer
 
 from arena.cli.console import errors, output
 from arena.cli.options import DataOption, JsonOption, matchup_of, site
-from arena.match.deployment import deploy
-from arena.match.ledger import SqliteLedger
-from arena.match.preparation import check, load_pool, prepare
-from arena.match.session import Session
+from arena.match.admission import admit
+from arena.match.deployment import deploy, oracle_terms
+from arena.match.preparation import load_pool, prepare
+from arena.oracle.session import Session
+from arena.oracle.sqlite_ledger import SqliteLedger
 from arena.registry import build_attack, build_defense
 from arena.rpc.server import serving
 
@@ -74,20 +75,16 @@ def command(
         known={"surrogate": surrogate, "outliers": outliers},
     )
     player = build_defense(matchup.defense)
-    check(matchup, build_attack(matchup.attack), player, here)
+    admit(matchup, build_attack(matchup.attack), player, here)
     with errors.status("preparing the victim ..."):
         prepared = prepare(matchup, player, here)
     path = ledger or Path(tempfile.mkdtemp(prefix="arena-serve-")) / "ledger.sqlite"
     record = SqliteLedger.open(path, budget=budget)
     session = Session(
-        task=prepared.ground.victim.task,
+        oracle_terms(matchup, prepared.context.victim.task),
         responder=deploy(matchup, player, prepared),
         ledger=record,
-        budget=budget,
-        accounts=accounts,
-        explanation=matchup.explanation.name if matchup.explanation else None,
-        explanation_price=matchup.explanation_price,
-        explainer=prepared.ground.explainer,
+        explainer=prepared.context.explainer,
         decimals=decimals,
     )
     rows = load_pool(matchup.victim, matchup.pool, matchup.pool_source, here)

@@ -9,12 +9,12 @@ import typer
 
 from arena.cli.console import output
 from arena.cli.options import JsonOption, print_json
-from arena.cli.wiring import TRANSCRIPTS
 from arena.contracts import MatchResult, UnknownName, matchup_id, to_json
-from arena.match.ledger import read_transcript
-from arena.match.transcript import Transcript
-from arena.referee.journal import read_results
-from arena.report.tables import match_table, transcript_table
+from arena.oracle.sqlite_ledger import read_transcript
+from arena.oracle.transcript import Transcript
+from arena.referee.journal import read_journal
+from arena.report.match_tables import match_table, transcript_table
+from arena.runs.folder import TRANSCRIPTS
 
 
 def command(
@@ -26,7 +26,7 @@ def command(
 
     Example: arena show runs/demo 3f
     """
-    results = list(read_results(folder))
+    results = list(read_journal(folder))
     if not results:
         message = f"{folder} is no run folder, or no match of it has ended yet"
         raise UnknownName(message)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable
 from pathlib import Path
 
 import typer
@@ -20,24 +20,25 @@ from rich.progress import (
 from rich.text import Text
 
 from arena.cli.console import errors, output
-from arena.cli.wiring import DATABASE, TRANSCRIPTS, Settings, run
 from arena.contracts import Matchup, matchup_id
 from arena.match.victims import load_splits
-from arena.metrics.intervals import FEWEST_SEEDS, smallest_difference
+from arena.metrics.intervals import MIN_SEEDS, smallest_difference
 from arena.payoff.matrix import label
 from arena.referee.estimate import seconds_of_training
 from arena.referee.referee import Progress, Summary
 from arena.referee.tournament import Tournament
 from arena.report.files import RESULTS_CSV, RESULTS_JSON
 from arena.report.tables import tournament_report
+from arena.runs.folder import DATABASE, TRANSCRIPTS, Settings
+from arena.runs.playing import AdmittedMatchups, play_run
 
 PIPE_SECONDS = 15.0  # between two lines of progress where there is no terminal to redraw
 TYPICAL_SPREAD = 3.0  # points between paired seeds; the built-in presets spread about so
 
 
-def announce(tournament: Tournament, matchups: list[Matchup], settings: Settings, flags: Mapping[str, int]) -> None:
+def announce(tournament: Tournament, admitted: AdmittedMatchups, settings: Settings) -> None:
     """Say how many matches there are, how long they may take, and what their seeds can resolve."""
-    folder = Path(settings.data) if settings.data else None
+    folder, matchups = Path(settings.data) if settings.data else None, admitted.matchups
     seconds = seconds_of_training(matchups, lambda spec: load_splits(spec, folder).task)
     seeds = len(tournament.seeds)
     resolvable = smallest_difference(seeds, spread=TYPICAL_SPREAD)
@@ -50,9 +51,9 @@ def announce(tournament: Tournament, matchups: list[Matchup], settings: Settings
     errors.print(Text.assemble((tournament.name, "bold"), words))
     errors.print(
         f"smallest difference that {seeds} paired seeds resolve, if they spread by {TYPICAL_SPREAD:g} points: "
-        + (f"{resolvable:.1f} points" if resolvable else f"none, {FEWEST_SEEDS} seeds are the fewest for an interval")
+        + (f"{resolvable:.1f} points" if resolvable else f"none, {MIN_SEEDS} seeds are the fewest for an interval")
     )
-    for flag, number in flags.items():
+    for flag, number in admitted.flags.items():
         errors.print(Text("note:", style="yellow"), f"{number} of {len(matchups)} matches: {_MEANINGS.get(flag, flag)}")
 
 
@@ -94,7 +95,7 @@ def watched_run(
                         f"{verdict.outcome}, fault: {verdict.fault} ({verdict.reason})"
                     )
 
-            summary = run(folder, tournament, settings, matchups, reuse=reuse, report=tell)
+            summary = play_run(folder, tournament, settings, matchups, reuse=reuse, on_progress=tell)
     except KeyboardInterrupt:
         errors.print(f"stopped; what was finished is in {folder}. Go on with: arena resume {folder}")
         raise

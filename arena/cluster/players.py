@@ -9,7 +9,7 @@ import asyncio
 import tempfile
 from collections.abc import Callable, Collection, Iterable, Mapping
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TypeVar
 
@@ -20,13 +20,14 @@ from arena.learning.training import one_thread
 from arena.match.attacking import AttackReport, Clock, attack_stage
 from arena.match.cache import Cache
 from arena.match.deployment import ledger_path, open_session
-from arena.match.ledger import read_transcript
-from arena.match.play import stolen_clone
-from arena.match.preparation import check, load_pool, prepare
-from arena.match.scoring import Scored, result_of
-from arena.match.session import Session
+from arena.match.play import closed, prepare_match
+from arena.match.preparation import load_pool, prepare
+from arena.match.scoring import PlayedMatch, Scored, score_match
 from arena.match.site import Site
+from arena.match.stages import StageFailed, StageOutcome, VictimReady
 from arena.match.victims import load_victim, victim_key
+from arena.oracle.session import Session
+from arena.oracle.sqlite_ledger import read_transcript
 from arena.registry import build_attack, build_defense
 from arena.rpc.client import Connection, RemoteOracle
 from arena.rpc.server import OracleServer
@@ -40,12 +41,11 @@ _Value = TypeVar("_Value")
 
 
 @dataclass(frozen=True, kw_only=True)
-class Prepared:
-    """What a slot's preparation made and found out."""
+class Trained:
+    """What a stage of training ended in, with what it made that the runner does not hold yet."""
 
-    artefacts: Artefacts
-    flags: tuple[str, ...] = ()
-    measures: tuple[tuple[str, float], ...] = ()
+    outcome: StageOutcome
+    artefacts: Artefacts = field(default_factory=dict)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -58,18 +58,15 @@ class Opened:
 
 @dataclass(frozen=True, kw_only=True)
 class Closed:
-    """The ledger file of a closed match, and what the defense did wrong in it."""
+    """The ledger file of a closed match, and what closing it ended in."""
 
+    outcome: StageOutcome
     ledger: bytes
-    defense_fault: str = ""
 
 
 @dataclass(frozen=True, kw_only=True)
-class DefenseFailed:
-    """The defense ended the match; one that is ``stuck`` holds a thread that only the end of its process frees."""
-
-    reason: str
-    stuck: bool = False
+class DefenseStuck(StageFailed):
+    """The defense holds a thread of its host that only the end of the process frees."""
 
 
 class OracleHost:
@@ -92,7 +89,7 @@ class OracleHost:
         """Never return: whoever waits for it learns at once when this process dies."""
         await asyncio.Event().wait()
 
-    async def open(self, matchup: Matchup, attempt: int, artefacts: Artefacts) -> Opened | DefenseFailed:
+    async def open(self, matchup: Matchup, attempt: int, artefacts: Artefacts) -> Opened | StageFailed:
         """Deploy the defense for one match; what was trained elsewhere comes along in ``artefacts``."""
         if not self._server.address:
             self._server.start(self._address, exposed=True)
@@ -100,26 +97,24 @@ class OracleHost:
         try:
             session = await self._within(seconds, lambda: self._deployed(matchup, attempt, artefacts))
         except DefenseFault as error:
-            return DefenseFailed(reason=str(error))
+            return StageFailed(outcome="crashed", fault="defense", reason=str(error))
         except TimeoutError:
-            reason = f"{matchup.defense.name} was not deployed within {seconds:g} s"
-            return DefenseFailed(reason=reason, stuck=True)
+            return _stuck(f"{matchup.defense.name} was not deployed within {seconds:g} s")
         token = self._server.open(session)
         self._open[token] = (session, ledger_path(self._site, matchup, attempt))
         return Opened(address=self._server.address, token=token)
 
-    async def close(self, token: str) -> Closed | DefenseFailed:
+    async def close(self, token: str) -> Closed | StageFailed:
         """End a match's queries, play the rest of its honest traffic, and hand over its ledger."""
         session, path = self._open.pop(token)
         seconds = self._site.limits.close
         try:
             await self._within(seconds, lambda: self._server.close(token))
         except TimeoutError:
-            reason = f"the defense still had calls to answer {seconds:g} s after the match"
-            return DefenseFailed(reason=reason, stuck=True)
+            return _stuck(f"the defense still had calls to answer {seconds:g} s after the match")
         ledger = path.read_bytes()
         path.unlink()
-        return Closed(ledger=ledger, defense_fault=str(session.fault) if session.fault else "")
+        return Closed(outcome=closed(session), ledger=ledger)
 
     async def stop(self) -> None:
         """Take no more calls and leave no files; the process is ended by whoever asked."""
@@ -152,27 +147,20 @@ class AttackSlot:
         """Return the id of the node that this process runs on."""
         return _node()
 
-    def train_victim(self, matchup: Matchup) -> Artefacts:
+    def train_victim(self, matchup: Matchup) -> Trained:
         """Train the victim unless a cache has it, and return it."""
         load_victim(matchup.victim, matchup.victim_seed, self._site)
-        return self._stored((victim_key(matchup.victim, matchup.victim_seed, self._site),))
+        key = victim_key(matchup.victim, matchup.victim_seed, self._site)
+        return Trained(outcome=VictimReady(), artefacts=self._stored([key]))
 
-    def prepare(self, matchup: Matchup, artefacts: Artefacts, held: Collection[str]) -> Prepared | DefenseFailed:
+    def prepare(self, matchup: Matchup, artefacts: Artefacts, held: Collection[str]) -> Trained:
         """Train surrogate and defense unless a cache has them; return what the runner does not hold yet."""
         _store(self._site, artefacts)
-        attack, defense = build_attack(matchup.attack), build_defense(matchup.defense)
-        flags = check(matchup, attack, defense, self._site)
-        try:
-            prepared = prepare(
-                matchup, defense, self._site, shadow=lambda terms: stolen_clone(terms, attack, self._site)
-            )
-        except DefenseFault as error:
-            return DefenseFailed(reason=str(error))
-        return Prepared(
-            artefacts=self._stored(key for key in prepared.artefacts if key not in held),
-            flags=(*flags, *prepared.flags),
-            measures=prepared.measures,
-        )
+        prepared = prepare_match(matchup, build_attack(matchup.attack), build_defense(matchup.defense), self._site)
+        if prepared.defended is None:
+            return Trained(outcome=prepared.outcome)
+        missing = [key for key in prepared.defended.artefacts if key not in held]
+        return Trained(outcome=prepared.outcome, artefacts=self._stored(missing))
 
     def play(self, matchup: Matchup, address: str, token: str) -> AttackReport:
         """Play the attack against a remote oracle; the clone stays here until it is scored."""
@@ -194,37 +182,27 @@ class AttackSlot:
             return AttackReport(verdict=Verdict(outcome="infrastructure", fault="arena", stage="play", reason=reason))
         return replace(self._report, clone=None)
 
-    def score(
-        self,
-        matchup: Matchup,
-        attempt: int,
-        closed: Closed,
-        report: AttackReport,
-        prepared: Prepared,
-        artefacts: Artefacts,
-    ) -> Scored:
+    def score(self, played: PlayedMatch, ledger: bytes, artefacts: Artefacts) -> Scored:
         """Train the referee's clones on the ledger, score everything, and return the result."""
         _store(self._site, artefacts)
-        defense = build_defense(matchup.defense)
-        clone = self._report.clone if self._report is not None and report.clone_digest else None
-        self._report = None
-        return result_of(
-            matchup,
-            attempt=attempt,
-            site=self._site,
+        defense = build_defense(played.matchup.defense)
+        mine, self._report = self._report, None
+        clone = mine.clone if mine is not None and played.report.clone_digest else None
+        return score_match(
+            replace(played, report=replace(played.report, clone=clone)),
+            read_transcript(ledger),
             defense=defense,
-            report=replace(report, clone=clone),
-            prepared=prepare(matchup, defense, self._site),
-            transcript=read_transcript(closed.ledger),
-            defense_fault=closed.defense_fault,
-            flags=prepared.flags,
-            measures=dict(prepared.measures),
-            isolation="process",
+            defended=prepare(played.matchup, defense, self._site),
+            site=self._site,
         )
 
     def _stored(self, keys: Iterable[str]) -> Artefacts:
         cache = Cache(folder=self._site.cache)
         return {key: data for key in keys if (data := cache.get(key)) is not None}
+
+
+def _stuck(reason: str) -> DefenseStuck:
+    return DefenseStuck(outcome="timed out", fault="defense", reason=reason)
 
 
 def _node() -> str:

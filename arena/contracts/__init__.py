@@ -1,7 +1,7 @@
 """The vocabulary: frozen values, ports and errors. N rows, K classes, *shape = Task.shape."""
 
-from arena.contracts.attack import Attack, AttackerGround, Oracle
-from arena.contracts.defense import DefenderGround, Defense, Knowledge, Promise
+from arena.contracts.attack import Attack, AttackContext, Oracle
+from arena.contracts.defense import Defense, DefenseContext, Knowledge, Promise
 from arena.contracts.encoding import from_json, matchup_id, spec_from_json, to_json
 from arena.contracts.errors import (
     ArenaError,
@@ -33,24 +33,38 @@ from arena.contracts.explanation import Explanation
 from arena.contracts.matchup import Fault, MatchResult, Matchup, Outcome, Recipe, Verdict
 from arena.contracts.parameters import checked, nearest
 from arena.contracts.ports import Ledger, Runner, Tracker
-from arena.contracts.query import Answer, QueryBatch, Responder
-from arena.contracts.spec import Need, OutlierKind, Parameter, PoolKind, Spec, StopReason, SurrogateKind
+from arena.contracts.query import Answer, QueryBatch, RecordedCall, Responder
+from arena.contracts.scores import TRACKS, Count, CountName, MeasureName, Scores, Track
+from arena.contracts.spec import (
+    UNDEFENDED,
+    Need,
+    OutlierKind,
+    Parameter,
+    PoolKind,
+    Spec,
+    StopReason,
+    SurrogateKind,
+)
 from arena.contracts.task import Explainer, State, Task, Victim
-from arena.contracts.threat import Threat, ThreatGround, ThreatReport
+from arena.contracts.threat import Threat, ThreatContext, ThreatReport
 
 __all__ = [
+    "TRACKS",
+    "UNDEFENDED",
     "Answer",
     "ArenaError",
     "ArenaFault",
     "Attack",
+    "AttackContext",
     "AttackFault",
-    "AttackerGround",
     "BadParameter",
     "BudgetExhausted",
+    "Count",
+    "CountName",
     "DataMissing",
     "DeadlinePassed",
-    "DefenderGround",
     "Defense",
+    "DefenseContext",
     "DefenseFault",
     "Explainer",
     "Explanation",
@@ -63,6 +77,7 @@ __all__ = [
     "MatchClosed",
     "MatchResult",
     "Matchup",
+    "MeasureName",
     "Need",
     "NeedUnmet",
     "NotAuthorised",
@@ -78,11 +93,13 @@ __all__ = [
     "QueryRefused",
     "QueryTooLarge",
     "Recipe",
+    "RecordedCall",
     "RequestConflict",
     "Responder",
     "RunFolderBusy",
     "RunFolderExists",
     "Runner",
+    "Scores",
     "ServiceUnreachable",
     "Spec",
     "State",
@@ -90,8 +107,9 @@ __all__ = [
     "SurrogateKind",
     "Task",
     "Threat",
-    "ThreatGround",
+    "ThreatContext",
     "ThreatReport",
+    "Track",
     "Tracker",
     "UnknownName",
     "UsageError",

@@ -1,4 +1,4 @@
-"""The attacker's side: the oracle it sees, the ground it plays on."""
+"""The attacker's side: the oracle it sees, the context it plays on."""
 
 from __future__ import annotations
 
@@ -40,7 +40,7 @@ class Oracle(Protocol):
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
-class AttackerGround:
+class AttackContext:
     """What an attack is given: unlabelled pool (M, *shape), M = 0 for "none"; its clock in seconds left."""
 
     pool: Tensor
@@ -56,10 +56,10 @@ class Attack(ABC):
     needs: ClassVar[frozenset[Need]] = frozenset()
     stops_early: ClassVar[frozenset[StopReason]] = frozenset()
 
-    def minimum(self, task: Task) -> int:
+    def min_budget(self, task: Task) -> int:
         """Smallest budget it can play with, checked before anything is spent."""
         return 1
 
     @abstractmethod
-    def extract(self, oracle: Oracle, ground: AttackerGround, *, rng: Generator) -> nn.Module:
+    def extract(self, oracle: Oracle, context: AttackContext, *, rng: Generator) -> nn.Module:
         """The clone: eval mode, gives logits (N, K); the referee applies the softmax."""

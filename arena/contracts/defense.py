@@ -33,7 +33,7 @@ class Promise:
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
-class DefenderGround:
+class DefenseContext:
     """What a defense is given; the referee prepares outliers and surrogate as Knowledge declares, else None."""
 
     victim: Victim
@@ -50,13 +50,15 @@ class Defense(ABC):
     """Hyper-parameters of a protection as frozen fields; a wrapper has ``base: Defense``, trains and deploys it."""
 
     needs: ClassVar[frozenset[Need]] = frozenset()
-    wants: ClassVar[frozenset[Need]] = frozenset()  # given unless "none" is declared; it works without them too
+    optional_needs: ClassVar[frozenset[Need]] = (
+        frozenset()
+    )  # given unless "none" is declared; it works without them too
     trained_by: ClassVar[frozenset[str]] = frozenset()  # fields that `train` reads: they alone enter its cache key
     sweep: ClassVar[tuple[str, tuple[float, ...]] | None] = None  # the field that draws the trade-off curve
     replaces_victim: ClassVar[bool] = False  # another model is deployed: fidelity to it is scored beside
 
     @property
-    def earliest(self) -> int:
+    def detection_delay(self) -> int:
         """Rows of one account before which it cannot act, 0 if it acts at once; smaller budgets are flagged."""
         return 0
 
@@ -68,10 +70,10 @@ class Defense(ABC):
     def check(self, task: Task) -> None:  # noqa: B027  # most defenses fit every task
         """Raise `BadParameter` if it does not fit a task; asked before the first match."""
 
-    def train(self, ground: DefenderGround, *, rng: Generator) -> State:
+    def train(self, context: DefenseContext, *, rng: Generator) -> State:
         """Costly, once per defended victim."""
         return {}
 
     @abstractmethod
-    def deploy(self, ground: DefenderGround, state: State, *, rng: Generator) -> Responder:
+    def deploy(self, context: DefenseContext, state: State, *, rng: Generator) -> Responder:
         """Cheap, once per match."""

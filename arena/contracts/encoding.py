@@ -73,6 +73,8 @@ def _decode(kind: typing.Any, value: Json) -> object:
         return tuple(_decode(item_kind, item) for item_kind, item in zip(kinds, value, strict=True))
     if origin is not None and issubclass(origin, Mapping) if isinstance(origin, type) else False:
         return {key: _decode(arguments[1], item) for key, item in typing.cast(dict[str, Json], value).items()}
+    if isinstance(kind, type) and issubclass(kind, tuple) and hasattr(kind, "_fields") and isinstance(value, list):
+        return kind(*typing.cast(list[typing.Any], value))
     if dataclasses.is_dataclass(kind) and isinstance(value, dict):
         hints = typing.get_type_hints(kind)
         unknown = set(value) - set(hints)

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Literal
 
 from arena.contracts.defense import Knowledge
-from arena.contracts.spec import PoolKind, Spec
+from arena.contracts.scores import Count, CountName, MeasureName, is_count, is_measure
+from arena.contracts.spec import UNDEFENDED, PoolKind, Spec
 
 Outcome = Literal["completed", "timed out", "crashed", "disqualified", "infrastructure"]
 Fault = Literal["nobody", "attack", "defense", "arena"]
@@ -44,6 +45,15 @@ class Matchup:
     threat_budget: int = 1_000  # rows that each threat may ask of the defended victim
     curve: tuple[int, ...] = ()  # rows after which a fresh track A clone is also scored; the last is always there
 
+    @property
+    def is_undefended(self) -> bool:
+        """Whether nothing stands between attack and victim."""
+        return self.defense.name == UNDEFENDED.name
+
+    def undefended(self) -> Matchup:
+        """Return the same matchup against the victim without a defense."""
+        return replace(self, defense=UNDEFENDED, knowledge=Knowledge())
+
 
 @dataclass(frozen=True, kw_only=True)
 class Verdict:
@@ -71,9 +81,16 @@ class MatchResult:
     rows: int = 0
     distinct_rows: int = 0
     calls: int = 0
-    counts: Mapping[str, tuple[int, int]] = field(default_factory=dict)
-    # "a/fidelity", "a-hard/accuracy", "b/fidelity", "floor/fidelity", "utility/kept", "curve/100/a/fidelity",
-    # "a/fidelity_deployed", "threat/evasion/...", ...
-    measures: Mapping[str, float] = field(default_factory=dict)  # "b/tv_test", "utility/l1", "attack/cpu_seconds", ...
+    counts: Mapping[CountName, Count] = field(default_factory=dict)
+    measures: Mapping[MeasureName, float] = field(default_factory=dict)
     pictures: tuple[str, ...] = ()  # file names in the run's folder of pictures
     flags: tuple[str, ...] = ()  # "leak", "timed", "undertrained", "honest rows short", ...
+
+    def __post_init__(self) -> None:
+        """Make counts of pairs. Raises ValueError for a score that `arena.contracts.scores` does not name."""
+        unknown: list[str] = [name for name in self.counts if not is_count(name)]
+        unknown += [name for name in self.measures if not is_measure(name)]
+        if unknown:
+            message = f"no score is called {', '.join(map(repr, unknown))}"
+            raise ValueError(message)
+        object.__setattr__(self, "counts", {name: Count(*pair) for name, pair in self.counts.items()})

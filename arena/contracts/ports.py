@@ -6,11 +6,14 @@ from collections.abc import Iterator
 from typing import Protocol
 
 from arena.contracts.matchup import MatchResult, Matchup
-from arena.contracts.query import Answer, QueryBatch, Responder
+from arena.contracts.query import Answer, QueryBatch, RecordedCall, Responder
 
 
 class Ledger(Protocol):
-    """Who was charged what: check, answer, record, commit in one transaction; a repeated id gets its stored answer."""
+    """Records every call and what it cost: check, answer, record and commit are one transaction.
+
+    A repeated request id gets its stored answer and is charged once.
+    """
 
     @property
     def remaining(self) -> int: ...
@@ -24,8 +27,8 @@ class Ledger(Protocol):
         (cannot write), and whatever ``respond`` raises; in each case nothing is charged.
         """
 
-    def calls(self) -> Iterator[tuple[QueryBatch, Answer, bool]]:
-        """All calls in recorded order; True = honest, not charged."""
+    def calls(self) -> Iterator[RecordedCall]:
+        """All calls in recorded order."""
 
     def close(self) -> str:
         """Nothing is charged from now on; gives the transcript digest. Closing twice is closing once."""
@@ -39,8 +42,8 @@ class Runner(Protocol):
 
     def submit(self, matchup: Matchup, *, attempt: int) -> None: ...
 
-    def finished(self, *, timeout: float) -> Iterator[MatchResult]:
-        """Those that end within ``timeout`` seconds."""
+    def advance(self, *, timeout: float) -> Iterator[MatchResult]:
+        """Play on for up to ``timeout`` seconds or until matches end, and give the results of those that did."""
 
     def close(self) -> None:
         """End everything that it started."""

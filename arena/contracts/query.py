@@ -26,6 +26,15 @@ class Answer:
     explanations: Tensor | None = None  # None though asked: the oracle adds the victim's map of the released argmax
 
 
+@dataclass(frozen=True, kw_only=True, eq=False)
+class RecordedCall:
+    """A call as a ledger has it, with the answer that was released; an honest one was not charged."""
+
+    queries: QueryBatch
+    answer: Answer
+    honest: bool
+
+
 class Responder(Protocol):
     """A defense deployed for one match; owns its state and randomness; called in recorded order, by one thread."""
 

@@ -21,3 +21,7 @@ class Spec:
     name: str
     params: tuple[tuple[str, Parameter], ...] = ()  # sorted by key, so that equal players are equal specs
     digest: str = ""
+
+
+UNDEFENDED = Spec(name="none")
+"""The defense that releases what the victim answers."""

@@ -13,12 +13,12 @@ from arena.contracts.task import Task
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
-class ThreatGround:
+class ThreatContext:
     """What the referee gives a threat beside the clone."""
 
     test: tuple[Tensor, Tensor]  # inputs (N, *shape), labels (N,): no player has seen them
     training: tuple[Tensor, Tensor]  # the victim's: what inversion is after
-    bought: tuple[Tensor, Tensor]  # the attack's transfer set: inputs, released rows
+    transfer_set: tuple[Tensor, Tensor]  # what the attack queried: inputs, released rows
     pool: Tensor  # (M, *shape)
     judge: Callable[[Tensor], Tensor]  # an independent classifier: inputs to posteriors
     device: device
@@ -27,7 +27,7 @@ class ThreatGround:
 
 @dataclass(frozen=True, kw_only=True, eq=False)
 class ThreatReport:
-    """Counts as (hits, total), measures, and a grid of images (rows, columns, C, H, W) for a reader."""
+    """Counts as (hits, total), measures, and a grid of images (rows, columns, C, H, W) for a reader; names are the threat's own."""
 
     counts: Mapping[str, tuple[int, int]] = field(default_factory=dict)
     measures: Mapping[str, float] = field(default_factory=dict)
@@ -37,10 +37,10 @@ class ThreatReport:
 class Threat(ABC):
     """A second-stage attack as frozen fields. Its clone gives gradients for nothing; its oracle is metered."""
 
-    def minimum(self, task: Task) -> int:
+    def min_budget(self, task: Task) -> int:
         """Smallest budget with which it says anything. Raises `BadParameter` for a task that it does not fit."""
         return 1
 
     @abstractmethod
-    def assess(self, clone: nn.Module, oracle: Oracle, ground: ThreatGround, *, rng: Generator) -> ThreatReport:
+    def assess(self, clone: nn.Module, oracle: Oracle, context: ThreatContext, *, rng: Generator) -> ThreatReport:
         """Use the clone against the defended victim behind ``oracle`` and count what came of it."""

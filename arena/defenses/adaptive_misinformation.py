@@ -21,9 +21,9 @@ import torch
 from torch import Generator, Tensor, nn
 from torch.nn.functional import cross_entropy
 
-from arena.contracts import BadParameter, DefenderGround, Defense, Need, Responder, State, Victim
+from arena.contracts import BadParameter, Defense, DefenseContext, Need, Responder, State, Victim
+from arena.defenses.parts.defender_networks import ReplacedVictim, network_like_victim, restored, stored
 from arena.learning.composition import answered_by, transformed
-from arena.learning.defender_networks import ReplacedVictim, network_like_victim, restored, stored
 from arena.learning.randomness import child
 from arena.learning.training import BATCH, batches, descent, predict
 
@@ -39,7 +39,7 @@ class AdaptiveMisinformation(Defense):
     in training, ``steps`` the training steps of each network.
     """
 
-    wants: ClassVar[frozenset[Need]] = frozenset({"outliers"})
+    optional_needs: ClassVar[frozenset[Need]] = frozenset({"outliers"})
     trained_by: ClassVar[frozenset[str]] = frozenset({"expose", "exposure", "steps"})
     sweep: ClassVar[tuple[str, tuple[float, ...]] | None] = ("tau", tuple(number / 20 for number in range(21)))
 
@@ -62,29 +62,29 @@ class AdaptiveMisinformation(Defense):
             )
             raise BadParameter(message)
 
-    def train(self, ground: DefenderGround, *, rng: Generator) -> State:
+    def train(self, context: DefenseContext, *, rng: Generator) -> State:
         """Two networks, and how confident the one that answers is on the validation rows, in ascending order."""
-        inputs, labels = (part.to(ground.device) for part in ground.training)
-        outliers = self._outliers(ground)
+        inputs, labels = (part.to(context.device) for part in context.training)
+        outliers = self._outliers(context)
         state: dict[str, Tensor] = {}
-        answering = ground.victim
+        answering = context.victim
         if outliers is not None:
-            exposed = network_like_victim(ground, rng=rng)
-            self._expose(exposed, inputs, labels, outliers.to(ground.device), rng=child(rng))
+            exposed = network_like_victim(context, rng=rng)
+            self._expose(exposed, inputs, labels, outliers.to(context.device), rng=child(rng))
             state |= stored(exposed, EXPOSED)
-            answering = ReplacedVictim(module=exposed, task=ground.victim.task)
-        wrong = network_like_victim(ground, rng=rng)
+            answering = ReplacedVictim(module=exposed, task=context.victim.task)
+        wrong = network_like_victim(context, rng=rng)
         self._misinform(wrong, inputs, labels, rng=child(rng))
         state |= stored(wrong, MISINFORMATION)
-        validation, _ = ground.validation
+        validation, _ = context.validation
         confidence = answering(validation).amax(dim=1) if len(validation) else torch.empty(0)
         return {**state, CONFIDENCE: confidence.sort().values}
 
-    def deploy(self, ground: DefenderGround, state: State, *, rng: Generator) -> Responder:
-        answering: Victim = ground.victim
-        if self._outliers(ground) is not None:
-            answering = ReplacedVictim(module=restored(state, EXPOSED, ground), task=ground.victim.task)
-        wrong = restored(state, MISINFORMATION, ground)
+    def deploy(self, context: DefenseContext, state: State, *, rng: Generator) -> Responder:
+        answering: Victim = context.victim
+        if self._outliers(context) is not None:
+            answering = ReplacedVictim(module=restored(state, EXPOSED, context), task=context.victim.task)
+        wrong = restored(state, MISINFORMATION, context)
         tau = calibrated(state[CONFIDENCE], cost=self.cost) if self.tau is None else self.tau
 
         def mislead(rows: Tensor, inputs: Tensor) -> Tensor:
@@ -95,9 +95,9 @@ class AdaptiveMisinformation(Defense):
 
         return transformed(answered_by(answering), lambda rows, queries: mislead(rows, queries.inputs))
 
-    def _outliers(self, ground: DefenderGround) -> Tensor | None:
+    def _outliers(self, context: DefenseContext) -> Tensor | None:
         """Return what the answering network is exposed to, None if it is the victim."""
-        return ground.outliers if self.expose and ground.outliers is not None and len(ground.outliers) else None
+        return context.outliers if self.expose and context.outliers is not None and len(context.outliers) else None
 
     def _expose(self, network: nn.Module, inputs: Tensor, labels: Tensor, outliers: Tensor, *, rng: Generator) -> None:
         beside = batches(len(outliers), batch=BATCH, steps=self.steps, rng=child(rng))

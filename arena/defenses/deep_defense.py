@@ -31,16 +31,16 @@ from torch.func import functional_call, grad, vmap
 from arena.contracts import (
     Answer,
     BadParameter,
-    DefenderGround,
     Defense,
+    DefenseContext,
     NeedUnmet,
     Promise,
     QueryBatch,
     Responder,
     State,
 )
+from arena.defenses.parts.factors import FactoredMatrices, Named, one_row_layers, run
 from arena.learning.chains import Split, chain, split_after_convolution
-from arena.learning.factors import FactoredMatrices, Named, one_row_layers, run
 from arena.learning.randomness import generator, keyed_normal
 from arena.learning.release import MARGIN, released
 
@@ -109,14 +109,14 @@ class DeepDefense(Defense):
     def promise(self) -> Promise:
         return Promise(argmax=self.release == "verified", noise="keyed" if self.noise > 0 else "none")
 
-    def train(self, ground: DefenderGround, *, rng: Generator) -> State:
+    def train(self, context: DefenseContext, *, rng: Generator) -> State:
         """Measure how sensitive the posterior of the predicted class is to each layer."""
-        chosen = torch.randperm(len(ground.training[0]), generator=rng)[: self.rows]
-        found = sensitivities(split_of(_module(ground)), ground.training[0][chosen].to(ground.device))
+        chosen = torch.randperm(len(context.training[0]), generator=rng)[: self.rows]
+        found = sensitivities(split_of(_module(context)), context.training[0][chosen].to(context.device))
         return {"sensitivities": torch.stack(list(found.values()))}
 
-    def deploy(self, ground: DefenderGround, state: State, *, rng: Generator) -> Responder:
-        module, victim, device = _module(ground), ground.victim, ground.device
+    def deploy(self, context: DefenseContext, state: State, *, rng: Generator) -> Responder:
+        module, victim, device = _module(context), context.victim, context.device
         names = selected(weights_of(split_of(module)), state["sensitivities"].tolist(), share=self.sensitivity)
         solver = Misdirection(self, module, names, victim.task.shape)
         at_once = self.at_once if device.type != "cpu" else max(1, min(self.at_once, _CPU_WEIGHTS // solver.columns))
@@ -129,11 +129,11 @@ class DeepDefense(Defense):
                 x, y, normal = inputs.to(device), answers.to(device), keyed_normal(inputs, solver.columns, key=key)
                 found, weights = solver.solve(x, y, normal.to(device), keep=explaining)
                 rows.append(found.cpu())
-                if ground.explanation is not None and explaining:
+                if context.explanation is not None and explaining:
                     for number, row in enumerate(rows[-1]):
-                        explain = ground.explanation.deploy(
+                        explain = context.explanation.deploy(
                             solver.network({name: value[number] for name, value in weights.items()}),
-                            ground.training[0],
+                            context.training[0],
                             rng=generator(library, "library"),
                         )
                         maps.append(explain(inputs[number : number + 1], row.argmax(dim=0, keepdim=True)))
@@ -423,12 +423,12 @@ def keeps_order(posteriors: Tensor, order: Tensor, k: int) -> Tensor:
     return leads & falls & (ranked[:, k:].amax(dim=1) < ranked[:, k - 1])
 
 
-def _module(ground: DefenderGround) -> nn.Module:
+def _module(context: DefenseContext) -> nn.Module:
     """Return a copy: `functional_call` puts other weights into a network while it runs, and others ask this victim too."""
-    if ground.victim.module is None:
+    if context.victim.module is None:
         message = "deep-defense needs the victim's weights, and this victim gives answers alone"
         raise NeedUnmet(message)
-    return copy.deepcopy(ground.victim.module)
+    return copy.deepcopy(context.victim.module)
 
 
 def _is_image_network(module: nn.Module) -> bool:

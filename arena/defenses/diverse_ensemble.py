@@ -26,8 +26,8 @@ import torch
 from torch import Generator, Tensor, nn
 from torch.nn.functional import adaptive_avg_pool2d, cosine_similarity, cross_entropy
 
-from arena.contracts import Answer, BadParameter, DefenderGround, Defense, Need, Promise, QueryBatch, Responder, State
-from arena.learning.defender_networks import network_like_victim, restored, stored
+from arena.contracts import Answer, BadParameter, Defense, DefenseContext, Need, Promise, QueryBatch, Responder, State
+from arena.defenses.parts.defender_networks import network_like_victim, restored, stored
 from arena.learning.randomness import child
 from arena.learning.release import released
 from arena.learning.tensors import canonical
@@ -46,7 +46,7 @@ _KNOWN_ROWS = 10_000  # of the defender's data, whose coarse hashes are shared o
 class DiverseEnsemble(Defense):
     """``diversity`` is the weight of the members' disagreement on outliers; ``steps`` train all of them jointly."""
 
-    wants: ClassVar[frozenset[Need]] = frozenset({"outliers"})
+    optional_needs: ClassVar[frozenset[Need]] = frozenset({"outliers"})
     trained_by: ClassVar[frozenset[str]] = frozenset({"members", "diversity", "steps"})
     sweep: ClassVar[tuple[str, tuple[float, ...]] | None] = ("diversity", (0.0, 0.1, 0.3, 1.0, 3.0))
     replaces_victim: ClassVar[bool] = True
@@ -68,13 +68,13 @@ class DiverseEnsemble(Defense):
     def promise(self) -> Promise:
         return Promise(noise="keyed")
 
-    def train(self, ground: DefenderGround, *, rng: Generator) -> State:
+    def train(self, context: DefenseContext, *, rng: Generator) -> State:
         """All members, by one loss and one optimiser."""
-        members = nn.ModuleList(network_like_victim(ground, rng=rng) for _ in range(self.members))
-        inputs, labels = (part.to(ground.device) for part in ground.training)
-        outliers = ground.outliers
+        members = nn.ModuleList(network_like_victim(context, rng=rng) for _ in range(self.members))
+        inputs, labels = (part.to(context.device) for part in context.training)
+        outliers = context.outliers
         diverse = self.members > 1 and self.diversity > 0 and outliers is not None and len(outliers) > 0
-        strange = outliers.to(ground.device) if outliers is not None else inputs[:0]
+        strange = outliers.to(context.device) if outliers is not None else inputs[:0]
         beside = batches(len(strange), batch=BATCH, steps=self.steps, rng=child(rng))
 
         def backward(chosen: Tensor) -> None:
@@ -95,9 +95,9 @@ class DiverseEnsemble(Defense):
             for name, value in stored(member, _name(number)).items()
         }
 
-    def deploy(self, ground: DefenderGround, state: State, *, rng: Generator) -> Responder:
-        members = [restored(state, _name(number), ground) for number in range(self.members)]
-        choose = selector(self.selection, self.members, ground.training[0], rng=rng)
+    def deploy(self, context: DefenseContext, state: State, *, rng: Generator) -> Responder:
+        members = [restored(state, _name(number), context) for number in range(self.members)]
+        choose = selector(self.selection, self.members, context.training[0], rng=rng)
 
         def respond(queries: QueryBatch) -> Answer:
             return released(answers(members, queries.inputs, choose(queries.inputs)))

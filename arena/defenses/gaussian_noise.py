@@ -15,7 +15,7 @@ from typing import ClassVar, Literal
 import torch
 from torch import Generator, Tensor
 
-from arena.contracts import BadParameter, DefenderGround, Promise, QueryBatch, Responder, State
+from arena.contracts import BadParameter, DefenseContext, Promise, QueryBatch, Responder, State
 from arena.learning.composition import ComposableDefense, transformed
 from arena.learning.randomness import keyed_normal
 from arena.learning.release import MARGIN, keep_argmax
@@ -49,7 +49,7 @@ class GaussianNoise(ComposableDefense):
             noise="fresh" if self.fresh else "keyed",
         )
 
-    def deploy(self, ground: DefenderGround, state: State, *, rng: Generator) -> Responder:
+    def deploy(self, context: DefenseContext, state: State, *, rng: Generator) -> Responder:
         key = int(torch.randint(2**62, (1,), generator=rng).item())
 
         def noisy(rows: Tensor, queries: QueryBatch) -> Tensor:
@@ -60,7 +60,7 @@ class GaussianNoise(ComposableDefense):
             )
             return self._noisy(rows, normal)
 
-        return transformed(self.below(ground, state, rng=rng), noisy)
+        return transformed(self.below(context, state, rng=rng), noisy)
 
     def _noisy(self, clean: Tensor, normal: Tensor) -> Tensor:
         if self.kind == "vertex":

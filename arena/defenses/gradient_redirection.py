@@ -22,10 +22,10 @@ import torch
 from torch import Generator, Tensor, nn
 from torch.func import functional_call, jvp, vjp, vmap
 
-from arena.contracts import BadParameter, DefenderGround, Need, Promise, QueryBatch, Responder, State
-from arena.learning.cheapest_rows import cheapest_rows, cheapest_rows_keeping_argmax
+from arena.contracts import BadParameter, DefenseContext, Need, Promise, QueryBatch, Responder, State
+from arena.defenses.parts.cheapest_rows import cheapest_rows, cheapest_rows_keeping_argmax
+from arena.defenses.parts.defender_networks import surrogate_of
 from arena.learning.composition import ComposableDefense, transformed
-from arena.learning.defender_networks import surrogate_of
 from arena.learning.release import DIAMETER, MARGIN, keep_argmax
 from arena.learning.training import PADDED_SIZES, padded, predict
 
@@ -65,9 +65,9 @@ class GradientRedirection(ComposableDefense):
     def own_promise(self) -> Promise:
         return Promise(argmax=self.preserve_argmax, l1=self.epsilon)
 
-    def deploy(self, ground: DefenderGround, state: State, *, rng: Generator) -> Responder:
+    def deploy(self, context: DefenseContext, state: State, *, rng: Generator) -> Responder:
         # a copy: functional_call puts other weights into a network while it runs, and other matches share this one
-        surrogate = copy.deepcopy(surrogate_of(ground, "gradient redirection"))
+        surrogate = copy.deepcopy(surrogate_of(context, "gradient redirection"))
 
         def redirect(clean: Tensor, queries: QueryBatch) -> Tensor:
             if self.layers == "last":
@@ -78,7 +78,7 @@ class GradientRedirection(ComposableDefense):
                 costs = all_ones_costs(surrogate, queries.inputs)
             return redirected(clean, costs, epsilon=self.epsilon, preserve_argmax=self.preserve_argmax)
 
-        return transformed(self.below(ground, state, rng=rng), redirect)
+        return transformed(self.below(context, state, rng=rng), redirect)
 
 
 def redirected(posteriors: Tensor, costs: Tensor, *, epsilon: float, preserve_argmax: bool) -> Tensor:

@@ -21,9 +21,9 @@ import torch
 from torch import Generator, Tensor, nn
 from torch.nn.functional import cross_entropy
 
-from arena.contracts import BadParameter, DefenderGround, State
-from arena.learning.defender_networks import network_like_victim, restored, stored
-from arena.learning.detection import DetectingDefense, Watch
+from arena.contracts import BadParameter, DefenseContext, State
+from arena.defenses.parts.defender_networks import network_like_victim, restored, stored
+from arena.defenses.parts.detection import DetectingDefense, Watch
 from arena.learning.randomness import child
 from arena.learning.training import descent, one_hot, predict
 
@@ -53,13 +53,13 @@ class Hoda(DetectingDefense):
             raise BadParameter(message)
 
     @property
-    def earliest(self) -> int:
-        return max(super().earliest, self.window)
+    def detection_delay(self) -> int:
+        return max(super().detection_delay, self.window)
 
-    def train(self, ground: DefenderGround, *, rng: Generator) -> State:
+    def train(self, context: DefenseContext, *, rng: Generator) -> State:
         """The snapshots, and the hardness degrees of the validation rows."""
-        network = network_like_victim(ground, rng=rng)
-        inputs, labels = (part.to(ground.device) for part in ground.training)
+        network = network_like_victim(context, rng=rng)
+        inputs, labels = (part.to(context.device) for part in context.training)
         due = [self.steps * (number + 1) // self.snapshots for number in range(self.snapshots)]
         state: dict[str, Tensor] = {}
 
@@ -69,21 +69,21 @@ class Hoda(DetectingDefense):
         for step in descent(network, backward, rows=len(inputs), steps=self.steps, rng=child(rng)):
             if step in due:
                 state |= stored(network, _name(due.index(step)))
-        validation, _ = ground.validation
+        validation, _ = context.validation
         if len(inputs) == 0 or len(validation) == 0:
             message = "hoda needs training rows to learn from and validation rows to know what is normal"
             raise BadParameter(message)
-        normal = hardness(self._networks(ground, state), validation)
-        return {**super().train(ground, rng=child(rng)), **state, NORMAL: normal}
+        normal = hardness(self._networks(context, state), validation)
+        return {**super().train(context, rng=child(rng)), **state, NORMAL: normal}
 
-    def watches(self, ground: DefenderGround, state: State, *, rng: Generator) -> Callable[[], Watch]:
-        networks = self._networks(ground, state)
+    def watches(self, context: DefenseContext, state: State, *, rng: Generator) -> Callable[[], Watch]:
+        networks = self._networks(context, state)
         normal = state[NORMAL].bincount(minlength=self.snapshots).double()
         threshold = largest_distance(normal, window=self.window, sequences=self.sequences, rng=rng)
         return lambda: Histogram(networks, normal, window=self.window, threshold=threshold)
 
-    def _networks(self, ground: DefenderGround, state: State) -> list[nn.Module]:
-        return [restored(state, _name(number), ground) for number in range(self.snapshots)]
+    def _networks(self, context: DefenseContext, state: State) -> list[nn.Module]:
+        return [restored(state, _name(number), context) for number in range(self.snapshots)]
 
 
 class Histogram:

@@ -22,9 +22,9 @@ import torch
 from torch import Generator, Tensor, nn
 from torch.nn.functional import cosine_similarity, cross_entropy
 
-from arena.contracts import BadParameter, DefenderGround, Defense, Need, NeedUnmet, Responder, State
+from arena.contracts import BadParameter, Defense, DefenseContext, Need, NeedUnmet, Responder, State
+from arena.defenses.parts.defender_networks import ReplacedVictim, network_like_victim, restored, stored
 from arena.learning.composition import answered_by
-from arena.learning.defender_networks import ReplacedVictim, network_like_victim, restored, stored
 from arena.learning.randomness import child
 from arena.learning.training import BATCH, batches, descent
 
@@ -53,15 +53,15 @@ class IsolationInduction(Defense):
             )
             raise BadParameter(message)
 
-    def train(self, ground: DefenderGround, *, rng: Generator) -> State:
-        outliers = ground.outliers
+    def train(self, context: DefenseContext, *, rng: Generator) -> State:
+        outliers = context.outliers
         if outliers is None or len(outliers) == 0:
             message = "isolation-induction needs outliers: declare them with it, such as outliers = far"
             raise NeedUnmet(message)
-        answering, thief = (network_like_victim(ground, rng=rng) for _ in range(2))
+        answering, thief = (network_like_victim(context, rng=rng) for _ in range(2))
         thief.eval()
-        inputs, labels = (part.to(ground.device) for part in ground.training)
-        outliers = outliers.to(ground.device)
+        inputs, labels = (part.to(context.device) for part in context.training)
+        outliers = outliers.to(context.device)
         beside = batches(len(outliers), batch=BATCH, steps=self.steps, rng=child(rng))
         order, weights = child(rng), list(answering.parameters())
 
@@ -74,9 +74,9 @@ class IsolationInduction(Defense):
             pass
         return stored(answering, ANSWERING)
 
-    def deploy(self, ground: DefenderGround, state: State, *, rng: Generator) -> Responder:
-        network = restored(state, ANSWERING, ground)
-        return answered_by(ReplacedVictim(module=network, task=ground.victim.task))
+    def deploy(self, context: DefenseContext, state: State, *, rng: Generator) -> Responder:
+        network = restored(state, ANSWERING, context)
+        return answered_by(ReplacedVictim(module=network, task=context.victim.task))
 
     def _losses(self, victim: nn.Module, thief: nn.Module, x: Tensor, y: Tensor, strange: Tensor) -> list[Tensor]:
         weights = list(thief.parameters())

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 
 from torch import Generator
 
-from arena.contracts import DefenderGround, Promise, Responder, State
+from arena.contracts import DefenseContext, Promise, Responder, State
 from arena.learning.composition import ComposableDefense, transformed
 from arena.learning.training import one_hot
 
@@ -24,7 +24,7 @@ class LabelOnly(ComposableDefense):
     def own_promise(self) -> Promise:
         return Promise(argmax=True)
 
-    def deploy(self, ground: DefenderGround, state: State, *, rng: Generator) -> Responder:
+    def deploy(self, context: DefenseContext, state: State, *, rng: Generator) -> Responder:
         return transformed(
-            self.below(ground, state, rng=rng), lambda rows, _: one_hot(rows.argmax(dim=1), rows.shape[1])
+            self.below(context, state, rng=rng), lambda rows, _: one_hot(rows.argmax(dim=1), rows.shape[1])
         )

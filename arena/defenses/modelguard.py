@@ -18,8 +18,8 @@ from typing import ClassVar
 import torch
 from torch import Generator, Tensor
 
-from arena.contracts import Answer, BadParameter, DefenderGround, Promise, QueryBatch, Responder, State
-from arena.learning.cheapest_rows import cheapest_rows_keeping_argmax
+from arena.contracts import Answer, BadParameter, DefenseContext, Promise, QueryBatch, Responder, State
+from arena.defenses.parts.cheapest_rows import cheapest_rows_keeping_argmax
 from arena.learning.composition import ComposableDefense, transformed
 from arena.learning.release import DIAMETER, keep_argmax
 
@@ -46,9 +46,9 @@ class ModelGuardW(ComposableDefense):
     def own_promise(self) -> Promise:
         return Promise(argmax=True, l1=self.epsilon)
 
-    def deploy(self, ground: DefenderGround, state: State, *, rng: Generator) -> Responder:
+    def deploy(self, context: DefenseContext, state: State, *, rng: Generator) -> Responder:
         return transformed(
-            self.below(ground, state, rng=rng),
+            self.below(context, state, rng=rng),
             lambda rows, _: keep_argmax(least_likely(rows, epsilon=self.epsilon, margin=self.margin), rows),
         )
 
@@ -75,9 +75,9 @@ class ModelGuardS(ComposableDefense):
     def own_promise(self) -> Promise:
         return Promise(argmax=True, l1=self.epsilon, stateful=True)
 
-    def deploy(self, ground: DefenderGround, state: State, *, rng: Generator) -> Responder:
-        book = Book(ground.victim.task.classes, epsilon=self.epsilon)
-        below = self.below(ground, state, rng=rng)
+    def deploy(self, context: DefenseContext, state: State, *, rng: Generator) -> Responder:
+        book = Book(context.victim.task.classes, epsilon=self.epsilon)
+        below = self.below(context, state, rng=rng)
 
         def respond(queries: QueryBatch) -> Answer:
             answer = below(queries)

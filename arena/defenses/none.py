@@ -9,7 +9,7 @@ from dataclasses import dataclass
 
 from torch import Generator
 
-from arena.contracts import DefenderGround, Defense, Promise, Responder, State
+from arena.contracts import Defense, DefenseContext, Promise, Responder, State
 from arena.learning.composition import answered_by
 
 
@@ -21,5 +21,5 @@ class NoDefense(Defense):
     def promise(self) -> Promise:
         return Promise(argmax=True, l1=0.0)
 
-    def deploy(self, ground: DefenderGround, state: State, *, rng: Generator) -> Responder:
-        return answered_by(ground.victim)
+    def deploy(self, context: DefenseContext, state: State, *, rng: Generator) -> Responder:
+        return answered_by(context.victim)

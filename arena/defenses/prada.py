@@ -22,8 +22,8 @@ import torch
 from scipy.stats import shapiro
 from torch import Generator, Tensor
 
-from arena.contracts import BadParameter, DefenderGround, State
-from arena.learning.detection import DetectingDefense, Watch
+from arena.contracts import BadParameter, DefenseContext, State
+from arena.defenses.parts.detection import DetectingDefense, Watch
 from arena.learning.randomness import child
 from arena.learning.tensors import canonical
 
@@ -67,11 +67,11 @@ class Prada(DetectingDefense):
             raise BadParameter(message)
 
     @property
-    def earliest(self) -> int:
-        return max(super().earliest, self.every * (self.least // self.every + 1) + 1)
+    def detection_delay(self) -> int:
+        return max(super().detection_delay, self.every * (self.least // self.every + 1) + 1)
 
-    def watches(self, ground: DefenderGround, state: State, *, rng: Generator) -> Callable[[], Watch]:
-        share = None if self.growing_cap is None else math.ceil(self.growing_cap / ground.victim.task.classes)
+    def watches(self, context: DefenseContext, state: State, *, rng: Generator) -> Callable[[], Watch]:
+        share = None if self.growing_cap is None else math.ceil(self.growing_cap / context.victim.task.classes)
         return lambda: Distances(
             delta=self.delta,
             least=self.least,

@@ -24,15 +24,15 @@ from torch import Generator, Tensor
 
 from arena.contracts import (
     BadParameter,
-    DefenderGround,
+    DefenseContext,
     Need,
     Promise,
     QueryBatch,
     Responder,
     State,
 )
+from arena.defenses.parts.defender_networks import surrogate_of
 from arena.learning.composition import ComposableDefense, transformed
-from arena.learning.defender_networks import surrogate_of
 from arena.learning.release import DIAMETER, keep_argmax
 from arena.learning.training import predict
 
@@ -69,8 +69,8 @@ class PredictionPoisoning(ComposableDefense):
     def own_promise(self) -> Promise:
         return Promise(argmax=self.argmax, l1=self.epsilon if self.norm == "l1" else None)
 
-    def deploy(self, ground: DefenderGround, state: State, *, rng: Generator) -> Responder:
-        surrogate = surrogate_of(ground, "prediction poisoning")
+    def deploy(self, context: DefenseContext, state: State, *, rng: Generator) -> Responder:
+        surrogate = surrogate_of(context, "prediction poisoning")
 
         def poison(clean: Tensor, queries: QueryBatch) -> Tensor:
             rows = poisoned(
@@ -83,7 +83,7 @@ class PredictionPoisoning(ComposableDefense):
             )
             return keep_argmax(rows, clean) if self.argmax else rows
 
-        return transformed(self.below(ground, state, rng=rng), poison)
+        return transformed(self.below(context, state, rng=rng), poison)
 
 
 def poisoned(

@@ -14,7 +14,7 @@ from typing import ClassVar
 
 from torch import Generator, Tensor
 
-from arena.contracts import BadParameter, DefenderGround, Responder, State
+from arena.contracts import BadParameter, DefenseContext, Responder, State
 from arena.learning.composition import ComposableDefense, transformed
 
 CLIP = 1e-6
@@ -35,9 +35,9 @@ class ReverseSigmoid(ComposableDefense):
             message = f"beta = {self.beta}, gamma = {self.gamma}: both are 0 or more"
             raise BadParameter(message)
 
-    def deploy(self, ground: DefenderGround, state: State, *, rng: Generator) -> Responder:
+    def deploy(self, context: DefenseContext, state: State, *, rng: Generator) -> Responder:
         return transformed(
-            self.below(ground, state, rng=rng), lambda rows, _: bent(rows, beta=self.beta, gamma=self.gamma)
+            self.below(context, state, rng=rng), lambda rows, _: bent(rows, beta=self.beta, gamma=self.gamma)
         )
 
 

@@ -14,7 +14,7 @@ from typing import ClassVar
 
 from torch import Generator, Tensor
 
-from arena.contracts import BadParameter, DefenderGround, Promise, Responder, State
+from arena.contracts import BadParameter, DefenseContext, Promise, Responder, State
 from arena.learning.composition import ComposableDefense, transformed
 
 
@@ -36,8 +36,8 @@ class Rounding(ComposableDefense):
     def own_promise(self) -> Promise:
         return Promise(argmax=True)
 
-    def deploy(self, ground: DefenderGround, state: State, *, rng: Generator) -> Responder:
-        return transformed(self.below(ground, state, rng=rng), lambda rows, _: rounded(rows, self.decimals))
+    def deploy(self, context: DefenseContext, state: State, *, rng: Generator) -> Responder:
+        return transformed(self.below(context, state, rng=rng), lambda rows, _: rounded(rows, self.decimals))
 
 
 def rounded(posteriors: Tensor, decimals: int) -> Tensor:

@@ -14,7 +14,7 @@ from typing import ClassVar, Literal
 
 from torch import Generator, Tensor
 
-from arena.contracts import BadParameter, DefenderGround, Promise, Responder, State, Task
+from arena.contracts import BadParameter, DefenseContext, Promise, Responder, State, Task
 from arena.learning.composition import ComposableDefense, transformed
 from arena.learning.release import keep_argmax
 
@@ -46,8 +46,8 @@ class TopK(ComposableDefense):
             message = f"top-k: k = {self.k}, and this task has {task.classes} classes: k is 1 to {task.classes}"
             raise BadParameter(message)
 
-    def deploy(self, ground: DefenderGround, state: State, *, rng: Generator) -> Responder:
-        return transformed(self.below(ground, state, rng=rng), lambda rows, _: truncated(rows, self.k, rest=self.rest))
+    def deploy(self, context: DefenseContext, state: State, *, rng: Generator) -> Responder:
+        return transformed(self.below(context, state, rng=rng), lambda rows, _: truncated(rows, self.k, rest=self.rest))
 
 
 def truncated(posteriors: Tensor, k: int, *, rest: Rest) -> Tensor:

@@ -7,7 +7,7 @@ from dataclasses import dataclass, replace
 
 from torch import Generator, Tensor
 
-from arena.contracts import Answer, DefenderGround, Defense, Promise, QueryBatch, Responder, State, Task, Victim
+from arena.contracts import Answer, Defense, DefenseContext, Promise, QueryBatch, Responder, State, Task, Victim
 from arena.learning.randomness import child
 from arena.learning.release import released
 
@@ -23,7 +23,7 @@ class ComposableDefense(Defense):
     def __post_init__(self) -> None:
         if self.base is not None:  # class variables of an ordinary defense; here they follow from the base too
             object.__setattr__(self, "needs", type(self).needs | self.base.needs)
-            object.__setattr__(self, "wants", type(self).wants | self.base.wants)
+            object.__setattr__(self, "optional_needs", type(self).optional_needs | self.base.optional_needs)
             object.__setattr__(self, "replaces_victim", type(self).replaces_victim or self.base.replaces_victim)
 
     @property
@@ -36,24 +36,24 @@ class ComposableDefense(Defense):
         return self.own_promise if self.base is None else chained(self.base.promise, self.own_promise)
 
     @property
-    def earliest(self) -> int:
-        return 0 if self.base is None else self.base.earliest
+    def detection_delay(self) -> int:
+        return 0 if self.base is None else self.base.detection_delay
 
     def check(self, task: Task) -> None:
         if self.base is not None:
             self.base.check(task)
 
-    def train(self, ground: DefenderGround, *, rng: Generator) -> State:
+    def train(self, context: DefenseContext, *, rng: Generator) -> State:
         if self.base is None:
             return {}
-        return {_BASE + name: value for name, value in self.base.train(ground, rng=rng).items()}
+        return {_BASE + name: value for name, value in self.base.train(context, rng=rng).items()}
 
-    def below(self, ground: DefenderGround, state: State, *, rng: Generator) -> Responder:
+    def below(self, context: DefenseContext, state: State, *, rng: Generator) -> Responder:
         """Return what answers first; ``state`` is that of this defense, its base's part included."""
         if self.base is None:
-            return answered_by(ground.victim)
+            return answered_by(context.victim)
         own = {name.removeprefix(_BASE): value for name, value in state.items() if name.startswith(_BASE)}
-        return self.base.deploy(ground, own, rng=child(rng))
+        return self.base.deploy(context, own, rng=child(rng))
 
 
 def chained(first: Promise, second: Promise) -> Promise:

@@ -13,13 +13,13 @@ from torch import Generator, Tensor, nn
 
 from arena.learning.training import fit, predict
 
-FEWEST_STEPS, MOST_STEPS = 2_000, 12_000
+MIN_STEPS, MAX_STEPS = 2_000, 12_000
 LOG_FLOOR = 1e-7
 
 
 def recipe_steps(rows: int) -> int:
     """Return the training steps for a transfer set of ``rows``: 64 passes, at least 2,000 and at most 12,000 steps."""
-    return min(max(FEWEST_STEPS, rows), MOST_STEPS)
+    return min(max(MIN_STEPS, rows), MAX_STEPS)
 
 
 def distil(

@@ -11,7 +11,8 @@ import torch
 from PIL import Image
 from torch import Tensor, nn
 
-from arena.contracts import Defense, Matchup, Spec, ThreatGround
+from arena.contracts import Count, CountName, Defense, Matchup, MeasureName, Spec, ThreatContext
+from arena.contracts.scores import threat_count, threat_measure
 from arena.learning.architectures import build
 from arena.learning.distillation import recipe_steps
 from arena.learning.randomness import generator
@@ -21,13 +22,14 @@ from arena.match.attacking import Clock
 from arena.match.cache import Cache
 from arena.match.clones import posteriors_of
 from arena.match.deployment import deploy
-from arena.match.ledger import MemoryLedger
-from arena.match.oracle import LocalOracle
-from arena.match.preparation import Prepared, load_pool
-from arena.match.session import Session
+from arena.match.preparation import DefendedVictim, load_pool
 from arena.match.site import Site
-from arena.match.transcript import Transcript
 from arena.match.victims import load_splits, victim_architecture, victim_key, victim_terms
+from arena.oracle.ledger import MemoryLedger
+from arena.oracle.local import LocalOracle
+from arena.oracle.session import Session
+from arena.oracle.terms import OracleTerms
+from arena.oracle.transcript import Transcript
 from arena.registry import build_threat
 
 SHOWN_SIDE = 64  # pixels that an image of a grid has at least
@@ -38,42 +40,47 @@ GAP = 2  # pixels between two of them
 class Assessment:
     """Counts and measures under ``threat/NAME/``; grids as PNG files by threat."""
 
-    counts: Mapping[str, tuple[int, int]] = field(default_factory=dict)
-    measures: Mapping[str, float] = field(default_factory=dict)
+    counts: Mapping[CountName, Count] = field(default_factory=dict)
+    measures: Mapping[MeasureName, float] = field(default_factory=dict)
     grids: Mapping[str, bytes] = field(default_factory=dict)
 
 
 def assess(
-    matchup: Matchup, clone: nn.Module, *, defense: Defense, prepared: Prepared, transcript: Transcript, site: Site
+    matchup: Matchup,
+    clone: nn.Module,
+    *,
+    defense: Defense,
+    defended: DefendedVictim,
+    transcript: Transcript,
+    site: Site,
 ) -> Assessment:
     """Run every threat of a matchup with one clone; each may ask ``threat_budget`` rows."""
-    counts: dict[str, tuple[int, int]] = {}
-    measures: dict[str, float] = {}
+    counts: dict[CountName, Count] = {}
+    measures: dict[MeasureName, float] = {}
     grids: dict[str, bytes] = {}
     splits = load_splits(matchup.victim, site.data)
     for name, spec in named(matchup.threats).items():
         clock = Clock(site.limits.score)
-        ground = ThreatGround(
+        context = ThreatContext(
             test=splits.test,
             training=splits.training,
-            bought=(transcript.attack_inputs, transcript.attack_posteriors),
+            transfer_set=(transcript.attack_inputs, transcript.attack_posteriors),
             pool=load_pool(matchup.victim, matchup.pool, matchup.pool_source, site),
             judge=posteriors_of(load_judge(matchup.victim, matchup.victim_seed, site)),
             device=torch.device(site.device),
             time_left=clock,
         )
         session = Session(
-            task=splits.task,
-            responder=deploy(matchup, defense, prepared),
+            OracleTerms(task=splits.task, budget=matchup.threat_budget),
+            responder=deploy(matchup, defense, defended),
             ledger=MemoryLedger(budget=matchup.threat_budget),
-            budget=matchup.threat_budget,
         )
         found = build_threat(spec).assess(
-            clone, LocalOracle(session, time_left=clock), ground, rng=generator(matchup.seed, "threat", name)
+            clone, LocalOracle(session, time_left=clock), context, rng=generator(matchup.seed, "threat", name)
         )
-        counts |= {f"threat/{name}/{key}": value for key, value in found.counts.items()}
-        measures |= {f"threat/{name}/{key}": value for key, value in found.measures.items()}
-        measures[f"threat/{name}/spent"] = float(matchup.threat_budget - session.remaining)
+        counts |= {threat_count(name, key): Count(*value) for key, value in found.counts.items()}
+        measures |= {threat_measure(name, key): value for key, value in found.measures.items()}
+        measures[threat_measure(name, "spent")] = float(matchup.threat_budget - session.remaining)
         if found.grid is not None:
             grids[name] = grid_png(found.grid)
     return Assessment(counts=counts, measures=measures, grids=grids)

@@ -15,7 +15,7 @@ from torch import Tensor, nn
 from arena.contracts import (
     ArenaFault,
     Attack,
-    AttackerGround,
+    AttackContext,
     AttackFault,
     BudgetExhausted,
     DeadlinePassed,
@@ -67,7 +67,7 @@ def attack_stage(
     The attack draws from its own generator and, where it is informed, is told the defense's spec. What it prints is
     kept for its verdict.
     """
-    ground = AttackerGround(
+    context = AttackContext(
         pool=pool,
         device=torch.device(device),
         time_left=clock,
@@ -78,7 +78,7 @@ def attack_stage(
     clone: nn.Module | None = None
     with _captured() as output, one_thread():
         try:
-            returned = attack.extract(oracle, ground, rng=generator(matchup.seed, "attack"))
+            returned = attack.extract(oracle, context, rng=generator(matchup.seed, "attack"))
             clone = checked_clone(returned, oracle.task)
             verdict = Verdict(outcome="completed")
         except DeadlinePassed as error:

@@ -15,8 +15,8 @@ from arena.learning.architectures import Classifier, build
 from arena.learning.tensors import load_state, save_state, state_digest
 from arena.learning.training import padded_forward
 
-LARGEST_FILE = 256 * 2**20
-LARGEST_HEADER = 2**20
+MAX_FILE_BYTES = 256 * 2**20
+MAX_HEADER_BYTES = 2**20
 _DTYPES = {torch.float32: "F32", torch.int64: "I64"}
 
 
@@ -100,12 +100,12 @@ def posteriors_of(clone: nn.Module) -> Callable[[Tensor], Tensor]:
 
 def _header(data: bytes) -> dict[str, object]:
     """Return the JSON header of safetensors bytes, bounded before it is parsed."""
-    if len(data) < 8 or len(data) > LARGEST_FILE:
-        message = f"a clone is a safetensors file of 8 bytes to {LARGEST_FILE} bytes, not {len(data)}"
+    if len(data) < 8 or len(data) > MAX_FILE_BYTES:
+        message = f"a clone is a safetensors file of 8 bytes to {MAX_FILE_BYTES} bytes, not {len(data)}"
         raise AttackFault(message)
     (length,) = struct.unpack("<Q", data[:8])
-    if length > min(LARGEST_HEADER, len(data) - 8):
-        message = f"the clone's header claims {length} bytes; at most {LARGEST_HEADER} are read"
+    if length > min(MAX_HEADER_BYTES, len(data) - 8):
+        message = f"the clone's header claims {length} bytes; at most {MAX_HEADER_BYTES} are read"
         raise AttackFault(message)
     try:
         header = json.loads(data[8 : 8 + length])

@@ -31,13 +31,13 @@ from arena.learning.tensors import digest_of
 from arena.learning.training import one_thread
 from arena.match.attacking import AttackReport, Clock, attack_stage
 from arena.match.deployment import deploy, open_session
-from arena.match.oracle import LocalOracle
 from arena.match.preparation import load_pool, prepare
-from arena.match.session import check_answer
 from arena.match.site import Site
-from arena.match.transcript import Transcript
 from arena.match.victims import load_splits
-from arena.metrics.utility import broken_promises
+from arena.metrics.utility import count_broken_promises
+from arena.oracle.guard import check_answer
+from arena.oracle.local import LocalOracle
+from arena.oracle.transcript import Transcript
 
 CHECK_VICTIM = Spec(name="digits", params=(("arch", "mlp"), ("steps", 300)))
 BUDGET = 96  # or an attack's minimum, if that is more
@@ -107,7 +107,7 @@ def check_attack(attack: Attack, spec: Spec, site: Site, *, undefended: Defense)
 
 def check_defense(defense: Defense, spec: Spec, site: Site) -> list[Finding]:
     """Deploy a defense several times on a small victim and return every finding."""
-    given = defense.needs | defense.wants
+    given = defense.needs | defense.optional_needs
     knowledge = Knowledge(
         outliers="far" if "outliers" in given else "none",
         surrogate="random" if "surrogate" in given else "none",
@@ -140,11 +140,11 @@ def check_defense(defense: Defense, spec: Spec, site: Site) -> list[Finding]:
             for call in calls:
                 between.append(_checked(one, call, task))
                 _checked(other, call, task)
-            clean = torch.cat([prepared.ground.victim(call.inputs) for call in calls])
+            clean = torch.cat([prepared.context.victim(call.inputs) for call in calls])
     except (Exception, SystemExit) as error:  # whatever an author's code raises is a finding
         return [Finding(name="answers on the simplex", passed=False, detail=f"{type(error).__name__}: {error}")]
     untouched = before == _global_state()
-    broken = broken_promises(
+    broken = count_broken_promises(
         defense.promise,
         clean=clean,
         released=torch.cat([answer.posteriors for answer in answers]),
@@ -186,7 +186,7 @@ def _terms(attack: Attack, spec: Spec, task: Task) -> Matchup:
         attack=spec,
         informed="defense" in attack.needs,
         pool="same",
-        budget=max(BUDGET, attack.minimum(task)),
+        budget=max(BUDGET, attack.min_budget(task)),
         accounts=2 if "accounts" in attack.needs else 1,
         explanation=EXPLANATION if "explanations" in attack.needs else None,
         seed=0,

@@ -4,16 +4,18 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from arena.contracts import Defense, DefenseFault, Matchup, Responder, matchup_id
+from arena.contracts import Defense, DefenseFault, Matchup, Responder, Task, matchup_id
 from arena.learning.randomness import generator
-from arena.match.ledger import MemoryLedger, SqliteLedger
-from arena.match.preparation import Prepared, honest_traffic
-from arena.match.session import Session
+from arena.match.preparation import DefendedVictim, honest_traffic
 from arena.match.site import Site
+from arena.oracle.ledger import MemoryLedger
+from arena.oracle.session import Session
+from arena.oracle.sqlite_ledger import SqliteLedger
+from arena.oracle.terms import OracleTerms
 
 
 def open_session(
-    matchup: Matchup, defense: Defense, prepared: Prepared, site: Site, *, attempt: int, in_memory: bool = False
+    matchup: Matchup, defense: Defense, defended: DefendedVictim, site: Site, *, attempt: int, in_memory: bool = False
 ) -> Session:
     """Deploy ``defense`` for one match and return its open oracle. Raises `DefenseFault` if it cannot be deployed."""
     traffic = honest_traffic(matchup, site)
@@ -26,24 +28,31 @@ def open_session(
             left_over.unlink()
         ledger = SqliteLedger.open(path, budget=matchup.budget, attempt=attempt)
     return Session(
-        task=prepared.ground.victim.task,
-        responder=deploy(matchup, defense, prepared),
+        oracle_terms(matchup, defended.context.victim.task),
+        responder=deploy(matchup, defense, defended),
         ledger=ledger,
-        budget=matchup.budget,
-        accounts=matchup.accounts,
         account_numbers=traffic.account_numbers,
-        explanation=matchup.explanation.name if matchup.explanation else None,
-        explanation_price=matchup.explanation_price,
-        explainer=prepared.ground.explainer,
+        explainer=defended.context.explainer,
         decimals=matchup.decimals,
         honest=traffic,
     )
 
 
-def deploy(matchup: Matchup, defense: Defense, prepared: Prepared) -> Responder:
+def oracle_terms(matchup: Matchup, task: Task) -> OracleTerms:
+    """Return what an attack is told of the oracle of a matchup."""
+    return OracleTerms(
+        task=task,
+        budget=matchup.budget,
+        accounts=matchup.accounts,
+        explanation=matchup.explanation.name if matchup.explanation else None,
+        explanation_price=matchup.explanation_price,
+    )
+
+
+def deploy(matchup: Matchup, defense: Defense, defended: DefendedVictim) -> Responder:
     """Return a fresh responder that draws from the match's own generator of the defense."""
     try:
-        return defense.deploy(prepared.ground, prepared.state, rng=generator(matchup.seed, "defense"))
+        return defense.deploy(defended.context, defended.state, rng=generator(matchup.seed, "defense"))
     except (Exception, SystemExit) as error:
         message = f"{matchup.defense.name} could not be deployed: {type(error).__name__}: {error}"
         raise DefenseFault(message) from error

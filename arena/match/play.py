@@ -1,26 +1,28 @@
-"""One match from beginning to end in this process: prepare, deploy, play, close, score.
-
-The Ray runner plays the same stages, each in the process where it belongs.
-"""
+"""The stages of a match in this process, and whole matches played so."""
 
 from __future__ import annotations
 
 import contextlib
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager
+from dataclasses import dataclass
 from typing import TypeAlias
 
 from torch import Tensor, nn
 
-from arena.contracts import Attack, Defense, DefenseFault, MatchResult, Matchup, Oracle, Verdict
+from arena.contracts import Attack, Defense, DefenseFault, MatchResult, Matchup, Oracle
 from arena.defenses.none import NoDefense
+from arena.match.admission import admit
 from arena.match.attacking import AttackReport, Clock, attack_stage
 from arena.match.deployment import open_session
-from arena.match.oracle import LocalOracle
-from arena.match.preparation import check, load_pool, prepare
-from arena.match.scoring import result_of
-from arena.match.session import Session
+from arena.match.preparation import DefendedVictim, load_pool, prepare
+from arena.match.scoring import PlayedMatch, score_match
 from arena.match.site import Site
+from arena.match.stages import Closed, Deployed, Match, Preparation, StageFailed, StageOutcome, VictimReady
+from arena.match.victims import load_victim
+from arena.oracle.local import LocalOracle
+from arena.oracle.session import Session
+from arena.oracle.transcript import Transcript
 
 Transport: TypeAlias = Callable[[Session, Tensor, Clock], AbstractContextManager[Oracle]]
 """Puts an oracle in front of a session; the pool goes along for those who fetch it over the wire."""
@@ -30,6 +32,102 @@ Transport: TypeAlias = Callable[[Session, Tensor, Clock], AbstractContextManager
 def in_process(session: Session, pool: Tensor, clock: Clock) -> Iterator[Oracle]:
     """The oracle without a wire; no security boundary: for tests and trusted code."""
     yield LocalOracle(session, time_left=clock)
+
+
+class LocalStages:
+    """The stages of one match, one after another on the calling thread; what one leaves, the next one finds here."""
+
+    def __init__(
+        self,
+        match: Match,
+        *,
+        attack: Attack,
+        defense: Defense,
+        site: Site,
+        transport: Transport = in_process,
+        in_memory: bool = False,
+    ) -> None:
+        """``in_memory``: the ledger dies with the process, and no file is left."""
+        self._match, self._attack, self._defense, self._site = match, attack, defense, site
+        self._transport, self._in_memory = transport, in_memory
+        self.defended: DefendedVictim | None = None
+        self._session: Session | None = None
+        self._transcript: Transcript | None = None
+
+    @property
+    def transcript(self) -> Transcript:
+        """All calls of the match, known once its oracle is closed."""
+        assert self._transcript is not None, "a transcript is read after the match"
+        return self._transcript
+
+    def victim(self) -> StageOutcome:
+        matchup = self._match.matchup
+        load_victim(matchup.victim, matchup.victim_seed, self._site)
+        return VictimReady()
+
+    def prepare(self) -> StageOutcome:
+        prepared = prepare_match(self._match.matchup, self._attack, self._defense, self._site)
+        self.defended = prepared.defended
+        return prepared.outcome
+
+    def deploy(self) -> StageOutcome:
+        assert self.defended is not None, "what is deployed was prepared"
+        try:
+            self._session = open_session(
+                self._match.matchup,
+                self._defense,
+                self.defended,
+                self._site,
+                attempt=self._match.attempt,
+                in_memory=self._in_memory,
+            )
+        except DefenseFault as error:
+            return StageFailed(outcome="crashed", fault="defense", reason=str(error))
+        return Deployed()
+
+    def play(self) -> AttackReport:
+        assert self._session is not None, "only an open oracle is played against"
+        matchup, clock = self._match.matchup, Clock(self._site.limits.play)
+        pool = load_pool(matchup.victim, matchup.pool, matchup.pool_source, self._site)
+        with self._transport(self._session, pool, clock) as oracle:
+            return attack_stage(self._attack, oracle, matchup=matchup, pool=pool, device=self._site.device, clock=clock)
+
+    def close(self) -> StageOutcome:
+        assert self._session is not None, "only an open oracle is closed"
+        self._transcript = self._session.close()
+        return closed(self._session)
+
+    def score(self, played: PlayedMatch) -> StageOutcome:
+        assert self.defended is not None, "what is scored was prepared"
+        return score_match(played, self.transcript, defense=self._defense, defended=self.defended, site=self._site)
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class PreparedMatch:
+    """What preparing a match ended in, and the defended victim if it went well."""
+
+    outcome: StageOutcome
+    defended: DefendedVictim | None = None
+
+
+def prepare_match(matchup: Matchup, attack: Attack, defense: Defense, site: Site) -> PreparedMatch:
+    """Admit a matchup, and train its surrogate and defense unless a cache has them.
+
+    Raises `UsageError` for a matchup that cannot be played at all.
+    """
+    flags = admit(matchup, attack, defense, site)
+    try:
+        defended = prepare(matchup, defense, site, shadow=lambda undefended: stolen_clone(undefended, attack, site))
+    except DefenseFault as error:
+        failed = StageFailed(outcome="crashed", fault="defense", reason=str(error), flags=flags)
+        return PreparedMatch(outcome=failed)
+    outcome = Preparation(flags=(*flags, *defended.flags), measures=defended.measures)
+    return PreparedMatch(outcome=outcome, defended=defended)
+
+
+def closed(session: Session) -> Closed:
+    """Return what closing a session ended in."""
+    return Closed(defense_fault=str(session.fault) if session.fault else "")
 
 
 def play(
@@ -45,40 +143,12 @@ def play(
 
     Raises `UsageError` for a matchup that cannot be played at all.
     """
-    flags = check(matchup, attack, defense, site)
-    try:
-        prepared = prepare(matchup, defense, site, shadow=lambda terms: stolen_clone(terms, attack, site))
-    except DefenseFault as error:
-        report = never_played("prepare", error)
-        return result_of(matchup, attempt=attempt, site=site, defense=defense, report=report, flags=flags).result
-    pool = load_pool(matchup.victim, matchup.pool, matchup.pool_source, site)
-    try:
-        session = open_session(matchup, defense, prepared, site, attempt=attempt)
-    except DefenseFault as error:
-        report = never_played("deploy", error)
-        return result_of(matchup, attempt=attempt, site=site, defense=defense, report=report, flags=flags).result
-    clock = Clock(site.limits.play)
-    with transport(session, pool, clock) as oracle:
-        report = attack_stage(attack, oracle, matchup=matchup, pool=pool, device=site.device, clock=clock)
-    transcript = session.close()
-    scored = result_of(
-        matchup,
-        attempt=attempt,
-        site=site,
-        defense=defense,
-        report=report,
-        prepared=prepared,
-        transcript=transcript,
-        defense_fault=str(session.fault) if session.fault else "",
-        flags=(*flags, *prepared.flags),
-        measures=dict(prepared.measures),
-    )
-    return scored.kept(site.pictures)
-
-
-def never_played(stage: str, error: DefenseFault) -> AttackReport:
-    """Return the report of a match that a defense's fault ended before its first query."""
-    return AttackReport(verdict=Verdict(outcome="crashed", fault="defense", stage=stage, reason=str(error)))
+    match = Match(matchup, attempt=attempt, isolation="in-process")
+    stages = LocalStages(match, attack=attack, defense=defense, site=site, transport=transport)
+    while match.ending is None:
+        match.take(match.begin(stages))
+    match.ending.save_pictures(site.pictures)
+    return match.ending.result
 
 
 def stolen_clone(matchup: Matchup, attack: Attack, site: Site) -> nn.Module:
@@ -86,13 +156,12 @@ def stolen_clone(matchup: Matchup, attack: Attack, site: Site) -> nn.Module:
 
     Raises `DefenseFault` if the attack brings nothing back: the surrogate that it was for cannot be had.
     """
-    prepared = prepare(matchup, NoDefense(), site)
-    pool = load_pool(matchup.victim, matchup.pool, matchup.pool_source, site)
-    session = open_session(matchup, NoDefense(), prepared, site, attempt=0, in_memory=True)
-    clock = Clock(site.limits.play)
-    oracle = LocalOracle(session, time_left=clock)
-    report = attack_stage(attack, oracle, matchup=matchup, pool=pool, device=site.device, clock=clock)
-    if report.clone is None:
-        message = f"the shadow match for the attacker's surrogate brought no clone: {report.verdict.reason}"
+    match = Match(matchup, attempt=0, isolation="in-process", stage="deploy")
+    stages = LocalStages(match, attack=attack, defense=NoDefense(), site=site, in_memory=True)
+    stages.defended = prepare(matchup, NoDefense(), site)  # not admitted: what the attack lacks, its verdict says
+    while match.ending is None and match.stage != "close":
+        match.take(match.begin(stages))
+    if match.report.clone is None:
+        message = f"the shadow match for the attacker's surrogate brought no clone: {match.report.verdict.reason}"
         raise DefenseFault(message)
-    return report.clone
+    return match.report.clone

@@ -14,15 +14,15 @@ from arena.contracts import BadParameter, DataMissing, Spec, Task, checked, near
 from arena.data.datasets import load
 from arena.data.splits import Splits, split
 from arena.learning.architectures import Classifier, build
-from arena.learning.provenance import code_digest_of
 from arena.learning.randomness import generator
 from arena.learning.tensors import digest_of, load_state, save_state
 from arena.learning.training import fit, one_hot, one_thread, predict
 from arena.match.cache import Cache
 from arena.match.site import Site
+from arena.provenance import code_digest_of
 
 PASSES = 5  # over the training rows, within the bounds below
-FEWEST_STEPS, MOST_STEPS = 1_000, 20_000
+MIN_STEPS, MAX_STEPS = 1_000, 20_000
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -148,7 +148,7 @@ def victim_architecture(terms: VictimTerms, task: Task) -> str:
 
 def _train(network: Classifier, splits: Splits, terms: VictimTerms, task: Task, *, seed: int, device: str) -> bytes:
     inputs, labels = splits.training
-    steps = terms.steps or min(max(FEWEST_STEPS, PASSES * len(inputs) // 64), MOST_STEPS)
+    steps = terms.steps or min(max(MIN_STEPS, PASSES * len(inputs) // 64), MAX_STEPS)
     with one_thread():
         fit(
             network.to(device),

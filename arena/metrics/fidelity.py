@@ -5,6 +5,8 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
+from arena.contracts import Count
+
 
 def labels_of(posteriors: Tensor) -> Tensor:
     """Return the argmax (N,) int64 of rows (N, K), the lowest index where several are largest."""
@@ -14,9 +16,9 @@ def labels_of(posteriors: Tensor) -> Tensor:
     return (largest * weights).argmax(dim=1)
 
 
-def agreement(first: Tensor, second: Tensor) -> tuple[int, int]:
-    """Return (equal, total) of two label vectors (N,)."""
-    return int((first == second).sum()), len(first)
+def agreement(first: Tensor, second: Tensor) -> Count:
+    """Return how many of two label vectors (N,) are equal."""
+    return Count(int((first == second).sum()), len(first))
 
 
 def total_variation(first: Tensor, second: Tensor) -> Tensor:
@@ -24,7 +26,7 @@ def total_variation(first: Tensor, second: Tensor) -> Tensor:
     return 0.5 * (first.double() - second.double()).abs().sum(dim=1)
 
 
-def largest_share(labels: Tensor) -> float:
+def majority_share(labels: Tensor) -> float:
     """Return the share of the most frequent label of (N,): near 1, agreement on these inputs means nothing."""
     return int(torch.bincount(labels).max()) / len(labels) if len(labels) else 0.0
 
@@ -32,7 +34,7 @@ def largest_share(labels: Tensor) -> float:
 def cohen_kappa(first: Tensor, second: Tensor, *, classes: int) -> float:
     """Return Cohen's kappa of two label vectors (N,), (p_o - p_e) / (1 - p_e) in integers.
 
-    0/0, both constant on one class, counts as 0; `largest_share` is 1 there, so it is seen.
+    0/0, both constant on one class, counts as 0; `majority_share` is 1 there, so it is seen.
     """
     total = len(first)
     agreed, _ = agreement(first, second)

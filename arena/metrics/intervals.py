@@ -9,7 +9,7 @@ from dataclasses import dataclass
 
 from scipy import special
 
-FEWEST_SEEDS = 5  # with fewer, values are printed and no interval is claimed
+MIN_SEEDS = 5  # with fewer, values are printed and no interval is claimed
 CONFIDENCE = 0.95
 
 
@@ -30,7 +30,7 @@ def mean_interval(values: Sequence[float], *, confidence: float = CONFIDENCE) ->
     """Return mean and Student t half-width of values over seeds; ``values`` must not be empty."""
     n = len(values)
     half = None
-    if n >= FEWEST_SEEDS:
+    if n >= MIN_SEEDS:
         half = t_quantile(n - 1, confidence) * statistics.stdev(values) / math.sqrt(n)
     return Interval(mean=statistics.fmean(values), half=half, n=n)
 
@@ -53,7 +53,7 @@ def smallest_difference(seeds: int, *, spread: float) -> float | None:
 
     ``spread`` is one standard deviation of the differences; a true difference of this size is seen half of the time.
     """
-    return t_quantile(seeds - 1) * spread / math.sqrt(seeds) if seeds >= FEWEST_SEEDS else None
+    return t_quantile(seeds - 1) * spread / math.sqrt(seeds) if seeds >= MIN_SEEDS else None
 
 
 def holm(p_values: Sequence[float], *, level: float = 1 - CONFIDENCE) -> list[bool]:
@@ -68,9 +68,9 @@ def holm(p_values: Sequence[float], *, level: float = 1 - CONFIDENCE) -> list[bo
 
 
 def paired_p_value(differences: Sequence[float]) -> float:
-    """Return the two-sided p of a paired t test; 1, nothing is claimed, with fewer than `FEWEST_SEEDS`."""
+    """Return the two-sided p of a paired t test; 1, nothing is claimed, with fewer than `MIN_SEEDS`."""
     n = len(differences)
-    if n < FEWEST_SEEDS:
+    if n < MIN_SEEDS:
         return 1.0
     spread = statistics.stdev(differences)
     mean = statistics.fmean(differences)

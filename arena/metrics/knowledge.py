@@ -6,12 +6,14 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from arena.contracts import Count
+
 FOLDS = 5
 RIDGE = 1e-6
 
 
-def two_sample_accuracy(first: Tensor, second: Tensor) -> tuple[int, int]:
-    """Return (hits, total) of a logistic regression that tells two sets of features (N, F), (M, F) apart.
+def two_sample_accuracy(first: Tensor, second: Tensor) -> Count:
+    """Return the rows that are told right by a logistic regression that tells two sets of features (N, F), (M, F) apart.
 
     Balanced halves, 5 folds, every row judged by a model that has not seen it; half right is indistinguishable.
     """
@@ -27,7 +29,7 @@ def two_sample_accuracy(first: Tensor, second: Tensor) -> tuple[int, int]:
     folds = StratifiedKFold(n_splits=min(FOLDS, size), shuffle=True, random_state=0)
     model = make_pipeline(StandardScaler(), LogisticRegression(max_iter=500))
     guessed = cross_val_predict(model, features, sides, cv=folds)
-    return int((guessed == sides).sum()), 2 * size
+    return Count(int((guessed == sides).sum()), 2 * size)
 
 
 def frechet_distance(first: Tensor, second: Tensor) -> float:

@@ -2,30 +2,21 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-
 import torch
 from torch import Tensor
 
-from arena.contracts import Promise
+from arena.contracts import Count, CountName, MeasureName, Promise, Scores
+from arena.contracts import scores as names
 from arena.metrics.fidelity import agreement, labels_of
 
-CHANGED = 1e-3  # L1 shift from which a row counts as changed
-ONE_HOT = 1 - 1e-6
+SHIFTED = 1e-3  # L1 distance from which released posteriors count as other than the clean ones
+ONE_HOT_FROM = 1 - 1e-6  # largest posterior from which a row is a label and no more
 BINS = 15
 SMALLEST_PROBABILITY = 1e-12
 L1_SLACK = 1e-5  # for float32 rounding of released rows
 
 
-@dataclass(frozen=True, kw_only=True)
-class Utility:
-    """Counts as (hits, total) and means over honest rows."""
-
-    counts: dict[str, tuple[int, int]]
-    measures: dict[str, float]
-
-
-def utility(*, released: Tensor, refused: Tensor, clean: Tensor, labels: Tensor) -> Utility:
+def utility(*, released: Tensor, refused: Tensor, clean: Tensor, labels: Tensor) -> Scores:
     """Compare released with clean posteriors (N, K) on honest rows with labels (N,).
 
     A refused row counts as a wrong decision; the probabilities are measured on the rows that were answered.
@@ -34,26 +25,26 @@ def utility(*, released: Tensor, refused: Tensor, clean: Tensor, labels: Tensor)
     decided, clean_decided = labels_of(released), labels_of(clean)
     total = len(labels)
     counts = {
-        "kept": (int(((decided == clean_decided) & answered).sum()), total),
-        "accuracy": (int(((decided == labels) & answered).sum()), total),
-        "clean_accuracy": agreement(clean_decided, labels),
-        "refused": (int(refused.sum()), total),
+        names.KEPT: Count(int(((decided == clean_decided) & answered).sum()), total),
+        names.HONEST_ACCURACY: Count(int(((decided == labels) & answered).sum()), total),
+        names.CLEAN_ACCURACY: agreement(clean_decided, labels),
+        names.REFUSED: Count(int(refused.sum()), total),
     }
-    measures = {}
+    measures: dict[MeasureName, float] = {}
     if bool(answered.any()):
         rows, truth, honest = released[answered].double(), labels[answered], clean[answered].double()
         shift = (rows - honest).abs().sum(dim=1)
-        counts["changed"] = (int((shift > CHANGED).sum()), len(rows))
-        counts["one_hot"] = (int((rows.amax(dim=1) >= ONE_HOT).sum()), len(rows))
+        counts[names.SHIFTED] = Count(int((shift > SHIFTED).sum()), len(rows))
+        counts[names.ONE_HOT] = Count(int((rows.amax(dim=1) >= ONE_HOT_FROM).sum()), len(rows))
         measures = {
-            "l1": float(shift.mean()),
-            "l1_max": float(shift.max()),
-            "ece": calibration_error(rows, truth),
-            "ece_clean": calibration_error(honest, truth),
-            "brier_cost": brier_score(rows, truth) - brier_score(honest, truth),
-            "log_loss": float(-rows.gather(1, truth.unsqueeze(1)).clamp(min=SMALLEST_PROBABILITY).log().mean()),
+            names.L1: float(shift.mean()),
+            names.L1_MAX: float(shift.max()),
+            names.ECE: calibration_error(rows, truth),
+            names.ECE_CLEAN: calibration_error(honest, truth),
+            names.BRIER_COST: brier_score(rows, truth) - brier_score(honest, truth),
+            names.LOG_LOSS: float(-rows.gather(1, truth.unsqueeze(1)).clamp(min=SMALLEST_PROBABILITY).log().mean()),
         }
-    return Utility(counts=counts, measures=measures)
+    return Scores(counts=counts, measures=measures)
 
 
 def brier_score(posteriors: Tensor, labels: Tensor) -> float:
@@ -71,10 +62,10 @@ def calibration_error(posteriors: Tensor, labels: Tensor, *, bins: int = BINS) -
     return float(gaps.abs().sum() / len(labels))
 
 
-def broken_promises(
+def count_broken_promises(
     promise: Promise, *, clean: Tensor, released: Tensor, refused: Tensor, decimals: int | None
-) -> dict[str, tuple[int, int]]:
-    """Return for each promise made (broken, answered rows); it is counted, never repaired.
+) -> dict[CountName, Count]:
+    """Return for each promise made the broken of the answered rows; it is counted, never repaired.
 
     A kept argmax is the undefended victim's, ties by the lowest index. Rounding by the oracle is no breach: with
     ``decimals`` the L1 bound has a slack of K * 10^-decimals, and the argmax may tie, which is all that rounding can
@@ -82,14 +73,14 @@ def broken_promises(
     """
     answered = ~refused
     rows, honest = released[answered].double(), clean[answered].double()
-    counts: dict[str, tuple[int, int]] = {}
+    counts: dict[CountName, Count] = {}
     if promise.argmax:
         decided = labels_of(honest)
         lost = labels_of(rows) != decided
         if decimals is not None:
             lost = rows.gather(1, decided.unsqueeze(1)).squeeze(1) < rows.amax(dim=1)
-        counts["argmax_broken"] = (int(lost.sum()), len(rows))
+        counts[names.ARGMAX_BROKEN] = Count(int(lost.sum()), len(rows))
     if promise.l1 is not None:
         slack = L1_SLACK + (0.0 if decimals is None else rows.shape[1] * 10.0**-decimals)
-        counts["l1_broken"] = (int(((rows - honest).abs().sum(dim=1) > promise.l1 + slack).sum()), len(rows))
+        counts[names.L1_BROKEN] = Count(int(((rows - honest).abs().sum(dim=1) > promise.l1 + slack).sum()), len(rows))
     return counts

@@ -9,16 +9,16 @@ from __future__ import annotations
 from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass
 
-from arena.contracts import Knowledge, MatchResult, Parameter, Spec
+from arena.contracts import TRACKS, Count, CountName, Knowledge, MatchResult, Parameter, Spec, Track
+from arena.contracts.scores import CloneCount, clone_count
 from arena.metrics.intervals import Interval, mean_interval
 
-TRACKS = ("a", "a-hard", "b")
 UNSAID = ("none", "random")  # what a defense knows at the least: a label leaves it out
 
 
 @dataclass(frozen=True, kw_only=True, order=True)
-class Terms:
-    """What the cells of one matrix have in common; rows of different terms are never compared."""
+class Setting:
+    """What the cells of one matrix have in common; rows of different settings are never compared."""
 
     victim: str
     pool: str
@@ -32,7 +32,7 @@ class PayoffMatrix:
     An attack that is told the defense is a row of its own, so that a worst case is one over blind and informed.
     """
 
-    terms: Terms
+    setting: Setting
     attacks: tuple[str, ...]
     defenses: tuple[str, ...]
     specs: Mapping[str, Spec]  # of every player by its label
@@ -97,23 +97,23 @@ def payoff(result: MatchResult) -> float | None:
 
 def own_score(result: MatchResult) -> float | None:
     """Return what the attack made of its answers; without a clone, what the referee makes of them or the floor."""
-    return _largest_fidelity(result, ("b",) if "b/fidelity" in result.counts else ("a",))
+    return _largest_fidelity(result, ("b",) if clone_count("b", "fidelity") in result.counts else ("a",))
 
 
 def matrices(results: Iterable[MatchResult]) -> list[PayoffMatrix]:
     """Return one matrix for each combination of victim, pool and budget."""
-    grouped: dict[Terms, list[MatchResult]] = {}
+    grouped: dict[Setting, list[MatchResult]] = {}
     for result in results:
-        grouped.setdefault(terms_of(result), []).append(result)
-    return [_matrix(terms, group) for terms, group in grouped.items()]
+        grouped.setdefault(setting_of(result), []).append(result)
+    return [_matrix(setting, group) for setting, group in grouped.items()]
 
 
-def terms_of(result: MatchResult) -> Terms:
+def setting_of(result: MatchResult) -> Setting:
     """Return what a result shares with the others of its matrix."""
     matchup = result.matchup
     pool = f"{matchup.pool}:{matchup.pool_source}" if matchup.pool_source else matchup.pool
     victim = label(matchup.victim) + (f" #{matchup.victim_seed}" if matchup.victim_seed else "")
-    return Terms(victim=victim, pool=pool, budget=matchup.budget)
+    return Setting(victim=victim, pool=pool, budget=matchup.budget)
 
 
 def label(spec: Spec) -> str:
@@ -139,7 +139,7 @@ def defense_label(spec: Spec, knowledge: Knowledge) -> str:
     return label(spec) + "".join(f" +{word}" for word in known)
 
 
-def _matrix(terms: Terms, results: Iterable[MatchResult]) -> PayoffMatrix:
+def _matrix(setting: Setting, results: Iterable[MatchResult]) -> PayoffMatrix:
     payoffs: dict[tuple[str, str], dict[int, float]] = {}
     own: dict[tuple[str, str], dict[int, float]] = {}
     cells: dict[tuple[str, str], list[MatchResult]] = {}
@@ -157,7 +157,7 @@ def _matrix(terms: Terms, results: Iterable[MatchResult]) -> PayoffMatrix:
             if score is not None:
                 scores.setdefault((attack, defense), {})[matchup.seed] = score
     return PayoffMatrix(
-        terms=terms,
+        setting=setting,
         attacks=tuple(dict.fromkeys(attack for attack, _ in cells)),
         defenses=tuple(dict.fromkeys(defense for _, defense in cells)),
         specs=specs,
@@ -168,17 +168,24 @@ def _matrix(terms: Terms, results: Iterable[MatchResult]) -> PayoffMatrix:
     )
 
 
-def _largest_fidelity(result: MatchResult, tracks: Iterable[str]) -> float | None:
+def _largest_fidelity(result: MatchResult, tracks: Iterable[Track]) -> float | None:
     """Return the largest fidelity of the tracks that there are, else the floor, None if the match is missing."""
     if result.verdict.outcome == "infrastructure":
         return None
-    found = [hits / total for track in tracks for hits, total in _count(result, f"{track}/fidelity")]
-    found = found or [hits / total for hits, total in _count(result, "floor/fidelity")]
-    return max(found, default=None)
+    found = largest_share(result, "fidelity", tracks)
+    return largest_share(result, "fidelity", ("floor",)) if found is None else found
 
 
-def _count(result: MatchResult, key: str) -> list[tuple[int, int]]:
-    return [result.counts[key]] if key in result.counts and result.counts[key][1] else []
+def largest_share(result: MatchResult, what: CloneCount, tracks: Iterable[Track] = TRACKS) -> float | None:
+    """Return the largest share over tracks of a count, None if no clone has it."""
+    counts = [result.counts[name] for name in (clone_count(track, what) for track in tracks) if name in result.counts]
+    return max((count.share for count in counts if count.total), default=None)
+
+
+def pooled(results: Iterable[MatchResult], name: CountName) -> Count:
+    """Return a count summed over the results that have it."""
+    counts = [result.counts[name] for result in results if name in result.counts]
+    return Count(sum(count.hits for count in counts), sum(count.total for count in counts))
 
 
 def _mean_without(column: Mapping[int, float], seed: int) -> float:

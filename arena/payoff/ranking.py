@@ -11,9 +11,10 @@ from dataclasses import dataclass, replace
 from typing import Literal
 
 from arena.contracts import MatchResult
+from arena.contracts.scores import CLEAN_ACCURACY, HONEST_ACCURACY, KEPT, L1, ONE_HOT
 from arena.metrics.intervals import Interval, mean_interval, paired_p_value
 from arena.payoff.equilibrium import equilibrium
-from arena.payoff.matrix import PayoffMatrix
+from arena.payoff.matrix import PayoffMatrix, pooled
 
 Division = Literal["free", "1pt", "5pt", "open"]
 ScoreClass = Literal["scores kept", "labels only"]
@@ -77,16 +78,16 @@ class Mixture:
 
 def cost_of(results: Iterable[MatchResult]) -> Cost | None:
     """Return the cost of one defended victim, None if no honest row was answered or counted."""
-    played = [result for result in results if "utility/accuracy" in result.counts]
-    hits, rows = _pooled(played, "utility/accuracy")
-    clean, _ = _pooled(played, "utility/clean_accuracy")
-    kept, _ = _pooled(played, "utility/kept")
-    one_hot, answered = _pooled(played, "utility/one_hot")
+    played = [result for result in results if HONEST_ACCURACY in result.counts]
+    hits, rows = pooled(played, HONEST_ACCURACY)
+    clean, _ = pooled(played, CLEAN_ACCURACY)
+    kept, _ = pooled(played, KEPT)
+    one_hot, answered = pooled(played, ONE_HOT)
     if rows == 0:
         return None
     lost, flips = (clean - hits) / rows, (rows - kept) / rows
     half = Z * math.sqrt(max(flips - lost * lost, 0.0) / rows)
-    shifts = [result.measures["utility/l1"] for result in played if "utility/l1" in result.measures]
+    shifts = [result.measures[L1] for result in played if L1 in result.measures]
     l1 = statistics.fmean(shifts) if shifts else None
     only_labels = (answered > 0 and one_hot >= ONE_HOT_SHARE * answered) or (l1 is not None and l1 > SCORES_BOUND)
     return Cost(
@@ -199,8 +200,3 @@ def _mean(matrix: PayoffMatrix, attack: str, defense: str) -> float:
     cell = matrix.cell(attack, defense)
     assert cell is not None, "only complete columns enter the equilibrium"
     return cell.mean
-
-
-def _pooled(results: Sequence[MatchResult], key: str) -> tuple[int, int]:
-    counts = [result.counts.get(key, (0, 0)) for result in results]
-    return sum(hits for hits, _ in counts), sum(total for _, total in counts)

@@ -6,9 +6,10 @@ import statistics
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
-from arena.contracts import MatchResult, Spec
+from arena.contracts import UNDEFENDED, CountName, MatchResult, Spec
+from arena.contracts.scores import CLEAN_ACCURACY, HONEST_ACCURACY
 from arena.metrics.intervals import Interval, mean_interval
-from arena.payoff.matrix import TRACKS, PayoffMatrix, bare_label, label
+from arena.payoff.matrix import PayoffMatrix, bare_label, label, largest_share, pooled
 from arena.payoff.ranking import cost_of
 
 ALLOWED_LOSSES = (0.0, 0.01, 0.02, 0.05)
@@ -48,13 +49,13 @@ def tradeoffs(matrix: PayoffMatrix) -> list[TradeOff]:
                 rest = Spec(name=spec.name, params=tuple(item for item in spec.params if item[0] != name))
                 known = defense.removeprefix(label(spec))
                 groups.setdefault((label(rest) + known, name), []).append((float(value), defense))
-    undefended = matrix.named("none")
+    undefended = matrix.named(UNDEFENDED.name)
     return [
         TradeOff(
             defense=bare_label(matrix.specs[places[0][1]]) + _told(matrix, places[0][1]),
             parameter=parameter,
             points=tuple(point for value, defense in sorted(places) if (point := _point(matrix, defense, value))),
-            clean=_accuracy(matrix.of_defense(places[0][1]), "utility/clean_accuracy"),
+            clean=_accuracy(matrix.of_defense(places[0][1]), CLEAN_ACCURACY),
             undefended=_point(matrix, undefended, 0.0) if undefended is not None else None,
         )
         for (_, parameter), places in groups.items()
@@ -88,7 +89,7 @@ def _point(matrix: PayoffMatrix, defense: str, value: float) -> Point | None:
     best = max(played, key=lambda attack: statistics.fmean(played[attack].values()))
     return Point(
         value=value,
-        defended=_accuracy(results, "utility/accuracy"),
+        defended=_accuracy(results, HONEST_ACCURACY),
         l1=cost.l1,
         attack=best,
         clone=mean_interval(list(played[best].values())),
@@ -100,16 +101,15 @@ def _clone_accuracies(results: Sequence[MatchResult]) -> dict[int, float]:
     """Return the largest accuracy over tracks by seed."""
     found = {}
     for result in results:
-        counts = [result.counts[key] for key in (f"{track}/accuracy" for track in TRACKS) if key in result.counts]
-        if counts:
-            found[result.matchup.seed] = max(hits / total for hits, total in counts)
+        accuracy = largest_share(result, "accuracy")
+        if accuracy is not None:
+            found[result.matchup.seed] = accuracy
     return found
 
 
-def _accuracy(results: Sequence[MatchResult], key: str) -> float:
-    counts = [result.counts[key] for result in results if key in result.counts]
-    total = sum(count[1] for count in counts)
-    return sum(count[0] for count in counts) / total if total else 0.0
+def _accuracy(results: Sequence[MatchResult], name: CountName) -> float:
+    count = pooled(results, name)
+    return count.share if count.total else 0.0
 
 
 def _without(values: Mapping[int, float], seed: int) -> list[float]:

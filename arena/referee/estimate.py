@@ -14,14 +14,14 @@ from arena.learning.randomness import generator
 from arena.learning.training import fit, one_thread
 
 TIMED_STEPS = 30
-TRACKS = 3  # A, A-hard, and the attack's own clone
+CLONES = 3  # A, A-hard, and the attack's own clone
 
 
 def seconds_of_training(matchups: Sequence[Matchup], task_of: Callable[[Spec], Task]) -> float:
     """Return seconds of clone training on one core: an estimate from below, attacks with rounds take longer."""
     by_victim: dict[tuple[Spec, str], int] = {}
     for matchup in matchups:
-        steps = (TRACKS + len(matchup.curve)) * (matchup.recipe.steps or recipe_steps(matchup.budget))
+        steps = (CLONES + len(matchup.curve)) * (matchup.recipe.steps or recipe_steps(matchup.budget))
         key = (matchup.victim, matchup.recipe.arch)
         by_victim[key] = by_victim.get(key, 0) + steps
     return sum(steps * _seconds_a_step(task_of(victim), arch) for (victim, arch), steps in by_victim.items())

@@ -17,7 +17,7 @@ class Journal:
 
     def __init__(self, folder: Path) -> None:
         self._path = folder / JOURNAL
-        self.results = list(read_results(folder))
+        self.results = list(read_journal(folder))
         self._cut_torn_line()
 
     def append(self, result: MatchResult) -> None:
@@ -49,7 +49,7 @@ class Journal:
                 os.fsync(file.fileno())
 
 
-def read_results(folder: Path) -> Iterator[MatchResult]:
+def read_journal(folder: Path) -> Iterator[MatchResult]:
     """Yield the whole lines of a run folder's journal; a last line that was cut off in writing is left out."""
     path = folder / JOURNAL
     if not path.exists():

@@ -8,8 +8,8 @@ import hashlib
 import torch
 
 from arena.contracts import Matchup, Spec, matchup_id
-from arena.learning.provenance import code_digest_of
 from arena.match.rules import RULES
+from arena.provenance import code_digest_of
 from arena.registry import Role, code_digest
 
 

@@ -23,7 +23,7 @@ class LocalRunner:
     def submit(self, matchup: Matchup, *, attempt: int) -> None:
         self._queue.append((matchup, attempt))
 
-    def finished(self, *, timeout: float) -> Iterator[MatchResult]:
+    def advance(self, *, timeout: float) -> Iterator[MatchResult]:
         """Play the next match, however long it takes, and yield its result."""
         if self._queue:
             matchup, attempt = self._queue.popleft()

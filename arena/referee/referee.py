@@ -9,11 +9,10 @@ from collections import deque
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 
-from arena.contracts import ArenaError, Knowledge, MatchResult, Matchup, Runner, Spec, Tracker, matchup_id
+from arena.contracts import ArenaError, MatchResult, Matchup, Runner, Tracker, matchup_id
 from arena.referee.journal import Journal
+from arena.referee.settlement import is_final, needs_stand_in, scored_as
 
-MOST_REPLAYS = 2  # of a match that ended through the infrastructure's fault
-UNDEFENDED = Spec(name="none")
 WAIT_SECONDS = 0.5  # between two reports of progress
 
 
@@ -47,11 +46,11 @@ class Referee:
         journal: Journal,
         key_of: Callable[[Matchup], str],
         known: Mapping[str, MatchResult] | None = None,
-        report: Callable[[Progress], None] = lambda progress: None,
+        on_progress: Callable[[Progress], None] = lambda progress: None,
     ) -> None:
-        """``known`` holds results of earlier runs by key; ``report`` is called after each result and while waiting."""
+        """``known`` holds results of earlier runs by key; ``on_progress`` is called after each result and while waiting."""
         self._runner, self._tracker, self._journal = runner, tracker, journal
-        self._key_of, self._known, self._report = key_of, dict(known or {}), report
+        self._key_of, self._known, self._on_progress = key_of, dict(known or {}), on_progress
         self._finished = {
             matchup_id(result.matchup): result
             for result in journal.results
@@ -72,7 +71,7 @@ class Referee:
                 matchup, attempt = queue.popleft()
                 playing.add(matchup_id(matchup))
                 self._runner.submit(matchup, attempt=attempt)
-            for result in self._runner.finished(timeout=WAIT_SECONDS):
+            for result in self._runner.advance(timeout=WAIT_SECONDS):
                 playing.discard(matchup_id(result.matchup))
                 queue.extendleft(self._settle(result, playing, queue))
                 self._tell(wanted, playing, result)
@@ -98,10 +97,10 @@ class Referee:
         self, result: MatchResult, playing: set[str], queue: Iterable[tuple[Matchup, int]]
     ) -> list[tuple[Matchup, int]]:
         """Record a result, or return what must be played before it can be recorded."""
-        if result.verdict.outcome == "infrastructure" and result.attempt <= MOST_REPLAYS:
+        if not is_final(result):
             return [(result.matchup, result.attempt + 1)]
-        if result.verdict.fault == "defense" and result.matchup.defense != UNDEFENDED:
-            stand_in = undefended(result.matchup)
+        if needs_stand_in(result):
+            stand_in = result.matchup.undefended()
             name = matchup_id(stand_in)
             if name not in self._finished:
                 self._waiting_for_undefended.setdefault(name, []).append(result)
@@ -124,34 +123,4 @@ class Referee:
 
     def _tell(self, wanted: Mapping[str, Matchup], playing: set[str], last: MatchResult | None) -> None:
         done = sum(name in self._finished for name in wanted)
-        self._report(Progress(done=done, running=len(playing), left=len(wanted) - done - len(playing), last=last))
-
-
-def is_final(result: MatchResult) -> bool:
-    """Whether nothing more needs to be played for this result."""
-    return result.verdict.outcome != "infrastructure" or result.attempt > MOST_REPLAYS
-
-
-def undefended(matchup: Matchup) -> Matchup:
-    """Return the same matchup against the victim without a defense."""
-    return replace(matchup, defense=UNDEFENDED, knowledge=Knowledge())
-
-
-def scored_as(faulty: MatchResult, stand_in: MatchResult) -> MatchResult:
-    """Return a faulty defense's result with the clone scores of the undefended match, and the utility that it had."""
-    kept = {key: value for key, value in faulty.counts.items() if key.startswith(("utility/", "promise/"))}
-    scores = {key: value for key, value in stand_in.counts.items() if not key.startswith(("utility/", "promise/"))}
-    return replace(
-        faulty,
-        counts={**scores, **kept, **_unanswered_as_wrong(faulty, stand_in)},
-        flags=(*faulty.flags, "scored as none"),
-    )
-
-
-def _unanswered_as_wrong(faulty: MatchResult, stand_in: MatchResult) -> dict[str, tuple[int, int]]:
-    """Count the honest rows that a faulty defense never answered as wrong; the undefended match answered them all."""
-    clean = stand_in.counts.get("utility/clean_accuracy")
-    if clean is None:
-        return {}
-    kept, accuracy = (faulty.counts.get(f"utility/{name}", (0, 0))[0] for name in ("kept", "accuracy"))
-    return {"utility/kept": (kept, clean[1]), "utility/accuracy": (accuracy, clean[1]), "utility/clean_accuracy": clean}
+        self._on_progress(Progress(done=done, running=len(playing), left=len(wanted) - done - len(playing), last=last))

@@ -328,7 +328,7 @@ def _defense(spec: Spec, where: str) -> DefenseTerms:
 def knowledge_of(defense: Spec, declared: Mapping[str, typing.Any], where: str) -> Knowledge:
     """Return what a defense is let know: what is declared, else the least that it needs or wants."""
     player = build_defense(defense)
-    needs = player.needs | player.wants
+    needs = player.needs | player.optional_needs
     least = {
         "outliers": "far" if "outliers" in needs else "none",
         "surrogate": "random" if "surrogate" in needs else "none",

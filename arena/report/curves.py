@@ -36,7 +36,7 @@ def draw_curves(results: Sequence[MatchResult], path: Path) -> None:
         if curves[0].undefended is not None:
             _draw_undefended(by_accuracy, curves[0].undefended, 100 * curves[0].undefended.defended)
             _draw_undefended(by_shift, curves[0].undefended, 0.0)
-        terms = matrix.terms
+        terms = matrix.setting
         by_accuracy.set_title(f"{terms.victim}, pool {terms.pool}, {terms.budget:,} rows")
         by_accuracy.set_xlabel("accuracy of honest answers, %")
         by_accuracy.set_ylabel("accuracy of the best clone, %")

@@ -14,7 +14,7 @@ import torch
 from torch import Tensor
 
 from arena.contracts import Answer, BudgetExhausted, DeadlinePassed, InvalidQuery, QueryBatch, Task
-from arena.match.oracle import ask_in_calls
+from arena.oracle.local import ask_in_calls
 from arena.proto.v1 import match_pb2, match_pb2_grpc, oracle_pb2, oracle_pb2_grpc
 from arena.rpc.codec import (
     answer_from_message,

@@ -10,8 +10,8 @@ from torch import Tensor
 
 from arena.contracts import Answer, InvalidQuery, QueryBatch, Task
 from arena.learning.tensors import Packed, pack, unpack
-from arena.match.session import Terms
-from arena.match.transcript import PackedBatch, Release
+from arena.oracle.terms import OracleTerms
+from arena.oracle.transcript import PackedBatch, Release
 from arena.proto.v1 import oracle_pb2, tensor_pb2
 
 _ENVELOPE_BYTES = 64 * 1024  # room for everything in a message that is not its tensor
@@ -71,7 +71,7 @@ def answer_from_message(message: oracle_pb2.QueryResponse) -> Answer:
     )
 
 
-def terms_to_message(terms: Terms, *, remaining: int, max_bytes: int) -> oracle_pb2.DescribeResponse:
+def terms_to_message(terms: OracleTerms, *, remaining: int, max_bytes: int) -> oracle_pb2.DescribeResponse:
     return oracle_pb2.DescribeResponse(
         shape=terms.task.shape,
         classes=terms.task.classes,
@@ -86,8 +86,8 @@ def terms_to_message(terms: Terms, *, remaining: int, max_bytes: int) -> oracle_
     )
 
 
-def terms_from_message(message: oracle_pb2.DescribeResponse) -> Terms:
-    return Terms(
+def terms_from_message(message: oracle_pb2.DescribeResponse) -> OracleTerms:
+    return OracleTerms(
         task=Task(shape=tuple(message.shape), classes=message.classes, class_names=tuple(message.class_names)),
         budget=message.budget,
         accounts=message.accounts,
@@ -97,7 +97,7 @@ def terms_from_message(message: oracle_pb2.DescribeResponse) -> Terms:
     )
 
 
-def message_bytes(terms: Terms) -> int:
+def message_bytes(terms: OracleTerms) -> int:
     """Return the most bytes of one message under these terms, either way: float32 inputs, or answers with maps."""
     row = 4 * max(math.prod(terms.task.shape), terms.task.classes)
     answer = 4 * terms.task.classes + 1 + (4 * math.prod(terms.task.shape) if terms.explanation else 0)

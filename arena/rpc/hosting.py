@@ -12,7 +12,7 @@ from dataclasses import dataclass, field
 from torch import Tensor
 
 from arena.contracts import NotAuthorised
-from arena.match.session import Session
+from arena.oracle.session import Session
 
 _TOKEN_BYTES = 32
 

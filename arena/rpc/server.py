@@ -15,8 +15,8 @@ from grpc_reflection.v1alpha import reflection
 from torch import Tensor
 
 from arena.contracts import BadParameter, UsageError
-from arena.match.session import Session
-from arena.match.transcript import Transcript
+from arena.oracle.session import Session
+from arena.oracle.transcript import Transcript
 from arena.rpc.codec import message_bytes
 from arena.rpc.hosting import HostedMatch, HostedMatches
 from arena.rpc.services import MATCH_SERVICE, ORACLE_SERVICE, MatchService, OracleService

@@ -11,7 +11,7 @@ import grpc
 from google.protobuf.message import DecodeError, Message
 
 from arena.contracts import ArenaError, ArenaFault, AttackFault, InvalidQuery
-from arena.match.session import Session
+from arena.oracle.session import Session
 from arena.proto.v1 import match_pb2, oracle_pb2
 from arena.rpc.codec import answer_to_message, query_from_message, rows_that_fit, tensor_to_message, terms_to_message
 from arena.rpc.errors import to_status

@@ -9,7 +9,7 @@ from torch import Tensor
 
 from arena.contracts import Oracle
 from arena.match.attacking import Clock
-from arena.match.session import Session
+from arena.oracle.session import Session
 from arena.rpc.client import Connection, RemoteOracle
 from arena.rpc.server import serving
 

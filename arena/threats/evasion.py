@@ -16,7 +16,7 @@ from dataclasses import dataclass
 import torch
 from torch import Generator, Tensor, nn
 
-from arena.contracts import BadParameter, Oracle, Task, Threat, ThreatGround, ThreatReport
+from arena.contracts import BadParameter, Oracle, Task, Threat, ThreatContext, ThreatReport
 from arena.learning.input_gradients import input_gradient
 
 SHOWN = 8  # images in the grid
@@ -40,13 +40,13 @@ class EvasionTransfer(Threat):
             message = f"epsilons = {self.epsilons} lie in (0, 1], and steps = {self.steps} is at least 1"
             raise BadParameter(message)
 
-    def minimum(self, task: Task) -> int:
+    def min_budget(self, task: Task) -> int:
         """One image: asked once as it is, and once in each variant."""
         return 1 + VARIANTS * len(self.epsilons)
 
-    def assess(self, clone: nn.Module, oracle: Oracle, ground: ThreatGround, *, rng: Generator) -> ThreatReport:
-        inputs, labels = ground.test
-        rows = torch.randperm(len(inputs), generator=rng)[: oracle.remaining // self.minimum(oracle.task)]
+    def assess(self, clone: nn.Module, oracle: Oracle, context: ThreatContext, *, rng: Generator) -> ThreatReport:
+        inputs, labels = context.test
+        rows = torch.randperm(len(inputs), generator=rng)[: oracle.remaining // self.min_budget(oracle.task)]
         answer = oracle.query(inputs[rows])
         right = (answer.posteriors.argmax(dim=1) == labels[rows]) & ~answer.refused
         x, y = inputs[rows][right], labels[rows][right]

@@ -17,7 +17,7 @@ import torch
 from torch import Generator, Tensor, nn
 from torch.nn.functional import cross_entropy
 
-from arena.contracts import BadParameter, Oracle, Task, Threat, ThreatGround, ThreatReport
+from arena.contracts import BadParameter, Oracle, Task, Threat, ThreatContext, ThreatReport
 from arena.metrics.inversion import class_means, mean_distances
 
 _STEPS_A_LOOK = 32  # at the clock
@@ -43,38 +43,38 @@ class ModelInversion(Threat):
             message = "steps and starts are at least 1, lr is more than 0, noise, smooth and small are 0 or more"
             raise BadParameter(message)
 
-    def minimum(self, task: Task) -> int:
+    def min_budget(self, task: Task) -> int:
         return task.classes
 
-    def assess(self, clone: nn.Module, oracle: Oracle, ground: ThreatGround, *, rng: Generator) -> ThreatReport:
+    def assess(self, clone: nn.Module, oracle: Oracle, context: ThreatContext, *, rng: Generator) -> ThreatReport:
         """Invert the clone for every class and ask the victim once a class."""
         classes = oracle.task.classes
         wanted = torch.arange(classes)
-        middle = ground.pool.mean(dim=0) if len(ground.pool) else torch.full(oracle.task.shape, 0.5)
+        middle = context.pool.mean(dim=0) if len(context.pool) else torch.full(oracle.task.shape, 0.5)
         noise = self.noise * torch.randn(classes * self.starts, *oracle.task.shape, generator=rng)
-        climbed = self._climb(clone, (middle + noise).clamp(0, 1), wanted.repeat_interleave(self.starts), ground)
+        climbed = self._climb(clone, (middle + noise).clamp(0, 1), wanted.repeat_interleave(self.starts), context)
         images = most_certain(clone, climbed, classes)
         answer = oracle.query(images)
-        means = class_means(*ground.training, classes=classes)
+        means = class_means(*context.training, classes=classes)
         distances = mean_distances(images, means)
         own = distances.diagonal()
         others = (distances.sum(dim=1) - own) / max(classes - 1, 1)
         return ThreatReport(
             counts={
                 "victim": (int(((answer.posteriors.argmax(dim=1) == wanted) & ~answer.refused).sum()), classes),
-                "judge": (int((ground.judge(images).argmax(dim=1) == wanted).sum()), classes),
+                "judge": (int((context.judge(images).argmax(dim=1) == wanted).sum()), classes),
                 "nearest": (int((distances.argmin(dim=1) == wanted).sum()), classes),
             },
             measures={"distance": float(own.mean()), "distance_others": float(others.mean())},
             grid=torch.stack([images, means]) if images.dim() == 4 else None,
         )
 
-    def _climb(self, clone: nn.Module, start: Tensor, wanted: Tensor, ground: ThreatGround) -> Tensor:
-        x = start.to(ground.device).requires_grad_(True)
-        classes = wanted.to(ground.device)
+    def _climb(self, clone: nn.Module, start: Tensor, wanted: Tensor, context: ThreatContext) -> Tensor:
+        x = start.to(context.device).requires_grad_(True)
+        classes = wanted.to(context.device)
         optimiser = torch.optim.Adam([x], lr=self.lr)
         for step in range(self.steps):
-            if step % _STEPS_A_LOOK == 0 and ground.time_left() <= 0:
+            if step % _STEPS_A_LOOK == 0 and context.time_left() <= 0:
                 break
             loss = cross_entropy(clone(x), classes, reduction="sum")  # of a sum: an image's steps are its own
             loss = loss + self.smooth * total_variation(x) + self.small * x.square().sum()

@@ -18,7 +18,7 @@ import torch
 from torch import Generator, Tensor, nn
 from torch.nn.functional import binary_cross_entropy_with_logits
 
-from arena.contracts import BadParameter, Oracle, Task, Threat, ThreatGround, ThreatReport
+from arena.contracts import BadParameter, Oracle, Task, Threat, ThreatContext, ThreatReport
 from arena.learning.architectures import drawn_from
 from arena.learning.randomness import child
 from arena.learning.training import one_hot
@@ -48,21 +48,21 @@ class LabelOnlyInversion(Threat):
             message = "latent, hidden, steps, batch and asked are at least 1, and samples at least asked"
             raise BadParameter(message)
 
-    def minimum(self, task: Task) -> int:
+    def min_budget(self, task: Task) -> int:
         return task.classes
 
-    def assess(self, clone: nn.Module, oracle: Oracle, ground: ThreatGround, *, rng: Generator) -> ThreatReport:
+    def assess(self, clone: nn.Module, oracle: Oracle, context: ThreatContext, *, rng: Generator) -> ThreatReport:
         """Train on what was bought and answered; sample, choose and ask for every class."""
-        inputs, released = ground.bought
+        inputs, released = context.transfer_set
         answered = released.sum(dim=1) > 0
         if not bool(answered.any()):
             return ThreatReport()
         task, classes = oracle.task, oracle.task.classes
-        generate = self._trained(inputs[answered], released[answered].argmax(dim=1), task, ground, rng=rng)
+        generate = self._trained(inputs[answered], released[answered].argmax(dim=1), task, context, rng=rng)
         asked = min(self.asked, oracle.remaining // classes)
         images, wanted = self._chosen(clone, generate, task, asked, rng=rng)
         answer = oracle.query(images)
-        means = class_means(*ground.training, classes=classes)
+        means = class_means(*context.training, classes=classes)
         distances = mean_distances(images, means)
         own = distances.gather(1, wanted.unsqueeze(1)).squeeze(1)
         others = (distances.sum(dim=1) - own) / max(classes - 1, 1)
@@ -70,7 +70,7 @@ class LabelOnlyInversion(Threat):
         return ThreatReport(
             counts={
                 "victim": (int(((answer.posteriors.argmax(dim=1) == wanted) & ~answer.refused).sum()), len(images)),
-                "judge": (int((ground.judge(images).argmax(dim=1) == wanted).sum()), len(images)),
+                "judge": (int((context.judge(images).argmax(dim=1) == wanted).sum()), len(images)),
                 "nearest": (int((distances.argmin(dim=1) == wanted).sum()), len(images)),
                 "classes": (len(released[answered].argmax(dim=1).unique()), classes),
             },
@@ -79,10 +79,10 @@ class LabelOnlyInversion(Threat):
         )
 
     def _trained(
-        self, inputs: Tensor, labels: Tensor, task: Task, ground: ThreatGround, *, rng: Generator
+        self, inputs: Tensor, labels: Tensor, task: Task, context: ThreatContext, *, rng: Generator
     ) -> Callable[[Tensor, Tensor], Tensor]:
         """Return latents (N, latent) and classes (N,) to images (N, *shape)."""
-        columns, device = math.prod(task.shape), ground.device
+        columns, device = math.prod(task.shape), context.device
         with drawn_from(rng):
             encoder = _layers(columns + task.classes, self.hidden, 2 * self.latent).to(device)
             decoder = _layers(self.latent + task.classes, self.hidden, columns).to(device)
@@ -90,7 +90,7 @@ class LabelOnlyInversion(Threat):
         draws = child(rng)
         flat, given = inputs.flatten(1).to(device), one_hot(labels, task.classes).to(device)
         for step in range(self.steps):
-            if step % _STEPS_A_LOOK == 0 and ground.time_left() <= 0:
+            if step % _STEPS_A_LOOK == 0 and context.time_left() <= 0:
                 break
             rows = torch.randint(len(flat), (min(self.batch, len(flat)),), generator=draws)
             mean, log_variance = encoder(torch.cat([flat[rows], given[rows]], dim=1)).chunk(2, dim=1)

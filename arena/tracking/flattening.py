@@ -31,14 +31,14 @@ def metrics(result: MatchResult) -> dict[tuple[str, int], float]:
     ``curve/100/a/fidelity`` is ``a/fidelity`` at step 100, everything else stands at the match's last row. A count
     becomes a share; one of nothing (total 0) is absent.
     """
-    shares = {name: hits / total for name, (hits, total) in result.counts.items() if total}
+    shares: dict[str, float] = {name: count.share for name, count in result.counts.items() if count.total}
     spending = {
         "spent": result.spent,
         "rows": result.rows,
         "distinct_rows": result.distinct_rows,
         "calls": result.calls,
     }
-    values = {**shares, **result.measures, **spending}
+    values = {**shares, **{str(name): value for name, value in result.measures.items()}, **spending}
     return {_place(name, result.rows): float(value) for name, value in values.items()}
 
 

@@ -7,7 +7,7 @@ from arena.learning.architectures import build
 from arena.learning.release import entropy
 from arena.learning.tensors import row_digests
 from arena.learning.training import predict
-from tests.attacks.toy import IMAGES, TABLE, VICTIMS, ToyOracle, digest, ground, play
+from tests.attacks.toy import IMAGES, TABLE, VICTIMS, ToyOracle, context, digest, play
 
 FEW = {"steps": 5, "steps_inner": 5}
 
@@ -27,14 +27,14 @@ def clone():
 
 
 def test_uncertainty_takes_the_highest_entropy_first(clone):
-    rows = ground(rows=50).pool
+    rows = context(rows=50).pool
     best = ActiveThief(strategy="uncertainty")._best(clone, rows, rows[:1], 5, budget=20)
     entropies = entropy(predict(clone, rows))
     assert torch.equal(entropies[best], entropies.sort(descending=True).values[:5])
 
 
 def test_dfal_with_k_center_chooses_among_as_many_near_rows_as_the_budget(clone):
-    rows = ground(rows=50).pool
+    rows = context(rows=50).pool
     near = ActiveThief(strategy="dfal")._best(clone, rows, rows[:1], 20, budget=20)
     best = ActiveThief(strategy="dfal+k-center")._best(clone, rows, rows[:1], 5, budget=20)
     assert set(best.tolist()) <= set(near.tolist())
@@ -60,7 +60,7 @@ def test_a_small_choice_of_candidates_still_spends_the_budget():
 def test_a_pool_smaller_than_the_budget_is_asked_whole(strategy):
     oracle = ToyOracle(VICTIMS["softmax_victim"], 50)
     play(ActiveThief(strategy=strategy, rounds=3, **FEW), oracle, rows=30)
-    assert sorted(oracle.digests) == sorted(row_digests(ground(rows=30).pool))
+    assert sorted(oracle.digests) == sorted(row_digests(context(rows=30).pool))
 
 
 def test_another_strategy_asks_other_rows():

@@ -88,9 +88,9 @@ def test_copies_of_labels_become_votes():
     heard = []
 
     class Listening(KnockoffNets):
-        def extract(self, oracle, ground, *, rng):
-            heard.append(oracle.query(ground.pool[:20]).posteriors)
-            return super().extract(oracle, ground, rng=rng)
+        def extract(self, oracle, context, *, rng):
+            heard.append(oracle.query(context.pool[:20]).posteriors)
+            return super().extract(oracle, context, rng=rng)
 
     play(Averaging(base=Listening(steps=5)), ToyOracle(labels, 300))
     assert set((heard[0] * 4).flatten().tolist()) <= {0, 1, 2, 3, 4}
@@ -112,11 +112,11 @@ def test_explained_copies_are_paid_for_and_their_maps_averaged():
     oracle = ToyOracle(noisy(), 300, explanation="maps", explanation_price=2)
 
     class Explained(KnockoffNets):
-        def extract(self, oracle, ground, *, rng):
-            answer = oracle.query(ground.pool[: oracle.remaining // 3], explain=True)
-            assert torch.allclose(answer.explanations, ground.pool[: len(answer.explanations)])
+        def extract(self, oracle, context, *, rng):
+            answer = oracle.query(context.pool[: oracle.remaining // 3], explain=True)
+            assert torch.allclose(answer.explanations, context.pool[: len(answer.explanations)])
             assert oracle.remaining == 284 // 4 - 3 * len(answer.explanations)
-            return super().extract(oracle, ground, rng=rng)
+            return super().extract(oracle, context, rng=rng)
 
     play(Averaging(base=Explained(steps=5)), oracle)
     assert oracle.remaining == 0

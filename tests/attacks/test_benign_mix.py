@@ -13,7 +13,7 @@ from arena.attacks.uniform_noise import UniformNoise
 from arena.contracts import BadParameter, BudgetExhausted, Task
 from arena.defenses.prada import Distances
 from arena.learning.tensors import row_digests
-from tests.attacks.toy import TABLE, VICTIMS, ToyOracle, digest, ground, play
+from tests.attacks.toy import TABLE, VICTIMS, ToyOracle, context, digest, play
 
 QUICK = UniformNoise(steps=5)
 JACOBIAN = JacobianAugmentation(seeds=20, steps=5, steps_inner=5)
@@ -24,7 +24,7 @@ def oracle_of(budget, **fields):
 
 
 def natural(oracle, rows=1000):
-    pool = set(row_digests(ground(rows=rows).pool))
+    pool = set(row_digests(context(rows=rows).pool))
     return [digest in pool for digest in oracle.digests]
 
 
@@ -58,13 +58,13 @@ def test_the_base_gets_its_answers_at_its_rows():
     seen = []
 
     class Looking(UniformNoise):
-        def extract(self, oracle, ground, *, rng):
+        def extract(self, oracle, context, *, rng):
             rows = torch.rand(25, *TABLE.shape, generator=rng)
             seen.append(torch.equal(oracle.query(rows, explain=True).posteriors, VICTIMS["softmax_victim"](rows)))
             seen.append(oracle.remaining)
             with pytest.raises(BudgetExhausted):
                 oracle.query(torch.rand(oracle.remaining + 1, *TABLE.shape))
-            return super().extract(oracle, ground, rng=rng)
+            return super().extract(oracle, context, rng=rng)
 
     oracle = oracle_of(200, explanation="maps", explanation_price=2)
     play(BenignMix(base=Looking(steps=5), steps=5), oracle)
@@ -109,7 +109,7 @@ def first_alarm(oracle, account=0):
 def detected(attack, digits, *, accounts=1):
     inputs, victim = digits
     oracle = ToyOracle(victim, 400, Task(shape=(64,), classes=10), accounts=accounts)
-    attack.extract(oracle, replace(ground(oracle.task), pool=inputs), rng=torch.Generator().manual_seed(0))
+    attack.extract(oracle, replace(context(oracle.task), pool=inputs), rng=torch.Generator().manual_seed(0))
     return [first_alarm(oracle, account) for account in range(accounts)]
 
 

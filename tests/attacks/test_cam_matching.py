@@ -7,7 +7,7 @@ from arena.contracts import BadParameter, Task
 from arena.explanations.grad_cam import GradCam
 from arena.explanations.gradient_input import GradientInput
 from arena.learning.architectures import build
-from tests.attacks.toy import IMAGES, TABLE, VICTIMS, ToyOracle, digest, ground, play
+from tests.attacks.toy import IMAGES, TABLE, VICTIMS, ToyOracle, context, digest, play
 
 
 def rows(task, number=6):
@@ -111,7 +111,7 @@ def test_the_maps_tell_a_linear_model_its_weights():
 def test_a_clone_that_cannot_have_such_maps_is_refused_before_anything_is_spent():
     oracle = ToyOracle(VICTIMS["softmax_victim"], 20, IMAGES, explanation="grad-cam")
     with pytest.raises(BadParameter, match="0 convolutional activations"):
-        CamMatching(arch="mlp").extract(oracle, ground(IMAGES), rng=torch.Generator().manual_seed(0))
+        CamMatching(arch="mlp").extract(oracle, context(IMAGES), rng=torch.Generator().manual_seed(0))
     assert oracle.remaining == 20
 
 

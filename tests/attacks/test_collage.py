@@ -6,7 +6,7 @@ import torch
 from arena.attacks.collage import Collage, diversity, evenly_uncertain, windows
 from arena.contracts import BadParameter
 from arena.learning.tensors import row_digests
-from tests.attacks.toy import IMAGES, TABLE, VICTIMS, ToyOracle, ground, play
+from tests.attacks.toy import IMAGES, TABLE, VICTIMS, ToyOracle, context, play
 
 FEW = {"steps": 5, "steps_inner": 5, "candidates": 60}
 
@@ -52,8 +52,8 @@ def test_each_class_gets_what_it_lacks_least_certain_first():
 
 @pytest.mark.parametrize("task", [IMAGES, TABLE], ids=["images", "table"])
 def test_where_plain_rows_show_more_the_rest_are_plain(task):
-    pool = set(row_digests(ground(task).pool))
-    half = ground(task).pool.flatten(1).mean(dim=1).median()
+    pool = set(row_digests(context(task).pool))
+    half = context(task).pool.flatten(1).mean(dim=1).median()
 
     def prefers_plain(inputs):  # every other plain row of another class, collages all of one
         rows = torch.zeros(len(inputs), task.classes)
@@ -69,7 +69,7 @@ def test_where_plain_rows_show_more_the_rest_are_plain(task):
 
 
 def test_where_collages_show_more_the_rest_are_collages():
-    pool = set(row_digests(ground(IMAGES).pool))
+    pool = set(row_digests(context(IMAGES).pool))
 
     def prefers_collages(inputs):
         rows = torch.zeros(len(inputs), IMAGES.classes)
@@ -91,7 +91,7 @@ def test_a_near_pool_that_runs_out_is_followed_by_collages():
 
 def test_a_pool_of_one_flat_picture_is_followed_by_noise():
     oracle = ToyOracle(VICTIMS["softmax_victim"], 60, IMAGES)
-    flat = ground(IMAGES, rows=1)
+    flat = context(IMAGES, rows=1)
     flat.pool.zero_()
     Collage(**FEW).extract(oracle, flat, rng=rng())
     assert oracle.remaining == 0

@@ -7,7 +7,7 @@ from arena.contracts import BadParameter
 from arena.learning.architectures import build
 from arena.learning.tensors import row_digests
 from arena.learning.training import predict
-from tests.attacks.toy import TABLE, VICTIMS, ToyOracle, ground, play
+from tests.attacks.toy import TABLE, VICTIMS, ToyOracle, context, play
 
 QUICK = KnockoffNets(steps=5)
 
@@ -32,8 +32,8 @@ def half_wrong(inputs):
 class Listening(KnockoffNets):
     """Remembers what it was told."""
 
-    def extract(self, oracle, ground, *, rng):
-        rows = ground.pool[: oracle.remaining]
+    def extract(self, oracle, context, *, rng):
+        rows = context.pool[: oracle.remaining]
         self.heard.append((rows, oracle.query(rows)))
         return build("linear", oracle.task, rng=rng).eval()
 
@@ -81,7 +81,7 @@ def test_the_second_half_goes_to_unasked_rows_that_the_clone_is_sure_of():
     play(ConfidenceFilter(base=KnockoffNets(steps=200), steps=5), oracle)
     assert [len(call) for call in oracle.calls] == [100, 100]
     assert len(set(oracle.digests)) == 200
-    assert set(oracle.digests) <= set(row_digests(ground().pool))
+    assert set(oracle.digests) <= set(row_digests(context().pool))
 
 
 def test_the_surest_rows_by_hand():

@@ -8,7 +8,7 @@ from arena.attacks.argmax import Argmax
 from arena.attacks.data_free import DataFreeExtraction, disagreement, generator, pixels, sphere_gradient
 from arena.contracts import BadParameter, Spec
 from arena.registry import build_attack
-from tests.attacks.toy import IMAGES, TABLE, VICTIMS, ToyOracle, digest, ground, play
+from tests.attacks.toy import IMAGES, TABLE, VICTIMS, ToyOracle, context, digest, play
 
 SOFT = VICTIMS["softmax_victim"]
 
@@ -49,7 +49,7 @@ def test_the_pool_is_not_looked_at():
         def __torch_function__(cls, *_, **__):
             raise AssertionError("the pool was touched")
 
-    terms = replace(ground(IMAGES), pool=ground(IMAGES).pool.as_subclass(Untouchable))
+    terms = replace(context(IMAGES), pool=context(IMAGES).pool.as_subclass(Untouchable))
     oracle = ToyOracle(SOFT, 150, IMAGES)
     attack().extract(oracle, terms, rng=torch.Generator().manual_seed(0))
     assert oracle.remaining == 0

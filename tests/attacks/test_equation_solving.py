@@ -11,7 +11,7 @@ from arena.attacks.equation_solving import Affine, Check, EquationSolving, Extra
 from arena.contracts import Task
 from arena.learning.training import hardened, predict
 from arena.match.clones import pack_clone, unpack_clone
-from tests.attacks.toy import ToyOracle, digest, ground, play
+from tests.attacks.toy import ToyOracle, context, digest, play
 
 BINARY = Task(shape=(3,), classes=2)
 DIGITS_SIZED = Task(shape=(1, 8, 8), classes=10)
@@ -140,7 +140,7 @@ def test_a_linear_victim_of_digits_is_stolen_through_coarse_answers(digits, rele
     victim, pool, judged = digits
     task = Task(shape=(64,), classes=10)
     oracle = ToyOracle(lambda inputs: release(victim(inputs)), budget, task)
-    terms = replace(ground(task), pool=pool)
+    terms = replace(context(task), pool=pool)
     clone = EquationSolving(design=design).extract(oracle, terms, rng=torch.Generator().manual_seed(0))
     wrong = predict(clone, judged).argmax(dim=1) != victim(judged).argmax(dim=1)
     assert oracle.remaining == 0

@@ -5,7 +5,7 @@ from arena.attacks.jacobian import JacobianAugmentation, jacobian_step, other_cl
 from arena.contracts import BadParameter
 from arena.learning.architectures import build
 from arena.learning.tensors import row_digests
-from tests.attacks.toy import TABLE, VICTIMS, ToyOracle, ground, play
+from tests.attacks.toy import TABLE, VICTIMS, ToyOracle, context, play
 
 FEW = {"steps": 5, "steps_inner": 5}
 
@@ -68,7 +68,7 @@ def test_the_seeds_are_pool_rows_and_the_rest_are_steps_from_rows_asked_before()
     oracle = ToyOracle(VICTIMS["softmax_victim"], 60)
     play(JacobianAugmentation(seeds=30, **FEW), oracle)
     seeds, stepped = oracle.calls
-    pool = set(row_digests(ground().pool))
+    pool = set(row_digests(context().pool))
     assert set(row_digests(seeds)) <= pool
     distance = (stepped.unsqueeze(1) - seeds.unsqueeze(0)).abs().amax(dim=2).amin(dim=1)
     assert float(distance.max()) <= 0.1 + 1e-6
@@ -83,7 +83,7 @@ def test_a_step_that_leads_nowhere_new_is_replaced_by_a_pool_row():
 
     play(Stuck(seeds=20, **FEW), oracle)
     assert len(set(oracle.digests)) == 40
-    assert set(oracle.digests) <= set(row_digests(ground().pool))
+    assert set(oracle.digests) <= set(row_digests(context().pool))
 
 
 def test_no_step_is_a_bad_parameter():

@@ -3,13 +3,13 @@ import torch
 from arena.attacks.knockoff import KnockoffNets
 from arena.learning.tensors import row_digests
 from arena.learning.training import predict
-from tests.attacks.toy import VICTIMS, ToyOracle, ground, play
+from tests.attacks.toy import VICTIMS, ToyOracle, context, play
 
 
 def test_a_budget_as_large_as_the_pool_asks_a_permutation_of_it():
     oracle = ToyOracle(VICTIMS["softmax_victim"], 50)
     play(KnockoffNets(steps=5), oracle, rows=50)
-    assert sorted(oracle.digests) == sorted(row_digests(ground(rows=50).pool))
+    assert sorted(oracle.digests) == sorted(row_digests(context(rows=50).pool))
     assert len(oracle.calls) == 1
 
 

@@ -5,8 +5,8 @@ import torch
 from scipy.stats import chisquare
 
 from arena.attacks.knockoff_adaptive import KnockoffAdaptive, Level, centred_ranks, certainty, tree_of
-from arena.contracts import AttackerGround, BadParameter
-from tests.attacks.toy import IMAGES, VICTIMS, ToyOracle, ground
+from arena.contracts import AttackContext, BadParameter
+from tests.attacks.toy import IMAGES, VICTIMS, ToyOracle, context
 
 FEW = {"steps": 5, "steps_inner": 5}
 
@@ -73,7 +73,7 @@ def test_rewards_by_hand():
 
 
 def test_the_tree_parts_the_pool_and_each_group():
-    pool = ground(IMAGES, rows=500).pool
+    pool = context(IMAGES, rows=500).pool
     coarse, fine = tree_of(pool, (4, 3), rng=rng())
     assert len(coarse.preferences) == 4
     assert len(fine.preferences) == 12
@@ -83,7 +83,7 @@ def test_the_tree_parts_the_pool_and_each_group():
 
 @pytest.mark.parametrize("rows", [1, 2, 5])
 def test_a_tiny_pool_has_as_many_groups_as_it_has_rows(rows):
-    _, fine = tree_of(ground(rows=rows).pool, (8, 8), rng=rng())
+    _, fine = tree_of(context(rows=rows).pool, (8, 8), rng=rng())
     assert len(fine.preferences) == rows
 
 
@@ -101,7 +101,7 @@ def test_equal_answers_leave_no_preference():
 
 def extract(attack, victim, seed=0, *, rows=2000, budget=600):
     """The pool rows that an attack asked, by number, and one fixed grouping of the pool."""
-    place = ground(rows=rows)
+    place = context(rows=rows)
     oracle = ToyOracle(VICTIMS[victim] if isinstance(victim, str) else victim, budget)
     attack.extract(oracle, place, rng=rng(seed))
     number = {tuple(row): index for index, row in enumerate(place.pool.tolist())}
@@ -117,7 +117,7 @@ def test_the_group_that_teaches_is_asked_more_often():
         rich = VICTIMS["labels"]((inputs - 0.7) / 0.3)
         return torch.where(inputs.mean(dim=1, keepdim=True) > 0.5, rich, torch.full_like(rich, 1 / 3))
 
-    place = AttackerGround(pool=heaps, device=torch.device("cpu"), time_left=lambda: 60.0)
+    place = AttackContext(pool=heaps, device=torch.device("cpu"), time_left=lambda: 60.0)
     early, late = [], []
     for seed in range(3):
         oracle = ToyOracle(victim, 2000)
@@ -136,7 +136,7 @@ def test_floor_one_is_random_sampling_without_replacement():
 
 def test_asks_in_batches_after_a_random_share():
     oracle = ToyOracle(VICTIMS["softmax_victim"], 400)
-    KnockoffAdaptive(**FEW).extract(oracle, ground(), rng=rng())
+    KnockoffAdaptive(**FEW).extract(oracle, context(), rng=rng())
     assert [len(call) for call in oracle.calls] == [120, 50, 50, 50, 50, 50, 30]
 
 

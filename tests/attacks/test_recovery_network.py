@@ -8,7 +8,7 @@ from arena.defenses.none import NoDefense
 from arena.defenses.reverse_sigmoid import ReverseSigmoid, bent
 from arena.defenses.rounding import Rounding
 from arena.registry import build_attack
-from tests.attacks.toy import ToyOracle, ground, l1, rows
+from tests.attacks.toy import ToyOracle, context, l1, rows
 from tests.defenses.toy import LinearVictim, deployed
 
 VICTIM = LinearVictim(scale=8.0)
@@ -32,7 +32,7 @@ def test_a_network_halves_what_a_reverse_sigmoid_bent_on_rows_of_another_tempera
         rows(6_000),
         rows(500, seed=1, heat=1.3),
     )
-    undo = attack.undoing(defended(clean), clean, ground(VICTIM.task), rng=torch.Generator().manual_seed(0))
+    undo = attack.undoing(defended(clean), clean, context(VICTIM.task), rng=torch.Generator().manual_seed(0))
     found = undo(defended(fresh))
     assert l1(found, fresh) <= 0.5 * l1(defended(fresh), fresh)
     assert float((found.argmax(dim=1) == fresh.argmax(dim=1)).float().mean()) >= 0.95
@@ -43,15 +43,15 @@ def test_no_argmax_is_changed_with_no_defense_or_one_that_keeps_it(defense):
     heard = []
 
     class Listening(KnockoffNets):
-        def extract(self, oracle, ground, *, rng):
-            asked = ground.pool[:200]
+        def extract(self, oracle, context, *, rng):
+            asked = context.pool[:200]
             heard.append((asked, oracle.query(asked).posteriors))
-            return super().extract(oracle, ground, rng=rng)
+            return super().extract(oracle, context, rng=rng)
 
     guesses = (Rounding(decimals=1), ReverseSigmoid(beta=1.0, gamma=0.1))
     attack = RecoveryNetwork(base=Listening(steps=5), steps=5, steps_inner=400, guesses=guesses, iterations=300)
     oracle = ToyOracle(deployed(defense, victim=VICTIM), 500, VICTIM.task)
-    attack.extract(oracle, ground(VICTIM.task), rng=torch.Generator().manual_seed(0))
+    attack.extract(oracle, context(VICTIM.task), rng=torch.Generator().manual_seed(0))
     asked, found = heard[0]
     assert torch.equal(found.argmax(dim=1), deployed(defense, victim=VICTIM)(asked).argmax(dim=1))
     assert l1(found, VICTIM(asked)) <= 0.7 * l1(deployed(defense, victim=VICTIM)(asked), VICTIM(asked))

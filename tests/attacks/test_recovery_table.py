@@ -9,7 +9,7 @@ from arena.attacks.recovery_table import RecoveryTable, looked_up
 from arena.contracts import BadParameter
 from arena.defenses.reverse_sigmoid import ReverseSigmoid, bent
 from arena.defenses.rounding import Rounding, rounded
-from tests.attacks.toy import ToyOracle, ground, l1, rows
+from tests.attacks.toy import ToyOracle, context, l1, rows
 from tests.defenses.toy import LinearVictim, deployed
 
 VICTIM = LinearVictim(scale=8.0)
@@ -64,15 +64,15 @@ def test_the_base_is_told_nearly_clean_rows(informed):
     defense, heard = ReverseSigmoid(beta=1.0, gamma=0.1), []
 
     class Listening(KnockoffNets):
-        def extract(self, oracle, ground, *, rng):
-            asked = ground.pool[:200]
+        def extract(self, oracle, context, *, rng):
+            asked = context.pool[:200]
             heard.append((asked, oracle.query(asked).posteriors))
-            return super().extract(oracle, ground, rng=rng)
+            return super().extract(oracle, context, rng=rng)
 
     guesses = () if informed else (Rounding(decimals=1), defense)
     attack = RecoveryTable(base=Listening(steps=5), steps=5, steps_inner=400, guesses=guesses)
     oracle = ToyOracle(deployed(defense, victim=VICTIM), 500, VICTIM.task)
-    terms = replace(ground(VICTIM.task), simulated=defense if informed else None)
+    terms = replace(context(VICTIM.task), simulated=defense if informed else None)
     attack.extract(oracle, terms, rng=torch.Generator().manual_seed(0))
     asked, found = heard[0]
     assert l1(found, VICTIM(asked)) <= 0.5 * l1(deployed(defense, victim=VICTIM)(asked), VICTIM(asked))
@@ -85,7 +85,7 @@ def test_composes_with_argmax_in_either_order():
         RecoveryTable(base=Argmax(base=KnockoffNets(steps=5)), steps=5, guesses=(Rounding(),)),
     ):
         oracle = ToyOracle(deployed(Rounding(), victim=VICTIM), 100, VICTIM.task)
-        attack.extract(oracle, ground(VICTIM.task), rng=torch.Generator().manual_seed(0))
+        attack.extract(oracle, context(VICTIM.task), rng=torch.Generator().manual_seed(0))
         assert oracle.remaining == 0
 
 

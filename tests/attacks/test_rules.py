@@ -26,7 +26,7 @@ from arena.attacks.sybil import Sybil
 from arena.attacks.uniform_noise import UniformNoise
 from arena.defenses.reverse_sigmoid import ReverseSigmoid
 from arena.defenses.rounding import Rounding
-from tests.attacks.toy import IMAGES, TABLE, VICTIMS, ToyOracle, digest, ground, play
+from tests.attacks.toy import IMAGES, TABLE, VICTIMS, ToyOracle, context, digest, play
 
 STEPS = 20
 STRATEGIES = typing.get_args(Strategy)
@@ -98,7 +98,7 @@ class TestEveryAttack:
     @pytest.mark.parametrize("budget", [1, 7, 64, 1000])
     @pytest.mark.parametrize("task", [TABLE, IMAGES], ids=["table", "images"])
     def test_spends_the_budget_exactly_and_asks_no_row_twice(self, attack, task, budget):
-        assert attack.minimum(task) == 1
+        assert attack.min_budget(task) == 1
         oracle = ToyOracle(VICTIMS["softmax_victim"], budget, task)
         play(attack, oracle)
         below_a_round = "budget below one round" in attack.stops_early and budget < 64
@@ -136,6 +136,6 @@ class TestEveryAttack:
     @pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a CUDA device")
     def test_trains_on_the_device_of_its_ground(self, attack):
         oracle = ToyOracle(VICTIMS["softmax_victim"], 64, IMAGES)
-        clone = attack.extract(oracle, ground(IMAGES, device="cuda"), rng=torch.Generator().manual_seed(0))
+        clone = attack.extract(oracle, context(IMAGES, device="cuda"), rng=torch.Generator().manual_seed(0))
         assert oracle.remaining == 0
         assert all(value.is_cuda and bool(value.isfinite().all()) for value in clone.state_dict().values())

@@ -4,6 +4,8 @@ import pytest
 import torch
 from torch.nn.functional import one_hot
 
+from arena.attacks.parts.rounds import Unasked
+from arena.attacks.parts.transfer_set import TransferSet
 from arena.attacks.swiftthief import (
     Projected,
     Siamese,
@@ -20,10 +22,8 @@ from arena.attacks.swiftthief import (
 )
 from arena.contracts import BadParameter
 from arena.learning.architectures import build
-from arena.learning.rounds import Unasked
 from arena.learning.tensors import row_digests
-from arena.learning.transfer_set import TransferSet
-from tests.attacks.toy import IMAGES, TABLE, VICTIMS, ToyOracle, ground, play
+from tests.attacks.toy import IMAGES, TABLE, VICTIMS, ToyOracle, context, play
 
 FEW = {"steps": 5, "steps_inner": 5, "epochs": 1, "last_epochs": 1, "unlabelled": 200, "more_unlabelled": 0}
 EAST, NORTH = torch.tensor([[2.0, 0.0]]), torch.tensor([[0.0, 3.0]])
@@ -124,7 +124,7 @@ def test_the_representation_of_a_class_draws_together():
     siamese = Siamese(clone, TABLE, projection=16, rng=rng(1))
     oracle = ToyOracle(lambda rows: one_hot((rows[:, 0] > 0.5).long(), 3).float(), 200)
     bought = TransferSet(oracle)
-    bought.ask(ground(rows=200).pool)
+    bought.ask(context(rows=200).pool)
     first = bought.released[:, 1] > 0
 
     def likeness():
@@ -134,7 +134,7 @@ def test_the_representation_of_a_class_draws_together():
 
     before = likeness()
     attack = SwiftThief(epochs=12, corruption=0.1)
-    attack._represent(siamese, ground(rows=500).pool, bought, ground(), 0, last=False, rng=rng(2))
+    attack._represent(siamese, context(rows=500).pool, bought, context(), 0, last=False, rng=rng(2))
     assert likeness() > before + 0.3
     assert not clone.training
 
@@ -169,7 +169,7 @@ def test_a_rare_class_is_looked_for_near_its_own_rows():
 def test_a_pool_smaller_than_the_budget_is_asked_whole():
     oracle = ToyOracle(VICTIMS["softmax_victim"], 50, IMAGES)
     play(SwiftThief(**FEW), oracle, rows=30)
-    assert sorted(oracle.digests) == sorted(row_digests(ground(IMAGES, rows=30).pool))
+    assert sorted(oracle.digests) == sorted(row_digests(context(IMAGES, rows=30).pool))
 
 
 @pytest.mark.parametrize("arch", ["linear", "lenet", "mlp"])

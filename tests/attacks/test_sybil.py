@@ -5,7 +5,7 @@ from arena.attacks.knockoff import KnockoffNets
 from arena.attacks.sybil import Sybil
 from arena.attacks.uniform_noise import UniformNoise
 from arena.learning.tensors import row_digests
-from tests.attacks.toy import VICTIMS, ToyOracle, digest, ground, play
+from tests.attacks.toy import VICTIMS, ToyOracle, context, digest, play
 
 QUICK = KnockoffNets(steps=5)
 
@@ -41,7 +41,7 @@ def test_the_base_gets_every_answer_at_its_row():
 def test_rows_of_the_pool_and_rows_that_were_made_have_accounts_of_their_own():
     oracle = oracle_of(100, accounts=5)
     play(Sybil(base=JacobianAugmentation(seeds=30, steps=5, steps_inner=5), assignment="by-origin"), oracle)
-    pool = set(row_digests(ground().pool))
+    pool = set(row_digests(context().pool))
     natural = [sender < 2 for sender in oracle.asked_as]
     assert [all(one in pool for one in row_digests(call)) for call in oracle.calls] == natural
     for kind in (rows_by_account(oracle)[:2], rows_by_account(oracle)[2:]):
@@ -65,9 +65,9 @@ def test_explanations_come_back_at_their_rows():
     seen = []
 
     class Explained(KnockoffNets):
-        def extract(self, oracle, ground, *, rng):
-            seen.append(torch.equal(oracle.query(ground.pool[:7], explain=True).explanations, ground.pool[:7]))
-            return super().extract(oracle, ground, rng=rng)
+        def extract(self, oracle, context, *, rng):
+            seen.append(torch.equal(oracle.query(context.pool[:7], explain=True).explanations, context.pool[:7]))
+            return super().extract(oracle, context, rng=rng)
 
     oracle = oracle_of(40, accounts=3, explanation="maps")
     play(Sybil(base=Explained(steps=5)), oracle)

@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 import torch
 from torch import Tensor
 
-from arena.contracts import Answer, AttackerGround, BudgetExhausted, InvalidQuery, Task
+from arena.contracts import Answer, AttackContext, BudgetExhausted, InvalidQuery, Task
 from arena.learning.tensors import digest_of, row_digests, state_digest
 
 TABLE = Task(shape=(6,), classes=3)
@@ -96,15 +96,15 @@ class ToyOracle:
         return digest_of([*self.calls, *self.answers])
 
 
-def ground(task=TABLE, *, rows=1000, seconds=60.0, device="cpu"):
+def context(task=TABLE, *, rows=1000, seconds=60.0, device="cpu"):
     pool = torch.rand(rows, *task.shape, generator=torch.Generator().manual_seed(5))
-    return AttackerGround(pool=pool, device=torch.device(device), time_left=lambda: seconds)
+    return AttackContext(pool=pool, device=torch.device(device), time_left=lambda: seconds)
 
 
 def play(attack, oracle, *, seed=0, rows=1000, seconds=60.0):
     """The clone, after checks that hold for each: eval mode, finite weights, any batch size."""
     clone = attack.extract(
-        oracle, ground(oracle.task, rows=rows, seconds=seconds), rng=torch.Generator().manual_seed(seed)
+        oracle, context(oracle.task, rows=rows, seconds=seconds), rng=torch.Generator().manual_seed(seed)
     )
     assert not clone.training
     assert all(bool(value.isfinite().all()) for value in clone.state_dict().values())

@@ -91,7 +91,7 @@ def test_an_attack_below_its_minimum_is_refused(arena: Arena):
     folder = Path("greedy")
     assert arena("new", "attack", "greedy", "--to", ".").code == 0
     code = (folder / "agent.py").read_text()
-    (folder / "agent.py").write_text(code + "\n    def minimum(self, task):\n        return 50\n")
+    (folder / "agent.py").write_text(code + "\n    def min_budget(self, task):\n        return 50\n")
     ended = arena("play", "--victim", TINY, "--attack", "./greedy", "--budget", 20)
     refused(ended, "cannot play with 20 rows; its minimum here is 50")
 
@@ -182,7 +182,7 @@ def test_a_run_is_not_overwritten_and_its_matches_are_named(run_folder: Path, ar
 
 
 def test_a_run_folder_that_another_process_plays_is_left_alone(arena: Arena, run_folder: Path):
-    holding = "import sys\nfrom pathlib import Path\nfrom arena.cli.wiring import alone_in\n"
+    holding = "import sys\nfrom pathlib import Path\nfrom arena.runs.folder import alone_in\n"
     holding += "with alone_in(Path(sys.argv[1])):\n    print('held', flush=True)\n    sys.stdin.read()\n"
     journal = run_folder / "journal.jsonl"
     with subprocess.Popen(

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from arena.cluster.session import Cluster, join
+from arena.cluster.membership import Cluster, join
 
 
 @pytest.fixture(scope="session")

@@ -7,15 +7,16 @@ from pathlib import Path
 
 import pytest
 
-from arena.cluster import runner as runner_module
+from arena.cluster import attempt
+from arena.cluster.membership import Cluster
 from arena.cluster.runner import RayRunner
-from arena.cluster.session import Cluster
 from arena.contracts import BadParameter, MatchResult, Matchup, Spec
 from arena.match.deployment import ledger_path
-from arena.match.ledger import read_transcript
 from arena.match.site import Limits, Site
+from arena.oracle.sqlite_ledger import read_transcript
 from arena.referee.local import LocalRunner
 from arena.referee.tournament import Resources, Share
+from arena.rpc.transport import over_grpc
 from tests.cluster.processes import left_of, workers
 from tests.cluster.tiny import BUDGET, attack_entry, defense_entry, digests, matchup, played, table
 from tests.players import every_meeting
@@ -34,7 +35,7 @@ def site(tmp_path_factory: pytest.TempPathFactory, cache: Path) -> Site:
 @pytest.fixture(scope="module", autouse=True)
 def little_grace() -> Iterator[None]:
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(runner_module, "GRACE_SECONDS", 1.0)
+        patch.setattr(attempt, "GRACE_SECONDS", 1.0)
         yield
 
 
@@ -153,6 +154,51 @@ class TestPlayersAtFault:
         assert table(quiet) == table(undisturbed)
 
 
+FAULTS = {
+    "nobody's": {},
+    "attack crashes": {"attack": "raise ValueError('no')"},
+    "attack overspends": {"attack": "oracle.query(context.pool[:31])"},
+    "defense fails in training": {"training": "raise ValueError('no')"},
+    "defense fails in deploying": {"deploying": "raise ValueError('no')"},
+    "defense fails in answering": {"answering": "raise ValueError('no')"},
+    "defense fails after the attack": {"answering": "if len(queries.inputs) < 8: raise ValueError('no')"},
+}
+
+
+@pytest.fixture(scope="module")
+def faulty(tmp_path_factory: pytest.TempPathFactory) -> list[Matchup]:
+    folder = tmp_path_factory.mktemp("faults")
+    return [
+        matchup(
+            attack=attack_entry(folder / f"attack{number}", fault.get("attack", "pass")),
+            defense=defense_entry(
+                folder / f"defense{number}", **{when: what for when, what in fault.items() if when != "attack"}
+            ),
+        )
+        for number, fault in enumerate(FAULTS.values())
+    ]
+
+
+def test_every_runner_takes_a_match_through_the_same_stages_fault_by_fault(
+    ray_runner: RayRunner, site: Site, faulty: list[Matchup], tmp_path: Path
+):
+    runners = {
+        "in process": LocalRunner(site),
+        "over gRPC": LocalRunner(site, transport=over_grpc),
+        "on Ray": ray_runner,
+    }
+    ended = {
+        name: [fate(result) for result in played(runner, faulty, tmp_path / name)] for name, runner in runners.items()
+    }
+    for fault, in_process, over_wire, on_ray in zip(FAULTS, *ended.values(), strict=True):
+        assert in_process == over_wire == on_ray, fault
+
+
+def fate(result: MatchResult) -> tuple[object, ...]:
+    verdict = result.verdict
+    return (verdict.outcome, verdict.fault, verdict.stage, result.counts, result.flags, *digests([result]))
+
+
 class TestOracleKilled:
     """The defense says which process answers, and the attack kills it in the middle of its queries."""
 
@@ -198,7 +244,7 @@ def test_an_attack_that_never_returns_does_not_survive_close(cluster: Cluster, s
     endless = f"Path({str(asked)!r}).touch(); time.sleep(3600)"
     runner.submit(matchup(attack=attack_entry(tmp_path / "endless", endless)), attempt=1)
     while not asked.exists():
-        assert list(runner.finished(timeout=0.1)) == []
+        assert list(runner.advance(timeout=0.1)) == []
     started = {pid: "" for pid in workers(os.getpid()) if pid not in others}
     runner.close()
     assert started

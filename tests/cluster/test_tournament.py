@@ -6,13 +6,14 @@ from pathlib import Path
 
 import pytest
 
-from arena.cli.wiring import DATABASE, Settings, check_all, create_run_folder, run, site_of
 from arena.match.deployment import ledger_path
-from arena.match.ledger import read_transcript
+from arena.oracle.sqlite_ledger import read_transcript
 from arena.referee.journal import JOURNAL
 from arena.referee.referee import Progress
 from arena.referee.tournament import tournament_from
 from arena.report.files import RESULTS_JSON, read_results
+from arena.runs.folder import DATABASE, Settings, create_run_folder, site_of
+from arena.runs.playing import admit_all, play_run
 from tests.cluster.tiny import table
 
 TOURNAMENT = {
@@ -34,7 +35,7 @@ def test_a_tournament_over_the_wire_is_tracked_and_resumed(tmp_path: Path, cache
     tournament = tournament_from(TOURNAMENT, where="here", folder=tmp_path)
     settings = Settings(runner="ray", cache=str(cache))
     site = site_of(folder, tournament, settings)
-    matchups, _ = check_all(tournament, site)
+    matchups = admit_all(tournament, site).matchups
     create_run_folder(folder, tournament, settings, tournament.matchups())
 
     def play() -> list[str]:
@@ -45,7 +46,7 @@ def test_a_tournament_over_the_wire_is_tracked_and_resumed(tmp_path: Path, cache
             if progress.last is not None:
                 told.append(f"{progress.last.matchup.defense.name} {progress.last.matchup.seed}")
 
-        summary = run(folder, tournament, settings, matchups, reuse=[], report=tell)
+        summary = play_run(folder, tournament, settings, matchups, reuse=[], on_progress=tell)
         assert summary.tracking_failed == ""
         return told
 

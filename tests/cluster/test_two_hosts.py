@@ -9,9 +9,9 @@ from pathlib import Path
 import pytest
 
 from arena.match.deployment import ledger_path
-from arena.match.ledger import read_transcript
 from arena.match.site import Site
-from arena.referee.journal import read_results as read_journal
+from arena.oracle.sqlite_ledger import read_transcript
+from arena.referee.journal import read_journal
 from arena.referee.local import LocalRunner
 from arena.referee.tournament import read_tournament
 from arena.report.files import read_results

@@ -42,16 +42,16 @@ def attack_entry(folder: Path, then: str, *, asks: int = 10) -> Spec:
         from arena.contracts import Attack
 
         class Mine(Attack):
-            def extract(self, oracle, ground, *, rng):
-                oracle.query(ground.pool[:{asks}])
+            def extract(self, oracle, context, *, rng):
+                oracle.query(context.pool[:{asks}])
                 {then}
-                return KnockoffNets(steps=20).extract(oracle, ground, rng=rng)
+                return KnockoffNets(steps=20).extract(oracle, context, rng=rng)
     """
     return _entry("attack", folder, program)
 
 
-def defense_entry(folder: Path, *, deploying: str = "pass", answering: str = "pass") -> Spec:
-    """The undefended victim, with something done in deploying and in answering each call."""
+def defense_entry(folder: Path, *, training: str = "pass", deploying: str = "pass", answering: str = "pass") -> Spec:
+    """The undefended victim, with something done in training, in deploying and in answering each call."""
     program = f"""
         import os, time
         from pathlib import Path
@@ -59,9 +59,13 @@ def defense_entry(folder: Path, *, deploying: str = "pass", answering: str = "pa
         from arena.defenses.none import NoDefense
 
         class Mine(Defense):
-            def deploy(self, ground, state, *, rng):
+            def train(self, context, *, rng):
+                {training}
+                return {{}}
+
+            def deploy(self, context, state, *, rng):
                 {deploying}
-                victim = NoDefense().deploy(ground, state, rng=rng)
+                victim = NoDefense().deploy(context, state, rng=rng)
                 def respond(queries):
                     {answering}
                     return victim(queries)

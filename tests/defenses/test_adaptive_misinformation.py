@@ -13,11 +13,11 @@ from arena.defenses.adaptive_misinformation import (
     wrong_answer_loss,
 )
 from arena.defenses.rounding import Rounding
-from tests.defenses.toy import LinearVictim, deployed, ground, inputs
+from tests.defenses.toy import LinearVictim, context, deployed, inputs
 
 
 def trained(defense, here=None):
-    here = here or ground()
+    here = here or context()
     return here, defense.train(here, rng=torch.Generator().manual_seed(0))
 
 
@@ -96,7 +96,7 @@ def test_misinformation_is_wrong_and_exposure_makes_outliers_uncertain():
 
 
 def test_without_outliers_the_plain_victim_answers():
-    here = replace(ground(), outliers=None)
+    here = replace(context(), outliers=None)
     defense = AdaptiveMisinformation(tau=0.0, steps=3)
     _, state = trained(defense, here)
     assert not any(name.startswith("exposed/") for name in state)
@@ -117,7 +117,7 @@ def test_what_acts_in_replies_alone_trains_nothing_new():
 
 def test_without_validation_rows_tau_must_be_given():
     here, state = trained(
-        AdaptiveMisinformation(steps=3), replace(ground(), validation=(inputs(0), torch.empty(0).long()))
+        AdaptiveMisinformation(steps=3), replace(context(), validation=(inputs(0), torch.empty(0).long()))
     )
     with pytest.raises(BadParameter, match="say tau"):
         AdaptiveMisinformation(steps=3).deploy(here, state, rng=torch.Generator())

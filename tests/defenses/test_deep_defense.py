@@ -7,7 +7,7 @@ from torch import nn
 from torch.func import functional_call, grad
 from torch.nn.functional import cosine_similarity
 
-from arena.contracts import BadParameter, DefenderGround, NeedUnmet, QueryBatch, Spec, Task
+from arena.contracts import BadParameter, DefenseContext, NeedUnmet, QueryBatch, Spec, Task
 from arena.defenses.deep_defense import (
     SMOOTH,
     DeepDefense,
@@ -47,14 +47,14 @@ def rows(number=12, seed=0):
     return torch.rand(number, *TASK.shape, generator=torch.Generator().manual_seed(seed))
 
 
-def ground(of=None, **more):
+def context(of=None, **more):
     of = of or victim()
     training = (torch.rand(40, *of.task.shape), torch.zeros(40, dtype=torch.int64))
-    return DefenderGround(victim=of, device=torch.device("cpu"), training=training, validation=training, **more)
+    return DefenseContext(victim=of, device=torch.device("cpu"), training=training, validation=training, **more)
 
 
 def deployed(defense, on=None, *, seed=0):
-    on = on or ground()
+    on = on or context()
     state = defense.train(on, rng=torch.Generator().manual_seed(1))
     return defense.deploy(on, state, rng=torch.Generator().manual_seed(seed))
 
@@ -281,7 +281,7 @@ def test_the_start_of_a_matrix_is_an_outer_product_of_the_noises_size():
 class TestVerified:
     def test_keeps_the_label_of_every_row_on_the_simplex(self, arch):
         of, inputs = victim(arch), rows(20)
-        released = answer(DeepDefense(steps=5), inputs, ground(of))
+        released = answer(DeepDefense(steps=5), inputs, context(of))
         assert released.dtype == torch.float32
         assert torch.allclose(released.sum(dim=1), torch.ones(20), atol=1e-5)
         assert torch.equal(released.argmax(dim=1), of(inputs).argmax(dim=1))
@@ -289,11 +289,11 @@ class TestVerified:
 
     def test_is_decided_by_the_seed_and_not_by_the_other_rows(self, arch):
         inputs = rows(9)
-        respond = deployed(DeepDefense(steps=5, at_once=4), ground(victim(arch)))
+        respond = deployed(DeepDefense(steps=5, at_once=4), context(victim(arch)))
         together = respond(QueryBatch(inputs=inputs)).posteriors
         alone = torch.cat([respond(QueryBatch(inputs=row)).posteriors for row in inputs.split(1)])
         assert torch.allclose(together, alone, atol=1e-6)
-        again = answer(DeepDefense(steps=5, at_once=4), inputs, ground(victim(arch)))
+        again = answer(DeepDefense(steps=5, at_once=4), inputs, context(victim(arch)))
         assert torch.equal(again, together)
 
 
@@ -308,7 +308,7 @@ def test_keeps_the_order_of_the_first_classes():
 def test_makes_the_gradients_nearly_orthogonal():
     of, inputs = victim(), rows(16)
     defense = DeepDefense(tolerance=0.0)
-    on = ground(of)
+    on = context(of)
     names = selected(
         weights_of(split_of(of.module)),
         defense.train(on, rng=torch.Generator().manual_seed(1))["sensitivities"].tolist(),
@@ -340,7 +340,7 @@ def test_the_victims_own_network_is_never_given_other_weights():
     last = [module for module in of.module.modules() if isinstance(module, torch.nn.Linear)][-1]
     weight, found = last.weight, []
     last.register_forward_pre_hook(lambda module, _: found.append(module.weight is weight) if module is last else None)
-    answer(DeepDefense(steps=3), inputs, ground(of))
+    answer(DeepDefense(steps=3), inputs, context(of))
     assert found
     assert all(found)
 
@@ -377,7 +377,7 @@ def test_the_literal_variant_verifies_nothing_and_promises_nothing():
 
 
 def test_explained_rows_get_the_map_of_their_own_network():
-    on = ground(explanation=GradCam())
+    on = context(explanation=GradCam())
     inputs = rows(3)
     respond = deployed(DeepDefense(steps=6), on)
     explained = respond(QueryBatch(inputs=inputs, explain=True))
@@ -392,7 +392,7 @@ def test_explained_rows_get_the_map_of_their_own_network():
 
 def test_a_victim_that_only_answers_is_refused():
     with pytest.raises(NeedUnmet, match="weights"):
-        deployed(DeepDefense(), ground(LinearVictim()))
+        deployed(DeepDefense(), context(LinearVictim()))
 
 
 @pytest.mark.parametrize("wrong", [{"alpha": 2.0}, {"sensitivity": 0.0}, {"k": 0}, {"lr": 0.0}, {"noise": -1.0}])

@@ -5,9 +5,9 @@ import torch
 
 from arena.contracts import BadParameter, QueryBatch
 from arena.defenses.diverse_ensemble import DiverseEnsemble, agreement_loss, answers, coherence, selector
-from arena.learning.defender_networks import network_like_victim, restored
+from arena.defenses.parts.defender_networks import network_like_victim, restored
 from arena.learning.training import fit, one_hot, predict
-from tests.defenses.toy import ground, inputs
+from tests.defenses.toy import context, inputs
 
 ROWS = torch.tensor([[[1.0, 0.0]], [[0.0, 1.0]], [[0.5, 0.5]]])  # three members, one row
 
@@ -30,7 +30,7 @@ def test_loss_and_coherence_by_hand():
 
 
 def test_each_row_is_answered_by_its_member_in_order():
-    members = [network_like_victim(ground(), rng=rng(seed)).eval() for seed in range(3)]
+    members = [network_like_victim(context(), rng=rng(seed)).eval() for seed in range(3)]
     asked, chosen = inputs(20), torch.arange(20) % 3
     rows = answers(members, asked, chosen)
     for number, member in enumerate(members):
@@ -72,7 +72,7 @@ def test_noise_that_the_wire_rounds_away_moves_no_hash():
 
 
 def test_members_agree_on_the_defenders_data_and_disagree_on_outliers():
-    here = ground()
+    here = context()
     found = {}
     for diversity in (0.0, 3.0):
         defense = DiverseEnsemble(members=3, diversity=diversity, steps=300)
@@ -87,7 +87,7 @@ def test_members_agree_on_the_defenders_data_and_disagree_on_outliers():
 
 
 def test_one_member_without_outliers_is_an_ordinary_model():
-    here = replace(ground(), outliers=None)
+    here = replace(context(), outliers=None)
     state = DiverseEnsemble(members=1, steps=20).train(here, rng=rng(4))
     source = rng(4)
     plain = network_like_victim(here, rng=source)
@@ -98,7 +98,7 @@ def test_one_member_without_outliers_is_an_ordinary_model():
 
 
 def test_another_match_has_another_secret():
-    here, defense = ground(), DiverseEnsemble(members=4, steps=3)
+    here, defense = context(), DiverseEnsemble(members=4, steps=3)
     state = defense.train(here, rng=rng())
     rows = [defense.deploy(here, state, rng=rng(seed))(QueryBatch(inputs=inputs())).posteriors for seed in (0, 0, 1)]
     assert torch.equal(rows[0], rows[1])

@@ -13,7 +13,7 @@ from arena.defenses.gradient_redirection import (
 )
 from arena.learning.architectures import build
 from arena.learning.training import predict
-from tests.defenses.toy import LinearVictim, deployed, ground, inputs
+from tests.defenses.toy import LinearVictim, context, deployed, inputs
 
 Y, P = torch.tensor([[0.7, 0.2, 0.1]]), torch.tensor([[0.2, 0.3, 0.5]])
 TASK = LinearVictim().task
@@ -71,14 +71,14 @@ def test_of_a_linear_network_all_layers_are_the_last():
 
 
 def test_the_released_gradient_sums_to_more_than_the_honest_one():
-    here, asked = ground(), inputs()
+    here, asked = context(), inputs()
     costs = all_ones_costs(here.surrogate, asked)
     rows = deployed(GradientRedirection(epsilon=0.5))(asked)
     assert bool(((rows * costs).sum(dim=1) < (LinearVictim()(asked) * costs).sum(dim=1)).all())
 
 
 def test_a_target_that_no_row_can_follow_leaves_the_clean_rows():
-    blind = replace(ground(), surrogate=network("linear"))
+    blind = replace(context(), surrogate=network("linear"))
     asked = inputs()
     respond = GradientRedirection().deploy(blind, {}, rng=torch.Generator())
     assert torch.equal(respond(QueryBatch(inputs=asked)).posteriors, LinearVictim()(asked))
@@ -97,13 +97,13 @@ def test_a_distance_that_no_two_rows_have_is_a_bad_parameter(epsilon):
 
 def test_without_a_surrogate_the_need_is_named():
     with pytest.raises(NeedUnmet, match="surrogate"):
-        GradientRedirection().deploy(replace(ground(), surrogate=None), {}, rng=torch.Generator())
+        GradientRedirection().deploy(replace(context(), surrogate=None), {}, rng=torch.Generator())
 
 
 @pytest.mark.parametrize("target", ["all-ones", "away"])
 def test_the_surrogate_itself_is_never_given_other_weights(target):
     """Other matches use it at the same time, in other threads."""
-    here = ground()
+    here = context()
     last = [module for module in here.surrogate.modules() if isinstance(module, torch.nn.Linear)][-1]
     weight, found = last.weight, []
     last.register_forward_pre_hook(lambda module, _: found.append(module.weight is weight) if module is last else None)

@@ -6,8 +6,8 @@ from torch import nn
 
 from arena.contracts import BadParameter, QueryBatch
 from arena.defenses.hoda import Histogram, Hoda, hardness, largest_distance, pearson_distance
-from arena.learning.defender_networks import restored
-from tests.defenses.toy import LinearVictim, ground, inputs
+from arena.defenses.parts.defender_networks import restored
+from tests.defenses.toy import LinearVictim, context, inputs
 
 
 class Says(nn.Module):
@@ -74,7 +74,7 @@ def test_the_last_rows_are_looked_at_after_each_row():
 
 def test_hard_queries_are_blocked_and_ordinary_ones_are_not():
     rows = inputs(1000, seed=32)
-    here = replace(ground(), validation=(rows, LinearVictim()(rows).argmax(dim=1)))
+    here = replace(context(), validation=(rows, LinearVictim()(rows).argmax(dim=1)))
     defense = Hoda(window=20, snapshots=5, sequences=500, steps=100)
     state = defense.train(here, rng=rng())
     rows = inputs(400, seed=33)
@@ -86,12 +86,12 @@ def test_hard_queries_are_blocked_and_ordinary_ones_are_not():
 
 
 def test_earliest_is_a_window():
-    assert Hoda().earliest == 100
+    assert Hoda().detection_delay == 100
 
 
 def test_without_rows_that_are_normal_it_cannot_be_trained():
     with pytest.raises(BadParameter, match="validation rows"):
-        Hoda(steps=11).train(replace(ground(), validation=(inputs(0), torch.empty(0).long())), rng=rng())
+        Hoda(steps=11).train(replace(context(), validation=(inputs(0), torch.empty(0).long())), rng=rng())
 
 
 def test_only_what_training_reads_trains_anew():

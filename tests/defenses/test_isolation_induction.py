@@ -12,7 +12,7 @@ from arena.defenses.isolation_induction import (
     stealing_gradient,
     without_conflicts,
 )
-from tests.defenses.toy import ground, labelled
+from tests.defenses.toy import context, labelled
 
 
 def rng(seed=0):
@@ -70,7 +70,7 @@ def answers(defense, here, rows):
 
 
 def test_answers_on_outliers_are_those_of_a_network_that_knows_nothing():
-    here = ground()
+    here = context()
     plain = IsolationInduction(induction=0.0, isolation=0.0, silence=0.0, steps=200)
     protected = IsolationInduction(steps=200)
     rows, labels = labelled(here.victim, seed=21)
@@ -80,7 +80,7 @@ def test_answers_on_outliers_are_those_of_a_network_that_knows_nothing():
 
 
 def test_every_weight_has_its_say():
-    here, found = ground(), []
+    here, found = context(), []
     for weight in ("induction", "isolation", "silence", None):
         fields = {name: 0.0 for name in ("induction", "isolation", "silence") if name != weight}
         found.append(flat(list(IsolationInduction(**fields, steps=5).train(here, rng=rng()).values())))
@@ -90,7 +90,7 @@ def test_every_weight_has_its_say():
 @pytest.mark.parametrize("outliers", [None, torch.empty(0, 5)])
 def test_without_outliers_the_need_is_named(outliers):
     with pytest.raises(NeedUnmet, match="needs outliers"):
-        IsolationInduction().train(replace(ground(), outliers=outliers), rng=rng())
+        IsolationInduction().train(replace(context(), outliers=outliers), rng=rng())
 
 
 @pytest.mark.parametrize("fields", [{"induction": -1.0}, {"isolation": -1.0}, {"silence": -1.0}, {"steps": 0}])

@@ -5,7 +5,7 @@ from scipy.stats import shapiro
 
 from arena.contracts import BadParameter, QueryBatch
 from arena.defenses.prada import Distances, GrowingSet, Prada
-from tests.defenses.toy import ground
+from tests.defenses.toy import context
 
 ONE_CLASS = (1.0, 0.0)
 
@@ -129,15 +129,15 @@ def test_a_capped_set_keeps_its_size_and_its_statistics():
 @pytest.mark.parametrize(("least", "earliest"), [(100, 111), (105, 111), (20, 31)])
 def test_cannot_act_before_its_first_test(least, earliest):
     defense = Prada(delta=1.0, least=least)  # W is always less
-    assert defense.earliest == earliest
-    respond = defense.deploy(ground(), {}, rng=rng())
+    assert defense.detection_delay == earliest
+    respond = defense.deploy(context(), {}, rng=rng())
     rows = natural(300, columns=5) * torch.tensor([1, 0.01, 0.01, 0.01, 0.01])  # all of one class
     refused = respond(QueryBatch(inputs=rows)).refused
     assert int(refused.int().argmax()) + 1 == earliest
 
 
 def test_accounts_have_sets_of_their_own():
-    respond = Prada(delta=1.0, least=20).deploy(ground(), {}, rng=rng())
+    respond = Prada(delta=1.0, least=20).deploy(context(), {}, rng=rng())
     rows = natural(120, columns=5)
     assert bool(respond(QueryBatch(inputs=rows, account=1)).refused.any())
     assert not bool(respond(QueryBatch(inputs=rows[:20], account=2)).refused.any())

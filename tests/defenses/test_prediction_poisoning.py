@@ -8,7 +8,7 @@ import torch
 from arena.contracts import BadParameter, NeedUnmet, Task
 from arena.defenses.prediction_poisoning import LEAD, PredictionPoisoning, angles, poisoned
 from arena.learning.architectures import build
-from tests.defenses.toy import ground
+from tests.defenses.toy import context
 
 Y, P = torch.tensor([[0.7, 0.2, 0.1]]), torch.tensor([[0.2, 0.3, 0.5]])
 
@@ -132,7 +132,7 @@ def test_a_surrogate_that_agrees_leaves_the_clean_row():
 
 
 def test_without_a_surrogate_the_need_is_named():
-    bare = replace(ground(), surrogate=None)
+    bare = replace(context(), surrogate=None)
     with pytest.raises(NeedUnmet, match="surrogate"):
         PredictionPoisoning().deploy(bare, {}, rng=torch.Generator())
 
@@ -143,7 +143,7 @@ def test_without_a_surrogate_the_need_is_named():
 def test_a_surrogate_of_another_task_is_refused(task, said):
     foreign = build("mlp", task, rng=torch.Generator().manual_seed(0))
     with pytest.raises(BadParameter, match=said):
-        PredictionPoisoning().deploy(replace(ground(), surrogate=foreign), {}, rng=torch.Generator())
+        PredictionPoisoning().deploy(replace(context(), surrogate=foreign), {}, rng=torch.Generator())
 
 
 @pytest.mark.parametrize("epsilon", [-0.1, 2.1])

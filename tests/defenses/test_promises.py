@@ -12,12 +12,12 @@ from arena.defenses.isolation_induction import IsolationInduction
 from arena.defenses.label_only import LabelOnly
 from arena.defenses.modelguard import ModelGuardS, ModelGuardW
 from arena.defenses.none import NoDefense
+from arena.defenses.parts.detection import DetectingDefense
 from arena.defenses.prada import Prada
 from arena.defenses.prediction_poisoning import PredictionPoisoning
 from arena.defenses.reverse_sigmoid import ReverseSigmoid
 from arena.defenses.rounding import Rounding
 from arena.defenses.top_k import TopK
-from arena.learning.detection import DetectingDefense
 from tests.defenses.toy import LinearVictim, deployed, inputs
 
 DEFENSES = [

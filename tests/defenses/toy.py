@@ -1,11 +1,11 @@
-"""A victim without torch modules, and the ground that defenses are deployed on."""
+"""A victim without torch modules, and the context that defenses are deployed on."""
 
 from dataclasses import dataclass
 
 import torch
 from torch import nn
 
-from arena.contracts import DefenderGround, QueryBatch, Task
+from arena.contracts import DefenseContext, QueryBatch, Task
 from arena.learning.architectures import build
 
 
@@ -26,10 +26,10 @@ class LinearVictim:
         return (self.scale * (inputs - 0.5) @ weights).softmax(dim=1)
 
 
-def ground(victim=None):
+def context(victim=None):
     victim = victim or LinearVictim()
     surrogate = build("mlp", victim.task, rng=torch.Generator().manual_seed(3))
-    return DefenderGround(
+    return DefenseContext(
         victim=victim,
         device=torch.device("cpu"),
         training=labelled(victim, seed=11),
@@ -46,7 +46,7 @@ def labelled(victim, *, seed):
 
 def deployed(defense, *, victim=None, seed=0):
     """The defense as a function from inputs to released rows."""
-    here = ground(victim)
+    here = context(victim)
     state = defense.train(here, rng=torch.Generator().manual_seed(0))
     respond = defense.deploy(here, state, rng=torch.Generator().manual_seed(seed))
     return lambda inputs: respond(QueryBatch(inputs=inputs)).posteriors

@@ -11,7 +11,7 @@ from arena.defenses.prediction_poisoning import PredictionPoisoning
 from arena.defenses.rounding import Rounding
 from arena.defenses.top_k import TopK
 from arena.learning.composition import chained, transformed
-from tests.defenses.toy import LinearVictim, deployed, ground, inputs
+from tests.defenses.toy import LinearVictim, context, deployed, inputs
 
 
 def test_distances_add_up_and_a_promise_holds_only_if_both_make_it():
@@ -24,9 +24,9 @@ def test_distances_add_up_and_a_promise_holds_only_if_both_make_it():
 
 def test_what_the_base_needs_wants_and_refuses_holds_for_the_whole():
     inner = TopK(k=3)
-    object.__setattr__(inner, "wants", frozenset({"outliers"}))
+    object.__setattr__(inner, "optional_needs", frozenset({"outliers"}))
     outer = Rounding(base=inner)
-    assert outer.wants == {"outliers"}
+    assert outer.optional_needs == {"outliers"}
     outer.check(Task(shape=(5,), classes=3))
     with pytest.raises(BadParameter, match="2 classes"):
         outer.check(Task(shape=(5,), classes=2))
@@ -54,13 +54,13 @@ def test_labels_of_poisoned_rows_are_labels():
 def test_trained_defenses_on_top_of_one_another_keep_their_states_apart():
     inner = DiverseEnsemble(members=2, steps=3)
     outer = Hoda(snapshots=2, sequences=10, steps=3, action="log", base=Prada(action="log", base=inner))
-    state = outer.train(ground(), rng=torch.Generator().manual_seed(0))
+    state = outer.train(context(), rng=torch.Generator().manual_seed(0))
     assert {name.rpartition("/")[0] for name in state} > {"base/base/member-0", "base/base/member-1", "snapshot-0"}
     assert torch.equal(deployed(outer)(inputs()).sum(dim=1).round(), torch.ones(60))
-    assert outer.wants == {"outliers"}
+    assert outer.optional_needs == {"outliers"}
     assert outer.replaces_victim
     assert outer.promise == Promise(stateful=True, noise="keyed")
-    assert outer.earliest == Prada().earliest > Hoda().earliest
+    assert outer.detection_delay == Prada().detection_delay > Hoda().detection_delay
 
 
 @pytest.mark.parametrize("outer", [Rounding(), TopK(k=2), LabelOnly(), GaussianNoise()])

@@ -12,23 +12,23 @@ from arena import registry
 from arena.contracts import (
     BadParameter,
     BudgetExhausted,
-    DefenderGround,
     Defense,
+    DefenseContext,
     Oracle,
     Responder,
     Spec,
     State,
     Task,
     Threat,
-    ThreatGround,
+    ThreatContext,
     ThreatReport,
 )
 from arena.defenses.none import NoDefense
 from arena.learning.composition import answered_by, transformed
 from arena.learning.tensors import row_digests
+from arena.match.admission import admit
 from arena.match.assessment import grid_png, load_judge, named
 from arena.match.play import play
-from arena.match.preparation import check
 from arena.match.site import Site
 from arena.match.victims import load_splits
 from arena.registry import Registered, build_attack
@@ -41,18 +41,18 @@ class AskSome(Threat):
 
     rows: int = 10
 
-    def minimum(self, task: Task) -> int:
+    def min_budget(self, task: Task) -> int:
         return self.rows
 
-    def assess(self, clone: nn.Module, oracle: Oracle, ground: ThreatGround, *, rng: Generator) -> ThreatReport:
-        inputs, _ = ground.test
+    def assess(self, clone: nn.Module, oracle: Oracle, context: ThreatContext, *, rng: Generator) -> ThreatReport:
+        inputs, _ = context.test
         answer = oracle.query(inputs[: self.rows])
         with pytest.raises(BudgetExhausted):
             oracle.query(inputs[: oracle.remaining + 1])
         same = clone(inputs[: self.rows]).argmax(dim=1) == answer.posteriors.argmax(dim=1)
         return ThreatReport(
             counts={"same": (int(same.sum()), self.rows)},
-            measures={"bought": float(len(ground.bought[0]))},
+            measures={"bought": float(len(context.transfer_set[0]))},
             grid=inputs[:6].reshape(2, 3, *inputs.shape[1:]),
         )
 
@@ -63,8 +63,8 @@ class AnotherModel(Defense):
 
     replaces_victim = True
 
-    def deploy(self, ground: DefenderGround, state: State, *, rng: Generator) -> Responder:
-        return transformed(answered_by(ground.victim), lambda rows, _: rows.roll(1, dims=1))
+    def deploy(self, context: DefenseContext, state: State, *, rng: Generator) -> Responder:
+        return transformed(answered_by(context.victim), lambda rows, _: rows.roll(1, dims=1))
 
 
 @pytest.fixture
@@ -91,7 +91,7 @@ def test_threats_are_metered_apart_from_the_extraction_and_counted_by_name(ask_s
 def test_a_threat_without_the_rows_that_it_needs_is_refused_before_the_match(ask_some: None, site: Site):
     matchup = replace(THREATENED, threat_budget=9)
     with pytest.raises(BadParameter, match="threat ask-some needs threat_budget = 10"):
-        check(matchup, build_attack(matchup.attack), NoDefense(), site)
+        admit(matchup, build_attack(matchup.attack), NoDefense(), site)
 
 
 def test_the_judge_has_seen_no_row_of_the_victims_training(site: Site):

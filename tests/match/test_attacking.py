@@ -12,7 +12,7 @@ from torch import Generator, nn
 from arena.contracts import (
     Answer,
     Attack,
-    AttackerGround,
+    AttackContext,
     DeadlinePassed,
     DefenseFault,
     LedgerUnavailable,
@@ -23,13 +23,14 @@ from arena.contracts import (
 )
 from arena.learning.architectures import build
 from arena.match.attacking import OUTPUT_KEPT, AttackReport, Clock, attack_stage
-from arena.match.ledger import MemoryLedger
-from arena.match.oracle import LocalOracle
-from arena.match.session import Session
-from tests.match.players import TASK, CountingResponder, inputs
+from arena.oracle.ledger import MemoryLedger
+from arena.oracle.local import LocalOracle
+from arena.oracle.session import Session
+from arena.oracle.terms import OracleTerms
+from tests.oracle.responders import TASK, CountingResponder, inputs
 from tests.players import MATCHUP
 
-Extract = Callable[[Oracle, AttackerGround, Generator], object]
+Extract = Callable[[Oracle, AttackContext, Generator], object]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -38,18 +39,22 @@ class Planted(Attack):
 
     how: Extract
 
-    def extract(self, oracle: Oracle, ground: AttackerGround, *, rng: Generator) -> nn.Module:
-        return self.how(oracle, ground, rng)  # type: ignore[return-value]  # what it returns is for the stage to judge
+    def extract(self, oracle: Oracle, context: AttackContext, *, rng: Generator) -> nn.Module:
+        return self.how(oracle, context, rng)  # type: ignore[return-value]  # what it returns is for the stage to judge
 
 
 def stage(how: Extract, *, responder: Responder | None = None, seconds: float = 60.0) -> AttackReport:
-    session = Session(task=TASK, responder=responder or CountingResponder(), ledger=MemoryLedger(budget=10), budget=10)
+    session = Session(
+        OracleTerms(task=TASK, budget=10),
+        responder=responder or CountingResponder(),
+        ledger=MemoryLedger(budget=10),
+    )
     clock = Clock(seconds)
     oracle = LocalOracle(session, time_left=clock)
     return attack_stage(Planted(how=how), oracle, matchup=MATCHUP, pool=inputs(10), device="cpu", clock=clock)
 
 
-def clone_of(oracle: Oracle, ground: AttackerGround, rng: Generator) -> nn.Module:
+def clone_of(oracle: Oracle, context: AttackContext, rng: Generator) -> nn.Module:
     return build("linear", oracle.task, rng=rng)
 
 
@@ -68,18 +73,18 @@ def test_the_clone_is_drawn_from_the_matchs_own_generator():
 
 
 def raises(error: BaseException) -> Extract:
-    def extract(oracle: Oracle, ground: AttackerGround, rng: Generator) -> object:
+    def extract(oracle: Oracle, context: AttackContext, rng: Generator) -> object:
         raise error
 
     return extract
 
 
-def overspends(oracle: Oracle, ground: AttackerGround, rng: Generator) -> object:
-    return oracle.query(torch.cat([ground.pool, ground.pool]))
+def overspends(oracle: Oracle, context: AttackContext, rng: Generator) -> object:
+    return oracle.query(torch.cat([context.pool, context.pool]))
 
 
-def asks_outside_of_the_unit_cube(oracle: Oracle, ground: AttackerGround, rng: Generator) -> object:
-    return oracle.query(ground.pool + 1)
+def asks_outside_of_the_unit_cube(oracle: Oracle, context: AttackContext, rng: Generator) -> object:
+    return oracle.query(context.pool + 1)
 
 
 @pytest.mark.parametrize(
@@ -93,9 +98,9 @@ def asks_outside_of_the_unit_cube(oracle: Oracle, ground: AttackerGround, rng: G
         (raises(DefenseFault("off the simplex")), "crashed", "defense", "off the simplex"),
         (overspends, "crashed", "attack", "BudgetExhausted"),
         (asks_outside_of_the_unit_cube, "crashed", "attack", "InvalidQuery"),
-        (lambda oracle, ground, rng: {"weights": 1}, "crashed", "attack", "returned dict"),
-        (lambda oracle, ground, rng: nn.Linear(2, 5), "crashed", "attack", r"\(3, 5\)"),
-        (lambda oracle, ground, rng: nn.Linear(9, 3), "crashed", "attack", "RuntimeError"),
+        (lambda oracle, context, rng: {"weights": 1}, "crashed", "attack", "returned dict"),
+        (lambda oracle, context, rng: nn.Linear(2, 5), "crashed", "attack", r"\(3, 5\)"),
+        (lambda oracle, context, rng: nn.Linear(9, 3), "crashed", "attack", "RuntimeError"),
     ],
     ids=[
         *("crash", "memory", "exit", "deadline", "infrastructure", "defense", "overspends", "invalid", "no-module"),
@@ -111,7 +116,7 @@ def test_whatever_an_attack_does_is_a_verdict(how: Extract, outcome: Outcome, fa
 
 
 def test_a_clone_that_is_not_finite_is_no_clone():
-    def extract(oracle: Oracle, ground: AttackerGround, rng: Generator) -> object:
+    def extract(oracle: Oracle, context: AttackContext, rng: Generator) -> object:
         clone = build("linear", oracle.task, rng=rng)
         with torch.no_grad():
             next(clone.parameters()).fill_(torch.nan)
@@ -128,11 +133,11 @@ def test_an_attack_that_hides_the_defenses_fault_still_ends():
         message = "no key"
         raise KeyError(message)
 
-    def hides(oracle: Oracle, ground: AttackerGround, rng: Generator) -> object:
+    def hides(oracle: Oracle, context: AttackContext, rng: Generator) -> object:
         try:
-            oracle.query(ground.pool)
+            oracle.query(context.pool)
         except DefenseFault:
-            return clone_of(oracle, ground, rng)
+            return clone_of(oracle, context, rng)
         return None
 
     assert stage(hides, responder=broken).verdict.outcome == "completed"  # the session knows, and tells the score
@@ -140,33 +145,33 @@ def test_an_attack_that_hides_the_defenses_fault_still_ends():
 
 
 def test_nothing_is_asked_once_the_time_is_over():
-    report = stage(lambda oracle, ground, rng: oracle.query(ground.pool), seconds=0.0)
+    report = stage(lambda oracle, context, rng: oracle.query(context.pool), seconds=0.0)
     assert (report.verdict.outcome, report.timed) == ("timed out", True)
 
 
 def test_an_attack_that_returns_in_time_after_its_clock_ran_out_is_marked():
-    def stops(oracle: Oracle, ground: AttackerGround, rng: Generator) -> object:
-        assert ground.time_left() <= 0
-        return clone_of(oracle, ground, rng)
+    def stops(oracle: Oracle, context: AttackContext, rng: Generator) -> object:
+        assert context.time_left() <= 0
+        return clone_of(oracle, context, rng)
 
     report = stage(stops, seconds=0.0)
     assert (report.verdict.outcome, report.timed) == ("completed", True)
 
 
 def test_what_it_prints_is_kept_and_not_shown(capsys: pytest.CaptureFixture[str]):
-    def chats(oracle: Oracle, ground: AttackerGround, rng: Generator) -> object:
+    def chats(oracle: Oracle, context: AttackContext, rng: Generator) -> object:
         print("epoch 1")
         print("careful", file=sys.stderr)
-        return clone_of(oracle, ground, rng)
+        return clone_of(oracle, context, rng)
 
     assert stage(chats).verdict.output == "epoch 1\ncareful\n"
     assert capsys.readouterr() == ("", "")
 
 
 def test_a_flood_of_output_is_cut():
-    def floods(oracle: Oracle, ground: AttackerGround, rng: Generator) -> object:
+    def floods(oracle: Oracle, context: AttackContext, rng: Generator) -> object:
         print("x" * (OUTPUT_KEPT + 1))
-        return clone_of(oracle, ground, rng)
+        return clone_of(oracle, context, rng)
 
     output = stage(floods).verdict.output
     assert output == "x" * OUTPUT_KEPT + "\n[cut here]"

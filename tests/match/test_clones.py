@@ -124,7 +124,7 @@ def test_a_network_is_not_made_before_its_shapes_are_known_to_fit(monkeypatch: p
 
 def test_a_file_over_its_limit_is_not_read(monkeypatch: pytest.MonkeyPatch):
     data = pack_clone(network())
-    monkeypatch.setattr(clones, "LARGEST_FILE", len(data) - 1)
+    monkeypatch.setattr(clones, "MAX_FILE_BYTES", len(data) - 1)
     with pytest.raises(AttackFault, match="bytes"):
         unpack_clone(data, TASK)
 

@@ -18,9 +18,9 @@ from arena.cli.check import conformance, role_of
 from arena.contracts import (
     Answer,
     Attack,
-    AttackerGround,
-    DefenderGround,
+    AttackContext,
     Defense,
+    DefenseContext,
     Oracle,
     Promise,
     QueryBatch,
@@ -61,7 +61,7 @@ def test_every_entry_passes(folder: Path, site: Site):
     assert offences(conformance(role, complete(role, small(role, str(folder))), site)) == set()
 
 
-Extract = Callable[[Oracle, AttackerGround, Generator], nn.Module]
+Extract = Callable[[Oracle, AttackContext, Generator], nn.Module]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -70,41 +70,41 @@ class PlantedAttack(Attack):
 
     how: Extract
 
-    def extract(self, oracle: Oracle, ground: AttackerGround, *, rng: Generator) -> nn.Module:
-        return self.how(oracle, ground, rng)
+    def extract(self, oracle: Oracle, context: AttackContext, *, rng: Generator) -> nn.Module:
+        return self.how(oracle, context, rng)
 
 
-def honest(oracle: Oracle, ground: AttackerGround, rng: Generator, *, rows: int | None = None) -> nn.Module:
+def honest(oracle: Oracle, context: AttackContext, rng: Generator, *, rows: int | None = None) -> nn.Module:
     """What every planted attack does beside its offence."""
-    chosen = ground.pool[torch.randperm(len(ground.pool), generator=rng)[: rows or oracle.remaining]]
+    chosen = context.pool[torch.randperm(len(context.pool), generator=rng)[: rows or oracle.remaining]]
     answers = oracle.query(chosen).posteriors
     return distil(build("linear", oracle.task, rng=rng), chosen, answers, rng=rng, steps=5)
 
 
-def draws_globally(oracle: Oracle, ground: AttackerGround, rng: Generator) -> nn.Module:
+def draws_globally(oracle: Oracle, context: AttackContext, rng: Generator) -> nn.Module:
     torch.rand(1)
-    return honest(oracle, ground, rng)
+    return honest(oracle, context, rng)
 
 
-def draws_from_numpy(oracle: Oracle, ground: AttackerGround, rng: Generator) -> nn.Module:
+def draws_from_numpy(oracle: Oracle, context: AttackContext, rng: Generator) -> nn.Module:
     np.random.rand()  # the offence
-    return honest(oracle, ground, rng)
+    return honest(oracle, context, rng)
 
 
-def draws_from_python(oracle: Oracle, ground: AttackerGround, rng: Generator) -> nn.Module:
+def draws_from_python(oracle: Oracle, context: AttackContext, rng: Generator) -> nn.Module:
     random.random()
-    return honest(oracle, ground, rng)
+    return honest(oracle, context, rng)
 
 
-def seeds_globally(oracle: Oracle, ground: AttackerGround, rng: Generator) -> nn.Module:
+def seeds_globally(oracle: Oracle, context: AttackContext, rng: Generator) -> nn.Module:
     torch.manual_seed(20)
-    return honest(oracle, ground, rng)
+    return honest(oracle, context, rng)
 
 
-def draws_from_nowhere(oracle: Oracle, ground: AttackerGround, rng: Generator) -> nn.Module:
+def draws_from_nowhere(oracle: Oracle, context: AttackContext, rng: Generator) -> nn.Module:
     unseeded = Generator()
     unseeded.seed()
-    return honest(oracle, ground, unseeded)
+    return honest(oracle, context, unseeded)
 
 
 class Memory:
@@ -114,62 +114,62 @@ class Memory:
     rng: ClassVar[Generator]
 
 
-def remembers(oracle: Oracle, ground: AttackerGround, rng: Generator) -> nn.Module:
+def remembers(oracle: Oracle, context: AttackContext, rng: Generator) -> nn.Module:
     Memory.matches += 1
-    oracle.query(ground.pool[Memory.matches :][:1])
-    return honest(oracle, ground, rng)
+    oracle.query(context.pool[Memory.matches :][:1])
+    return honest(oracle, context, rng)
 
 
-def shares_its_generator(oracle: Oracle, ground: AttackerGround, rng: Generator) -> nn.Module:
+def shares_its_generator(oracle: Oracle, context: AttackContext, rng: Generator) -> nn.Module:
     Memory.rng = rng
-    oracle.query(ground.pool[:1])
-    return honest(oracle, ground, Memory.rng)
+    oracle.query(context.pool[:1])
+    return honest(oracle, context, Memory.rng)
 
 
-def overspends(oracle: Oracle, ground: AttackerGround, rng: Generator) -> nn.Module:
-    return honest(oracle, ground, rng, rows=oracle.remaining + 1)
+def overspends(oracle: Oracle, context: AttackContext, rng: Generator) -> nn.Module:
+    return honest(oracle, context, rng, rows=oracle.remaining + 1)
 
 
-def underspends(oracle: Oracle, ground: AttackerGround, rng: Generator) -> nn.Module:
-    return honest(oracle, ground, rng, rows=oracle.remaining - 1)
+def underspends(oracle: Oracle, context: AttackContext, rng: Generator) -> nn.Module:
+    return honest(oracle, context, rng, rows=oracle.remaining - 1)
 
 
-def returns_no_module(oracle: Oracle, ground: AttackerGround, rng: Generator) -> nn.Module:
-    honest(oracle, ground, rng)
+def returns_no_module(oracle: Oracle, context: AttackContext, rng: Generator) -> nn.Module:
+    honest(oracle, context, rng)
     return None  # type: ignore[return-value]  # the offence
 
 
-def returns_other_classes(oracle: Oracle, ground: AttackerGround, rng: Generator) -> nn.Module:
-    honest(oracle, ground, rng)
+def returns_other_classes(oracle: Oracle, context: AttackContext, rng: Generator) -> nn.Module:
+    honest(oracle, context, rng)
     return build("linear", replace(oracle.task, classes=oracle.task.classes + 1), rng=rng)
 
 
-def returns_nan(oracle: Oracle, ground: AttackerGround, rng: Generator) -> nn.Module:
-    clone = honest(oracle, ground, rng)
+def returns_nan(oracle: Oracle, context: AttackContext, rng: Generator) -> nn.Module:
+    clone = honest(oracle, context, rng)
     with torch.no_grad():
         next(clone.parameters()).fill_(torch.nan)
     return clone
 
 
-def returns_what_cannot_answer(oracle: Oracle, ground: AttackerGround, rng: Generator) -> nn.Module:
-    honest(oracle, ground, rng)
+def returns_what_cannot_answer(oracle: Oracle, context: AttackContext, rng: Generator) -> nn.Module:
+    honest(oracle, context, rng)
     return build("linear", replace(oracle.task, shape=(3,)), rng=rng)
 
 
-def crashes(oracle: Oracle, ground: AttackerGround, rng: Generator) -> nn.Module:
-    honest(oracle, ground, rng)
+def crashes(oracle: Oracle, context: AttackContext, rng: Generator) -> nn.Module:
+    honest(oracle, context, rng)
     message = "out of ideas"
     raise RuntimeError(message)
 
 
-def exits(oracle: Oracle, ground: AttackerGround, rng: Generator) -> nn.Module:
-    honest(oracle, ground, rng)
+def exits(oracle: Oracle, context: AttackContext, rng: Generator) -> nn.Module:
+    honest(oracle, context, rng)
     sys.exit(0)
 
 
-def chats(oracle: Oracle, ground: AttackerGround, rng: Generator) -> nn.Module:
+def chats(oracle: Oracle, context: AttackContext, rng: Generator) -> nn.Module:
     print("epoch 1")
-    return honest(oracle, ground, rng)
+    return honest(oracle, context, rng)
 
 
 CLONE = "returns a clone of logits (N, K)"
@@ -222,7 +222,7 @@ def test_a_declared_reason_that_does_not_hold_is_no_excuse(reason: StopReason, s
     assert offences(check_attack(Declared(how=underspends), PLANTED, site, undefended=NoDefense())) == {BUDGET}
 
 
-Deploy = Callable[[DefenderGround, Generator], Responder]
+Deploy = Callable[[DefenseContext, Generator], Responder]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -236,79 +236,79 @@ class PlantedDefense(Defense):
     def promise(self) -> Promise:
         return self.promised
 
-    def deploy(self, ground: DefenderGround, state: State, *, rng: Generator) -> Responder:
-        return self.how(ground, rng)
+    def deploy(self, context: DefenseContext, state: State, *, rng: Generator) -> Responder:
+        return self.how(context, rng)
 
 
-def off_the_simplex(ground: DefenderGround, rng: Generator) -> Responder:
-    return transformed(answered_by(ground.victim), lambda rows, _: rows * 1.01)
+def off_the_simplex(context: DefenseContext, rng: Generator) -> Responder:
+    return transformed(answered_by(context.victim), lambda rows, _: rows * 1.01)
 
 
-def not_finite(ground: DefenderGround, rng: Generator) -> Responder:
-    return transformed(answered_by(ground.victim), lambda rows, _: rows * torch.nan)
+def not_finite(context: DefenseContext, rng: Generator) -> Responder:
+    return transformed(answered_by(context.victim), lambda rows, _: rows * torch.nan)
 
 
-def other_classes(ground: DefenderGround, rng: Generator) -> Responder:
-    return transformed(answered_by(ground.victim), lambda rows, _: torch.full((len(rows), 4), 0.25))
+def other_classes(context: DefenseContext, rng: Generator) -> Responder:
+    return transformed(answered_by(context.victim), lambda rows, _: torch.full((len(rows), 4), 0.25))
 
 
-def fewer_rows(ground: DefenderGround, rng: Generator) -> Responder:
-    return transformed(answered_by(ground.victim), lambda rows, _: rows[1:])
+def fewer_rows(context: DefenseContext, rng: Generator) -> Responder:
+    return transformed(answered_by(context.victim), lambda rows, _: rows[1:])
 
 
-def refuses_with_numbers(ground: DefenderGround, rng: Generator) -> Responder:
+def refuses_with_numbers(context: DefenseContext, rng: Generator) -> Responder:
     return lambda queries: Answer(
-        posteriors=ground.victim(queries.inputs), refused=torch.ones(len(queries.inputs), dtype=torch.bool)
+        posteriors=context.victim(queries.inputs), refused=torch.ones(len(queries.inputs), dtype=torch.bool)
     )
 
 
-def cannot_be_deployed(ground: DefenderGround, rng: Generator) -> Responder:
+def cannot_be_deployed(context: DefenseContext, rng: Generator) -> Responder:
     message = "no key"
     raise RuntimeError(message)
 
 
-def exits_when_asked(ground: DefenderGround, rng: Generator) -> Responder:
+def exits_when_asked(context: DefenseContext, rng: Generator) -> Responder:
     def respond(queries: QueryBatch) -> Answer:
         sys.exit(0)
 
     return respond
 
 
-def uniform(ground: DefenderGround, rng: Generator) -> Responder:
-    return transformed(answered_by(ground.victim), lambda rows, _: torch.full_like(rows, 1 / rows.shape[1]))
+def uniform(context: DefenseContext, rng: Generator) -> Responder:
+    return transformed(answered_by(context.victim), lambda rows, _: torch.full_like(rows, 1 / rows.shape[1]))
 
 
-def rotated(ground: DefenderGround, rng: Generator) -> Responder:
-    return transformed(answered_by(ground.victim), lambda rows, _: rows.roll(1, dims=1))
+def rotated(context: DefenseContext, rng: Generator) -> Responder:
+    return transformed(answered_by(context.victim), lambda rows, _: rows.roll(1, dims=1))
 
 
-def counts_rows(ground: DefenderGround, rng: Generator) -> Responder:
+def counts_rows(context: DefenseContext, rng: Generator) -> Responder:
     """Rotates by how many rows it has answered: state of the match that its promise leaves out."""
     asked = [0]
 
     def respond(queries: QueryBatch) -> Answer:
         asked[0] += len(queries.inputs)
-        return released(ground.victim(queries.inputs).roll(asked[0], dims=1))
+        return released(context.victim(queries.inputs).roll(asked[0], dims=1))
 
     return respond
 
 
-def remembers_matches(ground: DefenderGround, rng: Generator) -> Responder:
+def remembers_matches(context: DefenseContext, rng: Generator) -> Responder:
     Memory.matches += 1
     shift = Memory.matches
-    return transformed(answered_by(ground.victim), lambda rows, _: rows.roll(shift, dims=1))
+    return transformed(answered_by(context.victim), lambda rows, _: rows.roll(shift, dims=1))
 
 
-def shares_with_other_matches(ground: DefenderGround, rng: Generator) -> Responder:
+def shares_with_other_matches(context: DefenseContext, rng: Generator) -> Responder:
     Memory.rng = rng
     return transformed(
-        answered_by(ground.victim),
+        answered_by(context.victim),
         lambda rows, _: rows.roll(int(torch.randint(10, (1,), generator=Memory.rng)), dims=1),
     )
 
 
-def draws_globally_in_replies(ground: DefenderGround, rng: Generator) -> Responder:
-    return transformed(answered_by(ground.victim), lambda rows, _: rows.roll(int(torch.randint(10, (1,))), dims=1))
+def draws_globally_in_replies(context: DefenseContext, rng: Generator) -> Responder:
+    return transformed(answered_by(context.victim), lambda rows, _: rows.roll(int(torch.randint(10, (1,))), dims=1))
 
 
 SIMPLEX, PROMISE = "answers on the simplex", "keeps its promise"

@@ -12,9 +12,9 @@ from torch import Generator, nn
 from arena.contracts import (
     Answer,
     Attack,
-    AttackerGround,
-    DefenderGround,
+    AttackContext,
     Defense,
+    DefenseContext,
     MatchClosed,
     MatchResult,
     Matchup,
@@ -31,14 +31,14 @@ from arena.learning.distillation import distil
 from arena.learning.release import released
 from arena.match import play as play_module
 from arena.match.deployment import ledger_path
-from arena.match.ledger import read_transcript
 from arena.match.play import play
 from arena.match.site import Limits, Site
+from arena.oracle.sqlite_ledger import read_transcript
 from arena.payoff.ranking import cost_of
-from arena.referee.referee import scored_as, undefended
+from arena.referee.settlement import scored_as
 from tests.players import MATCHUP, played, small
 
-Extract = Callable[[Oracle, AttackerGround, Generator], nn.Module]
+Extract = Callable[[Oracle, AttackContext, Generator], nn.Module]
 BUDGET = MATCHUP.budget
 
 
@@ -48,8 +48,8 @@ class PlantedAttack(Attack):
 
     how: Extract
 
-    def extract(self, oracle: Oracle, ground: AttackerGround, *, rng: Generator) -> nn.Module:
-        return self.how(oracle, ground, rng)
+    def extract(self, oracle: Oracle, context: AttackContext, *, rng: Generator) -> nn.Module:
+        return self.how(oracle, context, rng)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -64,11 +64,11 @@ class PlantedDefense(Defense):
     def promise(self) -> Promise:
         return self.promised
 
-    def deploy(self, ground: DefenderGround, state: State, *, rng: Generator) -> Responder:
+    def deploy(self, context: DefenseContext, state: State, *, rng: Generator) -> Responder:
         answered = [0]
 
         def respond(queries: QueryBatch) -> Answer:
-            rows = ground.victim(queries.inputs)
+            rows = context.victim(queries.inputs)
             answered[0] += len(rows)
             return released(rows) if answered[0] <= self.sound else self.after(rows)
 
@@ -87,25 +87,25 @@ def rotated(rows: torch.Tensor) -> Answer:
     return released(rows.roll(1, dims=1))
 
 
-def in_two_calls(oracle: Oracle, ground: AttackerGround, rng: Generator) -> nn.Module:
-    chosen = ground.pool[: oracle.remaining]
+def in_two_calls(oracle: Oracle, context: AttackContext, rng: Generator) -> nn.Module:
+    chosen = context.pool[: oracle.remaining]
     answers = torch.cat([oracle.query(part).posteriors for part in chosen.split(BUDGET // 2)])
     return distil(build("mlp", oracle.task, rng=rng), chosen, answers, rng=rng, steps=20)
 
 
-def half_then_crash(oracle: Oracle, ground: AttackerGround, rng: Generator) -> nn.Module:
-    oracle.query(ground.pool[: BUDGET // 2])
+def half_then_crash(oracle: Oracle, context: AttackContext, rng: Generator) -> nn.Module:
+    oracle.query(context.pool[: BUDGET // 2])
     message = "out of ideas"
     raise RuntimeError(message)
 
 
-def crash(oracle: Oracle, ground: AttackerGround, rng: Generator) -> nn.Module:
+def crash(oracle: Oracle, context: AttackContext, rng: Generator) -> nn.Module:
     message = "no ideas"
     raise RuntimeError(message)
 
 
-def overspend(oracle: Oracle, ground: AttackerGround, rng: Generator) -> nn.Module:
-    oracle.query(ground.pool[: BUDGET + 1])
+def overspend(oracle: Oracle, context: AttackContext, rng: Generator) -> nn.Module:
+    oracle.query(context.pool[: BUDGET + 1])
     return build("mlp", oracle.task, rng=rng)
 
 
@@ -187,7 +187,7 @@ class TestAFaultyDefense:
 
     def test_pays_for_every_honest_row_that_it_left_unanswered(self, site: Site):
         faulty = match(site, defense=PlantedDefense(after=off_the_simplex, sound=BUDGET // 2))
-        stand_in = match(site, matchup=undefended(faulty.matchup))
+        stand_in = match(site, matchup=faulty.matchup.undefended())
         settled = scored_as(faulty, stand_in)
         asked = stand_in.counts["utility/kept"][1]
         kept, total = settled.counts["utility/kept"]
@@ -202,18 +202,18 @@ class TestAFaultyDefense:
 
     def test_that_cannot_be_deployed_is_blamed_there_and_pays_for_everything(self, site: Site):
         class Broken(NoDefense):
-            def deploy(self, ground: DefenderGround, state: State, *, rng: Generator) -> Responder:
+            def deploy(self, context: DefenseContext, state: State, *, rng: Generator) -> Responder:
                 message = "no key"
                 raise KeyError(message)
 
         faulty = match(site, defense=Broken())
         assert (faulty.verdict.fault, faulty.verdict.stage) == ("defense", "deploy")
-        settled = scored_as(faulty, match(site, matchup=undefended(faulty.matchup)))
+        settled = scored_as(faulty, match(site, matchup=faulty.matchup.undefended()))
         assert settled.counts["utility/accuracy"] == (0, BUDGET + BUDGET // 2)
 
     def test_that_cannot_be_trained_is_blamed_there(self, site: Site):
         class Untrainable(NoDefense):
-            def train(self, ground: DefenderGround, *, rng: Generator) -> State:
+            def train(self, context: DefenseContext, *, rng: Generator) -> State:
                 message = "no convergence"
                 raise ArithmeticError(message)
 
@@ -241,11 +241,11 @@ def test_the_oracle_is_closed_before_anything_is_scored(site: Site, monkeypatch:
     kept: list[tuple[Oracle, torch.Tensor]] = []
     refused: list[MatchClosed] = []
 
-    def keeps_the_oracle(oracle: Oracle, ground: AttackerGround, rng: Generator) -> nn.Module:
-        kept.append((oracle, ground.pool[:1]))
+    def keeps_the_oracle(oracle: Oracle, context: AttackContext, rng: Generator) -> nn.Module:
+        kept.append((oracle, context.pool[:1]))
         return build("mlp", oracle.task, rng=rng)
 
-    scoring = play_module.result_of
+    scoring = play_module.score_match
 
     def asked_while_scoring(*arguments: object, **named: object) -> MatchResult:
         oracle, row = kept[0]
@@ -254,7 +254,7 @@ def test_the_oracle_is_closed_before_anything_is_scored(site: Site, monkeypatch:
         refused.append(refusal.value)
         return scoring(*arguments, **named)  # type: ignore[arg-type]  # passed on as they are
 
-    monkeypatch.setattr(play_module, "result_of", asked_while_scoring)
+    monkeypatch.setattr(play_module, "score_match", asked_while_scoring)
     assert match(site, attack=keeps_the_oracle).spent == 0
     assert len(refused) == 1
 
@@ -262,8 +262,8 @@ def test_the_oracle_is_closed_before_anything_is_scored(site: Site, monkeypatch:
 def test_an_informed_attack_is_told_the_spec_and_a_blind_one_is_not(site: Site):
     told: list[Spec | None] = []
 
-    def asks(oracle: Oracle, ground: AttackerGround, rng: Generator) -> nn.Module:
-        told.append(ground.defense)
+    def asks(oracle: Oracle, context: AttackContext, rng: Generator) -> nn.Module:
+        told.append(context.defense)
         return build("mlp", oracle.task, rng=rng)
 
     rounding = replace(MATCHUP, defense=Spec(name="rounding", params=(("decimals", 1),)))
@@ -273,7 +273,7 @@ def test_an_informed_attack_is_told_the_spec_and_a_blind_one_is_not(site: Site):
 
 
 def test_a_players_task_has_no_names(site: Site):
-    def looks(oracle: Oracle, ground: AttackerGround, rng: Generator) -> nn.Module:
+    def looks(oracle: Oracle, context: AttackContext, rng: Generator) -> nn.Module:
         assert oracle.task.class_names == ()
         return build("mlp", oracle.task, rng=rng)
 

@@ -11,11 +11,11 @@ from torch import Generator, nn
 from arena.contracts import (
     ArenaFault,
     Attack,
-    AttackerGround,
+    AttackContext,
     BadParameter,
     DataMissing,
-    DefenderGround,
     Defense,
+    DefenseContext,
     DefenseFault,
     Knowledge,
     Matchup,
@@ -37,9 +37,11 @@ from arena.defenses.rounding import Rounding
 from arena.defenses.top_k import TopK
 from arena.learning.composition import answered_by
 from arena.learning.tensors import row_digests, state_digest
+from arena.match.admission import admit
 from arena.match.clones import clone_digest
+from arena.match.leak_audit import audit_leak
 from arena.match.play import stolen_clone
-from arena.match.preparation import Prepared, audit, check, load_pool, prepare
+from arena.match.preparation import DefendedVictim, load_pool, prepare
 from arena.match.site import Site
 from arena.match.victims import load_splits, load_victim
 from arena.registry import build_attack
@@ -55,10 +57,10 @@ class Wanting(Attack):
     needs: frozenset[Need] = frozenset()  # type: ignore[misc]  # a field here: each test needs something else
     least: int = 1
 
-    def minimum(self, task: Task) -> int:
+    def min_budget(self, task: Task) -> int:
         return self.least
 
-    def extract(self, oracle: Oracle, ground: AttackerGround, *, rng: Generator) -> nn.Module:
+    def extract(self, oracle: Oracle, context: AttackContext, *, rng: Generator) -> nn.Module:
         raise NotImplementedError
 
 
@@ -67,7 +69,7 @@ class WantingDefense(NoDefense):
     """A defense that needs or wants something."""
 
     needs: frozenset[Need] = frozenset()  # type: ignore[misc]  # a field here: each test needs something else
-    wants: frozenset[Need] = frozenset()  # type: ignore[misc]
+    optional_needs: frozenset[Need] = frozenset()  # type: ignore[misc]
 
 
 class TestTheCheckBeforeTheMatch:
@@ -83,30 +85,30 @@ class TestTheCheckBeforeTheMatch:
     def test_an_attack_gets_what_it_needs_or_is_refused(self, need: Need, unmet: dict, met: dict | None, site: Site):
         attack = Wanting(needs=frozenset({need}))
         with pytest.raises(NeedUnmet, match=r"attack knockoff needs .*set "):
-            check(replace(MATCHUP, **unmet), attack, NoDefense(), site)
+            admit(replace(MATCHUP, **unmet), attack, NoDefense(), site)
         if met is not None:
-            check(replace(MATCHUP, **met), attack, NoDefense(), site)
+            admit(replace(MATCHUP, **met), attack, NoDefense(), site)
 
     @pytest.mark.parametrize("need", ["outliers", "surrogate"])
     def test_a_defense_gets_what_it_needs_or_is_refused(self, need: Need, site: Site):
         defense = WantingDefense(needs=frozenset({need}))
         with pytest.raises(NeedUnmet, match=f"defense none needs {need}: declare {need}"):
-            check(MATCHUP, Wanting(), defense, site)
-        check(replace(MATCHUP, knowledge=Knowledge(outliers="far", surrogate="random")), Wanting(), defense, site)
+            admit(MATCHUP, Wanting(), defense, site)
+        admit(replace(MATCHUP, knowledge=Knowledge(outliers="far", surrogate="random")), Wanting(), defense, site)
 
     def test_a_defense_that_only_wants_outliers_plays_without(self, site: Site):
-        check(MATCHUP, Wanting(), WantingDefense(wants=frozenset({"outliers"})), site)
+        admit(MATCHUP, Wanting(), WantingDefense(optional_needs=frozenset({"outliers"})), site)
 
     def test_a_defense_that_does_not_fit_the_task_is_refused(self, site: Site):
         with pytest.raises(BadParameter, match="this task has 10 classes"):
-            check(MATCHUP, Wanting(), TopK(k=11), site)
+            admit(MATCHUP, Wanting(), TopK(k=11), site)
 
     @pytest.mark.parametrize(
         ("budget", "said"), [(0, "buys nothing"), (-5, "buys nothing"), (9, "its minimum here is 10")]
     )
     def test_a_budget_that_cannot_be_played_is_refused(self, budget: int, said: str, site: Site):
         with pytest.raises(BadParameter, match=said):
-            check(replace(MATCHUP, budget=budget), Wanting(least=10), NoDefense(), site)
+            admit(replace(MATCHUP, budget=budget), Wanting(least=10), NoDefense(), site)
 
     @pytest.mark.parametrize(
         ("terms", "error", "said"),
@@ -124,12 +126,12 @@ class TestTheCheckBeforeTheMatch:
     )
     def test_what_would_fail_later_fails_now(self, terms: dict, error: type[Exception], said: str, site: Site):
         with pytest.raises(error, match=said):
-            check(replace(MATCHUP, **terms), Wanting(), NoDefense(), site)
+            admit(replace(MATCHUP, **terms), Wanting(), NoDefense(), site)
 
     def test_flags_honest_traffic_that_cannot_mirror_the_budget(self, site: Site):
         iris = replace(MATCHUP, victim=Spec(name="iris"))
-        assert check(replace(iris, budget=10), Wanting(), NoDefense(), site) == ()
-        assert check(replace(iris, budget=400), Wanting(), NoDefense(), site) == ("honest rows short",)
+        assert admit(replace(iris, budget=10), Wanting(), NoDefense(), site) == ()
+        assert admit(replace(iris, budget=400), Wanting(), NoDefense(), site) == ("honest rows short",)
 
 
 def knowing(outliers: OutlierKind = "none", surrogate: SurrogateKind = "none", **terms: object) -> Matchup:
@@ -141,8 +143,8 @@ class TestOutliers:
     def test_that_are_the_pool_leak(self, site: Site):
         prepared = prepare(knowing("pool"), NoDefense(), site)
         pool = load_pool(UNTRAINED, "same", "", site)
-        assert prepared.ground.outliers is not None
-        assert set(row_digests(prepared.ground.outliers)) <= set(row_digests(pool))
+        assert prepared.context.outliers is not None
+        assert set(row_digests(prepared.context.outliers)) <= set(row_digests(pool))
         assert prepared.flags == ("leak",)
         assert dict(prepared.measures)["audit/overlap"] == len(pool)
 
@@ -153,8 +155,8 @@ class TestOutliers:
         assert prepared.flags == ()
         assert measures["audit/overlap"] == 0
         assert measures["audit/two_sample"] > 0.6
-        assert prepared.ground.outliers is not None
-        assert not set(row_digests(prepared.ground.outliers)) & load_splits(UNTRAINED, None).kept_from_attackers
+        assert prepared.context.outliers is not None
+        assert not set(row_digests(prepared.context.outliers)) & load_splits(UNTRAINED, None).kept_from_attackers
 
     @pytest.mark.parametrize(("kind", "pool"), [("near", "near"), ("far", "far"), ("near", "universe")])
     def test_from_the_source_of_the_pool_leak(self, kind: OutlierKind, pool: PoolKind, site: Site):
@@ -167,20 +169,20 @@ class TestOutliers:
 
     def test_are_not_given_to_a_defense_that_may_not_know_them(self, site: Site):
         prepared = prepare(knowing(), NoDefense(), site)
-        assert (prepared.ground.outliers, prepared.ground.surrogate, prepared.flags) == (None, None, ())
+        assert (prepared.context.outliers, prepared.context.surrogate, prepared.flags) == (None, None, ())
 
     def test_one_shared_row_is_a_leak(self, site: Site):
         victim = load_victim(UNTRAINED, 0, site)
         noise, pool = torch.rand(60, 1, 8, 8), load_splits(UNTRAINED, None).pool[:60]
-        assert audit(victim, noise, pool, told=False)[0] == ()
-        assert audit(victim, torch.cat([noise, pool[:1]]), pool, told=False)[0] == ("leak",)
+        assert audit_leak(victim, noise, pool, declared_overlap=False).leaks is False
+        assert audit_leak(victim, torch.cat([noise, pool[:1]]), pool, declared_overlap=False).leaks is True
 
     def test_rows_that_nothing_tells_from_the_pool_are_a_leak(self, site: Site):
         one, other = load_splits(UNTRAINED, None).pool.chunk(2)
-        flags, measures = audit(load_victim(UNTRAINED, 0, site), one, other, told=False)
-        assert dict(measures)["audit/overlap"] == 0
-        assert dict(measures)["audit/two_sample"] < 0.6
-        assert flags == ("leak",)
+        found = audit_leak(load_victim(UNTRAINED, 0, site), one, other, declared_overlap=False)
+        assert found.measures["audit/overlap"] == 0
+        assert found.measures["audit/two_sample"] < 0.6
+        assert found.leaks
 
     def test_are_audited_on_a_copy_of_a_victim_that_others_ask_meanwhile(self, site: Site):
         victim = load_victim(UNTRAINED, 0, site)
@@ -188,7 +190,7 @@ class TestOutliers:
         called: list[object] = []
         hook = victim.module.register_forward_pre_hook(lambda module, _: called.append(module))
         try:
-            audit(victim, torch.rand(60, 1, 8, 8), torch.rand(60, 1, 8, 8), told=False)
+            audit_leak(victim, torch.rand(60, 1, 8, 8), torch.rand(60, 1, 8, 8), declared_overlap=False)
         finally:
             hook.remove()
         assert called
@@ -196,15 +198,15 @@ class TestOutliers:
 
     def test_without_a_pool_only_a_declaration_can_leak(self, site: Site):
         victim, nothing = load_victim(UNTRAINED, 0, site), torch.empty(0, 1, 8, 8)
-        assert audit(victim, torch.rand(9, 1, 8, 8), nothing, told=False)[0] == ()
-        assert audit(victim, nothing, nothing, told=True)[0] == ("leak",)
+        assert audit_leak(victim, torch.rand(9, 1, 8, 8), nothing, declared_overlap=False).leaks is False
+        assert audit_leak(victim, nothing, nothing, declared_overlap=True).leaks is True
 
 
 class TestSurrogates:
     @pytest.mark.parametrize("kind", ["random", "same-architecture", "other-architecture"])
     def test_are_networks_for_the_task(self, kind: SurrogateKind, site: Site, quick_recipe: None):
         prepared = prepare(knowing(surrogate=kind), NoDefense(), site)
-        surrogate = prepared.ground.surrogate
+        surrogate = prepared.context.surrogate
         assert surrogate is not None
         assert not surrogate.training
         assert (surrogate.architecture == "mlp") is (kind != "other-architecture")
@@ -224,8 +226,8 @@ class TestSurrogates:
         again = prepare(replace(matchup, decimals=2, informed=True), NoDefense(), site, shadow=shadow)
         assert len(stolen) == 1
         for found in (prepared, again):
-            assert found.ground.surrogate is not None
-            assert clone_digest(found.ground.surrogate) == clone_digest(stolen[0])
+            assert found.context.surrogate is not None
+            assert clone_digest(found.context.surrogate) == clone_digest(stolen[0])
         prepare(replace(matchup, seed=1), NoDefense(), site, shadow=shadow)
         assert len(stolen) == 2
 
@@ -237,8 +239,8 @@ class TestSurrogates:
 @pytest.fixture
 def quick_recipe(monkeypatch: pytest.MonkeyPatch) -> None:
     """Trained surrogates take the recipe's steps, which take seconds."""
-    monkeypatch.setattr("arena.learning.distillation.FEWEST_STEPS", 20)
-    monkeypatch.setattr("arena.learning.distillation.MOST_STEPS", 20)
+    monkeypatch.setattr("arena.learning.distillation.MIN_STEPS", 20)
+    monkeypatch.setattr("arena.learning.distillation.MAX_STEPS", 20)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -252,15 +254,15 @@ class Trained(Defense):
     strength: float = 0.5
     fails: bool = field(default=False)
 
-    def train(self, ground: DefenderGround, *, rng: Generator) -> State:
+    def train(self, context: DefenseContext, *, rng: Generator) -> State:
         if self.fails:
             message = "no GPU"
             raise RuntimeError(message)
         self.trainings.append(self.width)
         return {"weights": torch.rand(self.width, generator=rng), "steps": torch.tensor(3)}
 
-    def deploy(self, ground: DefenderGround, state: State, *, rng: Generator) -> Responder:
-        return answered_by(ground.victim)
+    def deploy(self, context: DefenseContext, state: State, *, rng: Generator) -> Responder:
+        return answered_by(context.victim)
 
 
 @pytest.fixture
@@ -307,5 +309,5 @@ class TestTraining:
         with pytest.raises(DefenseFault, match="the training of none failed: RuntimeError: no GPU"):
             self.prepared(Trained(fails=True, width=9), site)
 
-    def prepared(self, defense: Trained, site: Site, **terms: object) -> Prepared:
+    def prepared(self, defense: Trained, site: Site, **terms: object) -> DefendedVictim:
         return prepare(knowing(**terms), defense, site)  # type: ignore[arg-type]  # fields of a matchup

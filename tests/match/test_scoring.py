@@ -9,9 +9,9 @@ from torch import Generator, nn
 from arena.contracts import (
     Answer,
     Attack,
-    AttackerGround,
-    DefenderGround,
+    AttackContext,
     Defense,
+    DefenseContext,
     MatchResult,
     Matchup,
     Oracle,
@@ -20,15 +20,14 @@ from arena.contracts import (
     Responder,
     Spec,
     State,
-    Verdict,
 )
 from arena.defenses.none import NoDefense
 from arena.learning.architectures import build
 from arena.learning.composition import answered_by
 from arena.learning.distillation import distil
-from arena.match.attacking import AttackReport
+from arena.learning.training import hardened
 from arena.match.play import play
-from arena.match.scoring import hardened, load_reference, result_of
+from arena.match.reference import load_reference
 from arena.match.site import Site
 from tests.players import MATCHUP, meeting, played, small
 
@@ -108,22 +107,14 @@ def test_a_clone_is_compared_with_the_undefended_victim_on_rows_that_no_player_h
     assert reference.uniform.shape == (10_000, 1, 8, 8)
 
 
-def test_what_the_infrastructure_ended_has_no_score(site: Site):
-    report = AttackReport(verdict=Verdict(outcome="infrastructure", fault="arena", stage="play", reason="disk full"))
-    result = result_of(
-        MATCHUP, attempt=2, site=site, defense=NoDefense(), report=report, defense_fault="and broken"
-    ).result
-    assert (result.verdict, result.attempt, result.counts) == (report.verdict, 2, {})
-
-
 @dataclass(frozen=True, kw_only=True)
 class AskExplained(Attack):
     """Asks for an explanation of every row that it can pay for."""
 
     needs = frozenset({"explanations"})
 
-    def extract(self, oracle: Oracle, ground: AttackerGround, *, rng: Generator) -> nn.Module:
-        rows = ground.pool[: oracle.remaining // (1 + oracle.explanation_price)]
+    def extract(self, oracle: Oracle, context: AttackContext, *, rng: Generator) -> nn.Module:
+        rows = context.pool[: oracle.remaining // (1 + oracle.explanation_price)]
         answer = oracle.query(rows, explain=True)
         assert answer.explanations is not None
         return distil(build("linear", oracle.task, rng=rng), rows, answer.posteriors, rng=rng, steps=5)
@@ -133,8 +124,8 @@ class AskExplained(Attack):
 class UpsideDown(Defense):
     """Answers as the victim does and explains the opposite."""
 
-    def deploy(self, ground: DefenderGround, state: State, *, rng: Generator) -> Responder:
-        below, explain = answered_by(ground.victim), ground.explainer
+    def deploy(self, context: DefenseContext, state: State, *, rng: Generator) -> Responder:
+        below, explain = answered_by(context.victim), context.explainer
         assert explain is not None
 
         def respond(queries: QueryBatch) -> Answer:

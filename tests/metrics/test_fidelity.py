@@ -1,7 +1,7 @@
 import pytest
 import torch
 
-from arena.metrics.fidelity import agreement, cohen_kappa, labels_of, largest_share, total_variation
+from arena.metrics.fidelity import agreement, cohen_kappa, labels_of, majority_share, total_variation
 
 
 def test_a_tie_goes_to_the_lowest_index():
@@ -39,10 +39,10 @@ def test_a_constant_predictor_agrees_by_chance_alone():
     victim = torch.tensor([0] * 96 + [1] * 4)
     assert agreement(victim, torch.zeros_like(victim)) == (96, 100)
     assert cohen_kappa(victim, torch.zeros_like(victim), classes=2) == 0
-    assert largest_share(victim) == 0.96
+    assert majority_share(victim) == 0.96
 
 
 def test_two_constants_on_one_class_have_kappa_zero_and_a_share_that_gives_it_away():
     constant = torch.full((10,), 3)
     assert cohen_kappa(constant, constant, classes=4) == 0
-    assert largest_share(constant) == 1
+    assert majority_share(constant) == 1

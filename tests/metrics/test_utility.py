@@ -2,7 +2,7 @@ import pytest
 import torch
 
 from arena.contracts import Promise
-from arena.metrics.utility import brier_score, broken_promises, calibration_error, utility
+from arena.metrics.utility import brier_score, calibration_error, count_broken_promises, utility
 
 CLEAN = torch.tensor([[0.7, 0.2, 0.1], [0.1, 0.8, 0.1], [0.3, 0.3, 0.4]])
 LABELS = torch.tensor([0, 1, 0])
@@ -11,37 +11,37 @@ NONE_REFUSED = torch.zeros(3, dtype=torch.bool)
 
 def test_an_undefended_oracle_costs_nothing():
     got = utility(released=CLEAN, refused=NONE_REFUSED, clean=CLEAN, labels=LABELS)
-    assert got.counts["kept"] == (3, 3)
-    assert got.counts["accuracy"] == got.counts["clean_accuracy"] == (2, 3)
-    assert got.counts["changed"] == (0, 3)
-    assert got.measures["l1"] == got.measures["brier_cost"] == 0
+    assert got.counts["utility/kept"] == (3, 3)
+    assert got.counts["utility/accuracy"] == got.counts["utility/clean_accuracy"] == (2, 3)
+    assert got.counts["utility/changed"] == (0, 3)
+    assert got.measures["utility/l1"] == got.measures["utility/brier_cost"] == 0
 
 
 def test_a_refused_row_is_a_wrong_decision_and_no_probability():
     refused = torch.tensor([True, False, False])
     released = CLEAN * ~refused.unsqueeze(1)
     got = utility(released=released, refused=refused, clean=CLEAN, labels=LABELS)
-    assert got.counts["kept"] == (2, 3)
-    assert got.counts["accuracy"] == (1, 3)
-    assert got.counts["refused"] == (1, 3)
-    assert got.counts["changed"] == (0, 2)
-    assert got.measures["l1"] == 0
+    assert got.counts["utility/kept"] == (2, 3)
+    assert got.counts["utility/accuracy"] == (1, 3)
+    assert got.counts["utility/refused"] == (1, 3)
+    assert got.counts["utility/changed"] == (0, 2)
+    assert got.measures["utility/l1"] == 0
 
 
 def test_a_refused_row_that_would_have_been_class_zero_is_still_wrong():
     refused = torch.ones(3, dtype=torch.bool)
     got = utility(released=torch.zeros(3, 3), refused=refused, clean=CLEAN, labels=LABELS)
-    assert got.counts["kept"] == got.counts["accuracy"] == (0, 3)
+    assert got.counts["utility/kept"] == got.counts["utility/accuracy"] == (0, 3)
     assert got.measures == {}
 
 
 def test_labels_alone_shift_probabilities_but_no_decision():
     released = torch.tensor([[1.0, 0, 0], [0, 1.0, 0], [0, 0, 1.0]])
     got = utility(released=released, refused=NONE_REFUSED, clean=CLEAN, labels=LABELS)
-    assert got.counts["kept"] == (3, 3)
-    assert got.counts["one_hot"] == got.counts["changed"] == (3, 3)
-    assert got.measures["l1"] == pytest.approx((0.6 + 0.4 + 1.2) / 3)
-    assert got.measures["l1_max"] == pytest.approx(1.2)
+    assert got.counts["utility/kept"] == (3, 3)
+    assert got.counts["utility/one_hot"] == got.counts["utility/changed"] == (3, 3)
+    assert got.measures["utility/l1"] == pytest.approx((0.6 + 0.4 + 1.2) / 3)
+    assert got.measures["utility/l1_max"] == pytest.approx(1.2)
 
 
 def test_calibration_error_worked_out_by_hand():
@@ -62,11 +62,11 @@ def test_brier_score_worked_out_by_hand():
 def test_the_log_loss_of_certain_error_is_finite():
     released = torch.tensor([[1.0, 0, 0]])
     got = utility(released=released, refused=torch.tensor([False]), clean=released, labels=torch.tensor([1]))
-    assert got.measures["log_loss"] == pytest.approx(27.631, abs=1e-3)  # -log 1e-12
+    assert got.measures["utility/log_loss"] == pytest.approx(27.631, abs=1e-3)  # -log 1e-12
 
 
 def broken(promise: Promise, released: torch.Tensor, *, decimals: int | None = None) -> dict[str, tuple[int, int]]:
-    return broken_promises(
+    return count_broken_promises(
         promise,
         clean=CLEAN[: len(released)],
         released=released,
@@ -80,28 +80,28 @@ def test_nothing_promised_is_nothing_counted():
 
 
 def test_counts_rows_whose_argmax_moved():
-    assert broken(Promise(argmax=True), CLEAN.flip(1)) == {"argmax_broken": (2, 3)}
+    assert broken(Promise(argmax=True), CLEAN.flip(1)) == {"promise/argmax_broken": (2, 3)}
 
 
 def test_a_tie_that_moves_the_decision_breaks_the_promise_unless_rounding_made_it():
     tied = torch.tensor([[0.4, 0.4, 0.2], [0.5, 0.5, 0.0]])
-    assert broken(Promise(argmax=True), tied) == {"argmax_broken": (1, 2)}
-    assert broken(Promise(argmax=True), tied, decimals=1) == {"argmax_broken": (0, 2)}
+    assert broken(Promise(argmax=True), tied) == {"promise/argmax_broken": (1, 2)}
+    assert broken(Promise(argmax=True), tied, decimals=1) == {"promise/argmax_broken": (0, 2)}
 
 
 def test_a_bound_on_l1_holds_up_to_rounding():
     released = torch.tensor([[0.65, 0.25, 0.10]])  # L1 0.1
-    assert broken(Promise(l1=0.1), released) == {"l1_broken": (0, 1)}
-    assert broken(Promise(l1=0.09), released) == {"l1_broken": (1, 1)}
-    assert broken(Promise(l1=0.09), released, decimals=2) == {"l1_broken": (0, 1)}
+    assert broken(Promise(l1=0.1), released) == {"promise/l1_broken": (0, 1)}
+    assert broken(Promise(l1=0.09), released) == {"promise/l1_broken": (1, 1)}
+    assert broken(Promise(l1=0.09), released, decimals=2) == {"promise/l1_broken": (0, 1)}
 
 
 def test_a_refused_row_breaks_no_promise():
-    counts = broken_promises(
+    counts = count_broken_promises(
         Promise(argmax=True, l1=0.0),
         clean=CLEAN,
         released=torch.zeros(3, 3),
         refused=torch.ones(3, dtype=torch.bool),
         decimals=None,
     )
-    assert counts == {"argmax_broken": (0, 0), "l1_broken": (0, 0)}
+    assert counts == {"promise/argmax_broken": (0, 0), "promise/l1_broken": (0, 0)}

@@ -68,7 +68,7 @@ def test_rows_of_different_budgets_are_never_in_one_matrix():
     first = match()
     second = match()
     object.__setattr__(second.matchup, "budget", 400)
-    assert [matrix.terms.budget for matrix in matrices([first, second])] == [100, 400]
+    assert [matrix.setting.budget for matrix in matrices([first, second])] == [100, 400]
 
 
 def test_labels_are_written_as_a_reader_writes_them():

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from arena.contracts import LedgerUnavailable
-from arena.referee.journal import JOURNAL, Journal, read_results
+from arena.referee.journal import JOURNAL, Journal, read_journal
 from tests.tracking.matches import result
 
 
@@ -16,7 +16,7 @@ def test_gives_back_what_was_appended(tmp_path: Path):
     for seed in range(3):
         journal.append(result(seed))
     assert journal.results == [result(seed) for seed in range(3)]
-    assert list(read_results(tmp_path)) == journal.results
+    assert list(read_journal(tmp_path)) == journal.results
     assert Journal(tmp_path).results == journal.results
 
 
@@ -27,7 +27,7 @@ def test_a_result_is_one_line_of_json(tmp_path: Path):
 
 
 def test_an_empty_folder_has_no_results(tmp_path: Path):
-    assert Journal(tmp_path).results == list(read_results(tmp_path)) == []
+    assert Journal(tmp_path).results == list(read_journal(tmp_path)) == []
 
 
 @pytest.mark.parametrize("kept", [1, 40, -1])
@@ -37,10 +37,10 @@ def test_a_line_that_was_cut_off_is_left_out_and_then_overwritten(tmp_path: Path
     journal.append(result(1))
     first, second, _ = (tmp_path / JOURNAL).read_bytes().split(b"\n")
     (tmp_path / JOURNAL).write_bytes(first + b"\n" + second[:kept])
-    assert list(read_results(tmp_path)) == [result(0)]
+    assert list(read_journal(tmp_path)) == [result(0)]
     again = Journal(tmp_path)
     again.append(result(2))
-    assert list(read_results(tmp_path)) == again.results == [result(0), result(2)]
+    assert list(read_journal(tmp_path)) == again.results == [result(0), result(2)]
 
 
 def test_a_full_disk_leaves_the_journal_as_it_was_and_is_said(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
@@ -54,6 +54,6 @@ def test_a_full_disk_leaves_the_journal_as_it_was_and_is_said(tmp_path: Path, mo
         patched.setattr(os, "fsync", full)
         with pytest.raises(LedgerUnavailable, match="No space left on device; make room, then `arena resume"):
             journal.append(result(1))
-    assert list(read_results(tmp_path)) == journal.results == [result(0)]
+    assert list(read_journal(tmp_path)) == journal.results == [result(0)]
     journal.append(result(2))
-    assert list(read_results(tmp_path)) == [result(0), result(2)]
+    assert list(read_journal(tmp_path)) == [result(0), result(2)]

@@ -19,13 +19,13 @@ from arena.contracts import (
     matchup_id,
 )
 from arena.referee.journal import Journal
-from arena.referee.referee import Progress, Referee, Summary, undefended
+from arena.referee.referee import Progress, Referee, Summary
 from tests.tracking.matches import MATCHUP
 
 COMPLETED = Verdict(outcome="completed")
 INFRASTRUCTURE = Verdict(outcome="infrastructure", fault="arena", stage="play", reason="a node died")
 FAULTY = Verdict(outcome="crashed", fault="defense", stage="play", reason="off the simplex")
-UNDEFENDED = undefended(MATCHUP)
+UNDEFENDED = MATCHUP.undefended()
 GRID = [replace(MATCHUP, seed=seed) for seed in range(3)]
 
 Verdicts = Callable[[Matchup, int], Verdict]
@@ -65,7 +65,7 @@ class FakeRunner:
         self.submitted.append((matchup_id(matchup), attempt))
         self.queue.append((matchup, attempt))
 
-    def finished(self, *, timeout: float) -> Iterator[MatchResult]:
+    def advance(self, *, timeout: float) -> Iterator[MatchResult]:
         if self.interrupt_after is not None and len(self.submitted) > self.interrupt_after:
             raise KeyboardInterrupt
         matchup, attempt = self.queue.popleft()
@@ -111,7 +111,7 @@ def run(
         journal=Journal(folder),
         key_of=key_of,
         known=known,
-        report=report,
+        on_progress=report,
     )
     return referee.run(matchups)
 

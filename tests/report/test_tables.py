@@ -2,7 +2,9 @@ from rich.console import Console
 
 from arena.contracts import Knowledge, Spec, Verdict
 from arena.payoff.matrix import matrices
-from arena.report.tables import match_table, sentences, tournament_report
+from arena.report.findings import sentences
+from arena.report.match_tables import match_table
+from arena.report.tables import tournament_report
 from tests.payoff.matches import CRASHED, honest, match, over_seeds
 from tests.payoff.test_tradeoff import swept, undefended
 
@@ -140,7 +142,7 @@ def test_a_tournament_without_an_undefended_victim_says_so():
 def test_one_match_shows_its_scores_with_their_intervals():
     text = shown(match_table(match(counts=honest(lost=1, changed=2), measures={"utility/l1": 0.25})))
     assert "fidelity 80.0 % (77.4-82.4)" in text
-    assert "0.1 points of accuracy lost, 2 of 1,000 decisions changed, mean L1 0.25" in text
+    assert "0.1 points of accuracy lost, 2 of 1,000 decisions flipped, mean L1 0.25" in text
     assert "100 of 100 units: 100 rows, 100 distinct, 1 call" in text
 
 

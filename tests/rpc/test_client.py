@@ -18,7 +18,7 @@ from arena.contracts import (
 from arena.proto.v1 import oracle_pb2
 from arena.rpc.client import Connection, RemoteMatch, RemoteOracle
 from arena.rpc.server import OracleServer, serving
-from tests.match.players import TASK, CountingResponder, batch, inputs
+from tests.oracle.responders import TASK, CountingResponder, batch, inputs
 from tests.rpc.test_server import MESSAGE_LIMIT, session
 
 

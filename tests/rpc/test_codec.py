@@ -8,7 +8,7 @@ from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from arena.contracts import Answer, InvalidQuery, QueryBatch, Task
-from arena.match.session import Terms
+from arena.oracle.terms import OracleTerms
 from arena.proto.v1 import oracle_pb2, tensor_pb2
 from arena.rpc.codec import (
     answer_from_message,
@@ -84,12 +84,14 @@ def test_an_answer_survives(explanations: torch.Tensor | None):
 
 @pytest.mark.parametrize("explanation", [None, "grad-cam"])
 def test_terms_survive(explanation: str | None):
-    terms = Terms(task=Task(shape=(1, 8, 8), classes=10), budget=100, accounts=3, explanation=explanation, max_rows=7)
+    terms = OracleTerms(
+        task=Task(shape=(1, 8, 8), classes=10), budget=100, accounts=3, explanation=explanation, max_rows=7
+    )
     assert terms_from_message(terms_to_message(terms, remaining=5, max_bytes=9)) == terms
 
 
 def test_the_largest_call_fits_its_message_limit():
-    terms = Terms(task=Task(shape=(3, 9, 9), classes=5), budget=1, max_rows=20)
+    terms = OracleTerms(task=Task(shape=(3, 9, 9), classes=5), budget=1, max_rows=20)
     queries = QueryBatch(inputs=torch.rand(20, 3, 9, 9))
     assert query_to_message(b"k" * 16, queries).ByteSize() < message_bytes(terms)
     assert rows_that_fit((3, 9, 9), max_bytes=message_bytes(terms)) >= 20

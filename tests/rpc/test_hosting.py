@@ -8,10 +8,11 @@ from collections.abc import Iterator
 
 import pytest
 
-from arena.match.ledger import MemoryLedger
-from arena.match.session import Session
+from arena.oracle.ledger import MemoryLedger
+from arena.oracle.session import Session
+from arena.oracle.terms import OracleTerms
 from arena.rpc.hosting import HostedMatch, HostedMatches
-from tests.match.players import TASK, CountingResponder
+from tests.oracle.responders import TASK, CountingResponder
 
 
 @pytest.fixture
@@ -25,7 +26,7 @@ def restless() -> Iterator[None]:
 
 @pytest.mark.usefixtures("restless")
 def test_a_token_is_found_while_other_matches_come_and_go():
-    session = Session(task=TASK, responder=CountingResponder(), ledger=MemoryLedger(budget=1), budget=1)
+    session = Session(OracleTerms(task=TASK, budget=1), responder=CountingResponder(), ledger=MemoryLedger(budget=1))
     match = HostedMatch(session=session)
     matches = HostedMatches()
     tokens = [matches.add(match) for _ in range(50)]

@@ -19,13 +19,14 @@ from arena.contracts import (
     QueryBatch,
     Responder,
 )
-from arena.match.ledger import MemoryLedger
-from arena.match.oracle import LocalOracle
-from arena.match.session import Session
+from arena.oracle.ledger import MemoryLedger
+from arena.oracle.local import LocalOracle
+from arena.oracle.session import Session
+from arena.oracle.terms import OracleTerms
 from arena.rpc.client import Connection, RemoteOracle
 from arena.rpc.server import OracleServer, serving
-from tests.match.players import TASK, CountingResponder, inputs
-from tests.match.test_session import MirroringScript
+from tests.oracle.responders import TASK, CountingResponder, inputs
+from tests.oracle.test_session import MirroringScript
 
 
 class Match(NamedTuple):
@@ -38,15 +39,11 @@ Opener = Callable[..., Match]
 
 def session(*, responder: Responder | None = None, budget: int = 20, max_rows: int = 4) -> Session:
     return Session(
-        task=TASK,
+        OracleTerms(task=TASK, budget=budget, accounts=2, explanation="gradient-input", max_rows=max_rows),
         responder=responder or CountingResponder(),
         ledger=MemoryLedger(budget=budget),
-        budget=budget,
-        accounts=2,
         account_numbers=[41, 17],
-        explanation="gradient-input",
         explainer=lambda asked, classes: asked * classes[:, None],
-        max_rows=max_rows,
         honest=MirroringScript(),
     )
 

@@ -23,15 +23,17 @@ from arena.contracts import (
     Task,
     UsageError,
 )
-from arena.match.ledger import MemoryLedger, SqliteLedger
-from arena.match.session import Session
+from arena.oracle.ledger import MemoryLedger
+from arena.oracle.session import Session
+from arena.oracle.sqlite_ledger import SqliteLedger
+from arena.oracle.terms import OracleTerms
 from arena.proto.v1 import match_pb2, match_pb2_grpc, oracle_pb2, oracle_pb2_grpc, tensor_pb2
 from arena.rpc.client import Connection, RemoteMatch, RemoteOracle
 from arena.rpc.codec import query_to_message
 from arena.rpc.errors import REASON, from_status
 from arena.rpc.server import OracleServer, serving
-from tests.match.players import TASK, CountingResponder, batch, inputs, key
-from tests.match.test_session import MirroringScript
+from tests.oracle.responders import TASK, CountingResponder, batch, inputs, key
+from tests.oracle.test_session import MirroringScript
 
 MESSAGE_LIMIT = 200_000
 FLOAT32, UINT8 = tensor_pb2.Tensor.DTYPE_FLOAT32, tensor_pb2.Tensor.DTYPE_UINT8
@@ -39,7 +41,9 @@ FLOAT32, UINT8 = tensor_pb2.Tensor.DTYPE_FLOAT32, tensor_pb2.Tensor.DTYPE_UINT8
 
 def session(*, budget: int = 100, **options) -> Session:
     ledger = MemoryLedger(budget=budget)
-    return Session(task=TASK, responder=CountingResponder(), ledger=ledger, budget=budget, max_rows=8, **options)
+    return Session(
+        OracleTerms(task=TASK, budget=budget, max_rows=8), responder=CountingResponder(), ledger=ledger, **options
+    )
 
 
 @pytest.fixture(scope="module")
@@ -219,7 +223,7 @@ def test_health_is_answered_while_a_forward_runs():
         assert released.wait(20)
         return CountingResponder()(queries)
 
-    hosted = Session(task=TASK, responder=slow, ledger=MemoryLedger(budget=9), budget=9)
+    hosted = Session(OracleTerms(task=TASK, budget=9), responder=slow, ledger=MemoryLedger(budget=9))
     with serving() as server, grpc.insecure_channel(server.address) as channel:
         call = oracle_pb2_grpc.OracleServiceStub(channel).Query.future(request(), metadata=bearer(server.open(hosted)))
         assert running.wait(20)
@@ -239,7 +243,7 @@ def test_too_many_calls_at_once_are_an_overload():
         assert released.wait(20)
         return CountingResponder()(queries)
 
-    hosted = Session(task=TASK, responder=slow, ledger=MemoryLedger(budget=9), budget=9)
+    hosted = Session(OracleTerms(task=TASK, budget=9), responder=slow, ledger=MemoryLedger(budget=9))
     narrow = OracleServer(max_concurrent_calls=1)
     with serving(server=narrow) as server, own_channel(server) as first, own_channel(server) as second:
         metadata = bearer(server.open(hosted))
@@ -278,7 +282,9 @@ class TestStarting:
         def reopened() -> tuple[Session, SqliteLedger]:
             ledger = SqliteLedger.open(tmp_path / "match.ledger", budget=100)
             responder = CountingResponder()
-            hosted = Session(task=TASK, responder=responder, ledger=ledger, budget=100, honest=MirroringScript())
+            hosted = Session(
+                OracleTerms(task=TASK, budget=100), responder=responder, ledger=ledger, honest=MirroringScript()
+            )
             return hosted, ledger
 
         undisturbed = session(honest=MirroringScript())
@@ -312,6 +318,6 @@ class TestStarting:
 
     def test_a_match_whose_calls_would_not_fit_a_message_is_not_served(self, server: OracleServer):
         task = Task(shape=(3, 224, 224), classes=3)
-        large = Session(task=task, responder=CountingResponder(), ledger=MemoryLedger(budget=1), budget=1)
+        large = Session(OracleTerms(task=task, budget=1), responder=CountingResponder(), ledger=MemoryLedger(budget=1))
         with pytest.raises(BadParameter, match="bytes"):
             server.open(large)

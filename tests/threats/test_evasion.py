@@ -5,7 +5,7 @@ from arena.contracts import BadParameter, Task
 from arena.learning.architectures import build
 from arena.threats.evasion import VARIANTS, EvasionTransfer, fgsm, fooled
 from tests.attacks.toy import TABLE, ToyOracle
-from tests.threats.toy import threat_ground
+from tests.threats.toy import threat_context
 
 TWO = Task(shape=(4,), classes=2)
 WEIGHTS = torch.tensor([[1.0, -2.0, 0.5, 3.0], [-1.0, 1.0, 1.5, -1.0]])  # rows of classes 0 and 1
@@ -38,7 +38,7 @@ def test_where_the_clone_is_the_victim_a_step_fools_exactly_if_it_exceeds_the_ma
     clone = linear()
     oracle = ToyOracle(lambda rows: clone(rows).detach().softmax(dim=1), 100, TWO)
     found = EvasionTransfer(epsilons=(epsilon,)).assess(
-        clone, oracle, threat_ground(x, torch.tensor([0])), rng=torch.Generator().manual_seed(0)
+        clone, oracle, threat_context(x, torch.tensor([0])), rng=torch.Generator().manual_seed(0)
     )
     for name in ("fgsm", "pgd", "fgsm-targeted", "pgd-targeted", "clone"):
         assert found.counts[f"{epsilon}/{name}"] == (int(fools), 1)
@@ -52,8 +52,8 @@ def test_only_rows_that_the_victim_labels_rightly_are_attacked_and_every_row_is_
     labels[::2] = (labels[::2] + 1) % 3  # half are wrong
     oracle = ToyOracle(lambda asked: clone(asked).detach().softmax(dim=1), 1_000, TABLE)
     threat = EvasionTransfer()
-    found = threat.assess(clone, oracle, threat_ground(inputs, labels), rng=torch.Generator().manual_seed(0))
-    asked = 1_000 // threat.minimum(TABLE)
+    found = threat.assess(clone, oracle, threat_context(inputs, labels), rng=torch.Generator().manual_seed(0))
+    asked = 1_000 // threat.min_budget(TABLE)
     attacked = found.counts["attacked"]
     assert attacked[1] == asked == 90
     assert 30 < attacked[0] < 60
@@ -70,7 +70,7 @@ def test_a_victim_that_is_never_right_leaves_nothing_to_attack():
     inputs, labels = torch.rand(20, 6), torch.zeros(20, dtype=torch.int64)
     oracle = ToyOracle(lambda rows: torch.eye(3)[1].expand(len(rows), -1), 200, TABLE)
     found = EvasionTransfer().assess(
-        linear(TABLE, torch.zeros(3, 6)), oracle, threat_ground(inputs, labels), rng=torch.Generator().manual_seed(0)
+        linear(TABLE, torch.zeros(3, 6)), oracle, threat_context(inputs, labels), rng=torch.Generator().manual_seed(0)
     )
     assert found.counts == {"attacked": (0, 18)}
 

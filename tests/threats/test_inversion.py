@@ -5,7 +5,7 @@ from arena.contracts import BadParameter, Task
 from arena.learning.architectures import build
 from arena.threats.inversion import ModelInversion, most_certain, total_variation
 from tests.attacks.toy import ToyOracle
-from tests.threats.toy import threat_ground
+from tests.threats.toy import threat_context
 
 TASK = Task(shape=(1, 4, 4), classes=2)
 
@@ -33,8 +33,8 @@ def answered(rows):
 def test_recovers_the_halves_that_a_linear_clone_tells_apart():
     inputs, labels = halves()
     oracle = ToyOracle(answered, 10, TASK)
-    ground = threat_ground(inputs, labels, pool=torch.full((3, 1, 4, 4), 0.5), judge=answered)
-    found = ModelInversion(noise=0.05).assess(clone(), oracle, ground, rng=torch.Generator().manual_seed(0))
+    context = threat_context(inputs, labels, pool=torch.full((3, 1, 4, 4), 0.5), judge=answered)
+    found = ModelInversion(noise=0.05).assess(clone(), oracle, context, rng=torch.Generator().manual_seed(0))
     assert found.counts == {"victim": (2, 2), "judge": (2, 2), "nearest": (2, 2)}
     assert oracle.remaining == 8
     assert found.measures["distance"] < 0.2 < 0.5 < found.measures["distance_others"]
@@ -45,16 +45,16 @@ def test_recovers_the_halves_that_a_linear_clone_tells_apart():
 
 def test_an_image_that_only_the_victim_believes_in_is_not_counted_by_the_others():
     inputs, labels = halves()
-    wrong = threat_ground(inputs, 1 - labels, judge=lambda rows: answered(rows).flip(1))  # what the classes really are
+    wrong = threat_context(inputs, 1 - labels, judge=lambda rows: answered(rows).flip(1))  # what the classes really are
     found = ModelInversion().assess(clone(), ToyOracle(answered, 2, TASK), wrong, rng=torch.Generator().manual_seed(0))
     assert found.counts == {"victim": (2, 2), "judge": (0, 2), "nearest": (0, 2)}
 
 
 def test_ends_with_the_start_when_there_is_no_time():
     inputs, labels = halves()
-    ground = threat_ground(inputs, labels, pool=torch.full((3, 1, 4, 4), 0.5), seconds=0.0)
+    context = threat_context(inputs, labels, pool=torch.full((3, 1, 4, 4), 0.5), seconds=0.0)
     threat = ModelInversion(noise=0.0, starts=1)
-    found = threat.assess(clone(), ToyOracle(answered, 2, TASK), ground, rng=torch.Generator().manual_seed(0))
+    found = threat.assess(clone(), ToyOracle(answered, 2, TASK), context, rng=torch.Generator().manual_seed(0))
     assert found.grid is not None
     assert torch.equal(found.grid[0], torch.full((2, 1, 4, 4), 0.5))
 

@@ -7,7 +7,7 @@ from arena.contracts import BadParameter
 from arena.threats.label_inversion import LabelOnlyInversion, evidence_bound
 from tests.attacks.toy import ToyOracle
 from tests.threats.test_inversion import TASK, answered, clone, halves
-from tests.threats.toy import threat_ground
+from tests.threats.toy import threat_context
 
 
 def bought(rows=60):
@@ -20,10 +20,10 @@ def bought(rows=60):
 
 def test_what_comes_out_looks_like_what_the_victim_gave_the_label_to():
     inputs, labels = halves()
-    ground = threat_ground(inputs, labels, bought=bought(), judge=answered)
+    context = threat_context(inputs, labels, bought=bought(), judge=answered)
     oracle = ToyOracle(answered, 9, TASK)
     threat = LabelOnlyInversion(latent=2, hidden=16, steps=300, samples=10, lr=1e-2)
-    found = threat.assess(clone(), oracle, ground, rng=torch.Generator().manual_seed(0))
+    found = threat.assess(clone(), oracle, context, rng=torch.Generator().manual_seed(0))
     assert found.counts == {"victim": (8, 8), "judge": (8, 8), "nearest": (8, 8), "classes": (2, 2)}
     assert oracle.remaining == 1  # four a class, and one that would be half of a row more
     assert found.grid is not None
@@ -36,9 +36,9 @@ def test_labels_alone_give_the_same_as_scores():
     threat = LabelOnlyInversion(latent=2, hidden=8, steps=20, samples=4, asked=2)
 
     def measured(rows):
-        ground = threat_ground(inputs, labels, bought=(asked, rows))
+        context = threat_context(inputs, labels, bought=(asked, rows))
         oracle = ToyOracle(answered, 4, TASK)
-        return threat.assess(clone(), oracle, ground, rng=torch.Generator().manual_seed(0)).measures
+        return threat.assess(clone(), oracle, context, rng=torch.Generator().manual_seed(0)).measures
 
     hard = torch.nn.functional.one_hot(released.argmax(dim=1), 2).float()
     assert measured(hard) == measured(released)
@@ -46,9 +46,9 @@ def test_labels_alone_give_the_same_as_scores():
 
 def test_nothing_that_was_answered_leaves_nothing_to_learn_from():
     inputs, labels = halves()
-    ground = threat_ground(inputs, labels, bought=(bought()[0], torch.zeros(60, 2)))
+    context = threat_context(inputs, labels, bought=(bought()[0], torch.zeros(60, 2)))
     oracle = ToyOracle(answered, 9, TASK)
-    found = LabelOnlyInversion().assess(clone(), oracle, ground, rng=torch.Generator().manual_seed(0))
+    found = LabelOnlyInversion().assess(clone(), oracle, context, rng=torch.Generator().manual_seed(0))
     assert (found.counts, oracle.remaining) == ({}, 9)
 
 

@@ -2,17 +2,17 @@
 
 import torch
 
-from arena.contracts import ThreatGround
+from arena.contracts import ThreatContext
 
 
-def threat_ground(inputs, labels, *, pool=None, bought=None, judge=None, seconds=60.0):
+def threat_context(inputs, labels, *, pool=None, bought=None, judge=None, seconds=60.0):
     def unsure(rows):
         return torch.full((len(rows), int(labels.max()) + 1), 1 / (int(labels.max()) + 1))
 
-    return ThreatGround(
+    return ThreatContext(
         test=(inputs, labels),
         training=(inputs, labels),
-        bought=(inputs, labels) if bought is None else bought,
+        transfer_set=(inputs, labels) if bought is None else bought,
         pool=inputs if pool is None else pool,
         judge=judge or unsure,
         device=torch.device("cpu"),

@@ -37,6 +37,6 @@ def result(seed: int = 3, *, attempt: int = 1, key: str = "") -> MatchResult:
             "curve/390/a/fidelity": (300, 400),
             "utility/kept": (0, 0),
         },
-        measures={"b/tv_test": 0.25, "acc@1": 1.0},
+        measures={"b/tv_test": 0.25, "threat/mine/acc@1": 1.0},
         flags=("leak", "timed"),
     )

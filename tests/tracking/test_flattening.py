@@ -26,7 +26,7 @@ def test_leaves_out_a_share_of_nothing():
 
 def test_replaces_characters_that_mlflow_refuses():
     assert legal_name("acc@1+2/é x:y-z.w_") == "acc_1_2/é x:y-z.w_"
-    assert ("acc_1", 390) in metrics(result())
+    assert ("threat/mine/acc_1", 390) in metrics(result())
 
 
 def test_spells_out_the_parameters_of_wrapped_players():

@@ -1,0 +1,139 @@
+"""One attempt of one match on a cluster: which processes its stages run in, and what travels between them."""
+
+from __future__ import annotations
+
+import time
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import Literal, TypeAlias
+
+from arena.cluster.players import Artefacts, Closed, Opened, Trained
+from arena.cluster.processes import Process, Ref
+from arena.contracts import Matchup, Spec
+from arena.match.deployment import ledger_path
+from arena.match.scoring import PlayedMatch
+from arena.match.site import Limits, Site
+from arena.match.stages import Deployed, Match, Stage, StageOutcome
+from arena.referee.settlement import MAX_REPLAYS
+
+Victim: TypeAlias = tuple[Spec, int]  # with the seed of its training
+
+GRACE_SECONDS = 10.0  # a process that watches its clock answers by itself; one that does not is killed after this
+START_SECONDS = 300.0  # for an actor's process: it imports torch, and may wait for its place in a cluster
+LOST_SECONDS = 120.0  # for a cluster to find out whether a process that cannot be reached is dead
+
+
+@dataclass(eq=False)
+class TrainedStore:
+    """What was trained for each victim, by key in the cache: for the processes that have not got it."""
+
+    made: dict[Victim, dict[str, bytes]] = field(default_factory=dict)
+
+    def __contains__(self, victim: Victim) -> bool:
+        return victim in self.made
+
+    def of(self, victim: Victim) -> dict[str, bytes]:
+        return self.made[victim]
+
+    def keep(self, victim: Victim, artefacts: Artefacts) -> None:
+        self.made.setdefault(victim, {}).update(artefacts)
+
+
+@dataclass(eq=False)
+class Attempt:
+    """Where an attempt stands. Its stages run in ``slot`` and ``host``; each gives the reference to wait for.
+
+    Before the first stage it waits for its slot's process to come up; a slot that cannot be reached while it plays is
+    ``lost`` until the cluster knows whether it is dead.
+    """
+
+    match: Match
+    slot: Process
+    host: Process
+    store: TrainedStore
+    awaits: Literal["slot", "stage", "lost"] = "slot"
+    ref: Ref = None
+    deadline: float = 0.0
+    opened: Opened | None = None
+    ledger: bytes = b""
+
+    @property
+    def matchup(self) -> Matchup:
+        return self.match.matchup
+
+    @property
+    def number(self) -> int:
+        return self.match.attempt
+
+    @property
+    def victim_with_seed(self) -> Victim:
+        return self.matchup.victim, self.matchup.victim_seed
+
+    @property
+    def where(self) -> Stage | Literal["start", "lost"]:
+        """The stage that it is in, as verdicts name it."""
+        return "start" if self.awaits == "slot" else "lost" if self.awaits == "lost" else self.match.stage
+
+    @property
+    def alone(self) -> bool:
+        """Whether it has its host to itself: in the last attempt, so that no other defense can take it down again."""
+        return self.number > MAX_REPLAYS
+
+    def wait(self, ref: Ref, limits: Limits) -> None:
+        """Wait for ``ref`` as long as the stage that the attempt is in may take."""
+        seconds = {
+            "start": START_SECONDS,
+            "victim": limits.prepare,
+            "prepare": limits.prepare,
+            "deploy": limits.deploy + START_SECONDS,
+            "play": limits.play + GRACE_SECONDS,
+            "lost": LOST_SECONDS,
+            "close": limits.close + GRACE_SECONDS,
+            "score": limits.score + START_SECONDS,
+        }[self.where]
+        self.ref, self.deadline = ref, time.monotonic() + seconds
+
+    def victim(self) -> Ref:
+        return self.slot.actor.train_victim.remote(self.matchup)
+
+    def prepare(self) -> Ref:
+        made = self.store.of(self.victim_with_seed)
+        return self.slot.actor.prepare.remote(self.matchup, self.slot.new(made), tuple(made))
+
+    def deploy(self) -> Ref:
+        artefacts = self.host.new(self.store.of(self.victim_with_seed))
+        return self.host.actor.open.remote(self.matchup, self.number, artefacts)
+
+    def play(self) -> Ref:
+        assert self.opened is not None, "only an open oracle is played against"
+        return self.slot.actor.play.remote(self.matchup, self.opened.address, self.opened.token)
+
+    def close(self) -> Ref:
+        assert self.opened is not None, "only an open oracle is closed"
+        return self.host.actor.close.remote(self.opened.token)
+
+    def score(self, played: PlayedMatch) -> Ref:
+        artefacts = self.slot.new(self.store.of(self.victim_with_seed))
+        bare = replace(played, report=replace(played.report, clone=None))
+        return self.slot.actor.score.remote(bare, self.ledger, artefacts)
+
+    def receive(self, returned: StageOutcome | Trained | Opened | Closed, site: Site) -> StageOutcome:
+        """Keep what came along with a stage's outcome, and return the outcome."""
+        match returned:
+            case Trained():
+                self.store.keep(self.victim_with_seed, returned.artefacts)
+                self.slot.has |= set(returned.artefacts)
+                return returned.outcome
+            case Opened():
+                self.opened = returned
+                return Deployed()
+            case Closed():
+                self.ledger = returned.ledger
+                _write(ledger_path(site, self.matchup, self.number), returned.ledger)
+                return returned.outcome
+        return returned
+
+
+def _write(path: Path, data: bytes) -> None:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_bytes(data)

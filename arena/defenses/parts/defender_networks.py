@@ -1,0 +1,68 @@
+"""Networks on the defender's side: those that it trains, kept in its state, and its stand-in for the clone."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import torch
+from torch import Generator, Tensor, nn
+
+from arena.contracts import BadParameter, DefenseContext, NeedUnmet, State, Task
+from arena.learning.architectures import architecture_of, build
+from arena.learning.training import padded_forward, predict
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class ReplacedVictim:
+    """A network behind the `Victim` protocol, for defenses that answer from another one than the victim's."""
+
+    module: nn.Module
+    task: Task
+
+    def __call__(self, inputs: Tensor) -> Tensor:
+        return predict(self.module, inputs)
+
+
+def network_like_victim(context: DefenseContext, *, rng: Generator) -> nn.Module:
+    """Return a fresh network of the victim's architecture on the context's device, in training mode.
+
+    It takes inputs as they are: what normalises them for downloaded weights is left out. A victim of which only
+    answers exist, or whose network is none of ours, is stood for by ``auto``.
+    """
+    task = context.victim.task
+    return build(architecture_of(context.victim.module, task), task, rng=rng).to(context.device)
+
+
+def stored(network: nn.Module, name: str) -> dict[str, Tensor]:
+    """Return a copy of a network's weights under names that begin with ``name/``."""
+    return {f"{name}/{key}": value.detach().cpu().clone() for key, value in network.state_dict().items()}
+
+
+def restored(state: State, name: str, context: DefenseContext) -> nn.Module:
+    """Return the network of `network_like_victim` with the weights kept under ``name/``, frozen and in eval mode."""
+    network = network_like_victim(context, rng=Generator())
+    network.load_state_dict({
+        key.removeprefix(f"{name}/"): value for key, value in state.items() if key.startswith(f"{name}/")
+    })  # fmt: skip
+    return network.requires_grad_(False).eval()
+
+
+def surrogate_of(context: DefenseContext, defense: str) -> nn.Module:
+    """Return the defender's surrogate in eval mode.
+
+    Raises `NeedUnmet` if there is none, `BadParameter` if it does not give logits (N, K) for the task's inputs.
+    """
+    surrogate, task = context.surrogate, context.victim.task
+    if surrogate is None:
+        message = f"{defense} needs a surrogate: say surrogate = random, same-architecture, ..."
+        raise NeedUnmet(message)
+    surrogate.eval()
+    try:
+        logits = padded_forward(surrogate, torch.zeros(1, *task.shape))
+    except RuntimeError as error:
+        message = f"{defense}: the surrogate does not take inputs of shape {task.shape}: {error}"
+        raise BadParameter(message) from error
+    if logits.shape != (1, task.classes):
+        message = f"{defense}: the surrogate gives {logits[0].numel()} numbers a row, not {task.classes} logits"
+        raise BadParameter(message)
+    return surrogate

@@ -1,0 +1,87 @@
+"""Whether a matchup can be played at all, said before anything starts."""
+
+from __future__ import annotations
+
+import functools
+
+import torch
+
+from arena.contracts import Attack, BadParameter, Defense, Matchup, NeedUnmet, Spec, Task
+from arena.learning.architectures import build, resolve
+from arena.learning.randomness import generator
+from arena.learning.training import padded_forward
+from arena.match.preparation import honest_traffic, load_pool
+from arena.match.site import Site
+from arena.match.victims import load_splits, victim_architecture, victim_terms
+from arena.registry import build_explanation, build_threat
+
+
+def admit(matchup: Matchup, attack: Attack, defense: Defense, site: Site) -> tuple[str, ...]:
+    """Return what is to be flagged of a matchup before it starts.
+
+    Raises `NeedUnmet` or `BadParameter` if it cannot be played: a need that its terms do not meet, a budget of
+    nothing or below the attack's minimum, networks that do not fit the data, a pool that cannot be had; `DataMissing`
+    if its data are not here.
+    """
+    task = load_splits(matchup.victim, site.data).task
+    name = matchup.attack.name
+    unmet = {
+        "pool": matchup.pool == "none" and 'a pool: set pools = ["same"], or near, far, universe',
+        "explanations": matchup.explanation is None and "explanations: set explanation to one of the explainers",
+        "accounts": matchup.accounts < 2 and "several accounts: set accounts = 2 or more",
+        "defense": not matchup.informed and "to know the defense: set informed = true",
+    }
+    for need in sorted(attack.needs):
+        if unmet.get(need):
+            message = f"attack {name} needs {unmet[need]}"
+            raise NeedUnmet(message)
+    for need in sorted(defense.needs & {"outliers", "surrogate"}):
+        if getattr(matchup.knowledge, need) == "none":
+            message = f"defense {matchup.defense.name} needs {need}: declare {need} with it, such as {_EXAMPLES[need]}"
+            raise NeedUnmet(message)
+    defense.check(task)
+    if matchup.budget < 1:
+        message = f"a budget of {matchup.budget} rows buys nothing; it must be 1 or more"
+        raise BadParameter(message)
+    least = attack.min_budget(task)
+    if matchup.budget < least:
+        message = f"attack {name} cannot play with {matchup.budget} rows; its minimum here is {least}"
+        raise BadParameter(message)
+    for name, threat in ((spec.name, build_threat(spec)) for spec in matchup.threats):
+        if matchup.threat_budget < threat.min_budget(task):
+            message = (
+                f"threat {name} needs threat_budget = {threat.min_budget(task)} or more, not {matchup.threat_budget}"
+            )
+            raise BadParameter(message)
+    _check_network(victim_architecture(victim_terms(matchup.victim), task), task)
+    _check_network(resolve(matchup.recipe.arch, task), task)
+    if matchup.explanation is not None:
+        _check_explanation(matchup.explanation, victim_architecture(victim_terms(matchup.victim), task), task)
+    load_pool(matchup.victim, matchup.pool, matchup.pool_source, site)
+    flags = {
+        "honest rows short": honest_traffic(matchup, site).falls_short,
+        "detector cannot fire": defense.detection_delay > matchup.budget,
+    }
+    return tuple(flag for flag, holds in flags.items() if holds)
+
+
+_EXAMPLES = {"outliers": 'outliers = "far"', "surrogate": 'surrogate = "random"'}
+
+
+@functools.lru_cache(maxsize=32)
+def _check_explanation(explanation: Spec, arch: str, task: Task) -> None:
+    """Raise `BadParameter` if a network of this name has nothing that can be explained so."""
+    network = build(arch, task, rng=generator(0, "check")).eval()
+    explainer = build_explanation(explanation).deploy(network, torch.zeros(2, *task.shape), rng=generator(0, "check"))
+    explainer(torch.zeros(1, *task.shape), torch.zeros(1, dtype=torch.int64))
+
+
+@functools.lru_cache(maxsize=32)
+def _check_network(arch: str, task: Task) -> None:
+    """Raise `BadParameter` if a network of this name cannot be built for a task, or does not take its inputs."""
+    network = build(arch, task, rng=generator(0, "check")).eval()
+    try:
+        padded_forward(network, torch.zeros(1, *task.shape))
+    except RuntimeError as error:
+        message = f"{arch} does not take inputs of shape {task.shape}: {error}"
+        raise BadParameter(message) from error

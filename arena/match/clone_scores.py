@@ -1,0 +1,150 @@
+"""How good the clones of a match are: the attack's own, and those that the referee trains on the transcript."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+
+import torch
+from torch import Tensor, nn
+
+from arena.contracts import Count, CountName, Defense, Matchup, MeasureName, QueryBatch, Responder
+from arena.contracts import scores as names
+from arena.learning.architectures import build
+from arena.learning.distillation import distil, mean_divergence
+from arena.learning.randomness import generator
+from arena.learning.training import hardened
+from arena.match.attacking import AttackReport
+from arena.match.clones import posteriors_of
+from arena.match.deployment import deploy
+from arena.match.preparation import DefendedVictim
+from arena.match.reference import Reference, load_reference
+from arena.match.site import Site
+from arena.metrics.fidelity import agreement, cohen_kappa, labels_of, majority_share, total_variation
+from arena.oracle.terms import MAX_ROWS
+from arena.oracle.transcript import Transcript
+
+DEGENERATE_SHARE = 0.9  # of uniform inputs that the victim gives to one class: R_unif then says little
+MAX_MEAN_KL_SOFT, MAX_MEAN_KL_HARD = 0.03, 0.1  # nats, on an undefended transfer set: above it, training was too short
+
+
+@dataclass(kw_only=True, eq=False)
+class CloneScores:
+    """Scores of every clone; ``soft`` is the referee's of track A, None if there were no answers to train it on."""
+
+    counts: dict[CountName, Count] = field(default_factory=dict)
+    measures: dict[MeasureName, float] = field(default_factory=dict)
+    flags: list[str] = field(default_factory=list)
+    soft: nn.Module | None = None
+
+
+def score_clones(
+    matchup: Matchup,
+    transcript: Transcript,
+    report: AttackReport,
+    *,
+    defense: Defense,
+    defended: DefendedVictim,
+    site: Site,
+) -> CloneScores:
+    """Score the victim, the floor, the attack's clone, and the referee's clones of tracks A and A-hard."""
+    judge = _Judge(load_reference(matchup.victim, matchup.victim_seed, site))
+    trainer = _Trainer(matchup, judge.reference, site)
+    if defense.replaces_victim and report.verdict.fault != "defense":
+        judge.deployed = _answers(deploy(matchup, defense, defended), judge.reference.inputs)
+    judge.victim()
+    judge.clone("floor", trainer.fresh().eval())
+    if report.clone is not None:
+        judge.clone("b", report.clone)
+    inputs, released = transcript.attack_inputs, transcript.attack_posteriors
+    if len(inputs) and bool((released.sum(dim=1) > 0).any()):
+        _score_referees_clones(judge, trainer, inputs, released)
+    return judge.found
+
+
+def _score_referees_clones(judge: _Judge, trainer: _Trainer, inputs: Tensor, released: Tensor) -> None:
+    """Train and score the clones that the answers are worth, and that any thief can make of their argmax."""
+    soft = judge.found.soft = trainer.trained(inputs, released)
+    judge.clone("a", soft)
+    hard_rows = hardened(released)
+    only_labels = torch.equal(hard_rows, released)
+    judge.clone("a-hard", soft if only_labels else trainer.trained(inputs, hard_rows))
+    divergence = mean_divergence(soft, inputs, released)
+    judge.found.measures[names.clone_measure("a", "divergence")] = divergence
+    limit = MAX_MEAN_KL_HARD if only_labels else MAX_MEAN_KL_SOFT
+    if trainer.matchup.is_undefended and divergence > limit:
+        judge.found.flags.append("undertrained")
+    for point in trainer.matchup.curve:
+        if point < len(inputs):
+            judge.point(point, trainer.trained(inputs[:point], released[:point]))
+    counts, last = judge.found.counts, names.curve_track(len(inputs))
+    for what in ("accuracy", "fidelity"):
+        counts[names.clone_count(last, what)] = counts[names.clone_count("a", what)]
+
+
+class _Trainer:
+    """Trains the referee's clones by the matchup's recipe."""
+
+    def __init__(self, matchup: Matchup, reference: Reference, site: Site) -> None:
+        self.matchup, self._task, self._device = matchup, reference.victim.task, site.device
+
+    def fresh(self) -> nn.Module:
+        """Return the referee's clone before training: the same for every match of a seed."""
+        rng = generator(self.matchup.seed, "referee", "initialisation")
+        return build(self.matchup.recipe.arch, self._task, rng=rng).to(self._device)
+
+    def trained(self, inputs: Tensor, rows: Tensor) -> nn.Module:
+        """Return a clone trained on inputs (N, *shape) with rows (N, K)."""
+        rng = generator(self.matchup.seed, "referee", "training")
+        return distil(self.fresh(), inputs, rows, rng=rng, steps=self.matchup.recipe.steps)
+
+
+class _Judge:
+    """Compares clones with the undefended victim, and with ``deployed`` where a defense replaces it."""
+
+    def __init__(self, reference: Reference) -> None:
+        self.reference = reference
+        self.deployed: Tensor | None = None  # posteriors on the test rows of a defense that replaces the victim
+        self.found = CloneScores()
+
+    def victim(self) -> None:
+        """Score the victim itself, and how far uniform inputs tell its classes apart."""
+        reference, found = self.reference, self.found
+        found.counts[names.VICTIM_ACCURACY] = agreement(labels_of(reference.posteriors), reference.labels)
+        if self.deployed is not None:
+            found.counts[names.DEPLOYED_ACCURACY] = agreement(labels_of(self.deployed), reference.labels)
+        share = majority_share(labels_of(reference.uniform_posteriors))
+        found.measures[names.UNIFORM_LARGEST_SHARE] = share
+        if share > DEGENERATE_SHARE:
+            found.flags.append("uniform inputs degenerate")
+
+    def clone(self, track: str, clone: nn.Module) -> None:
+        """Score one clone: accuracy, fidelity and both distances on test rows and uniform inputs."""
+        reference, found, answer = self.reference, self.found, posteriors_of(clone)
+        test, uniform = answer(reference.inputs), answer(reference.uniform)
+        self._on_test_rows(track, test)
+        theirs, ours = labels_of(reference.uniform_posteriors), labels_of(uniform)
+        found.counts[names.clone_count(track, "fidelity_unif")] = agreement(ours, theirs)
+        kappa = cohen_kappa(ours, theirs, classes=reference.victim.task.classes)
+        found.measures[names.clone_measure(track, "unif_kappa")] = kappa
+        found.measures[names.clone_measure(track, "tv_test")] = _distance(test, reference.posteriors)
+        found.measures[names.clone_measure(track, "tv_unif")] = _distance(uniform, reference.uniform_posteriors)
+
+    def point(self, rows: int, clone: nn.Module) -> None:
+        """Score a clone of the curve, that of the first ``rows`` rows."""
+        self._on_test_rows(names.curve_track(rows), posteriors_of(clone)(self.reference.inputs))
+
+    def _on_test_rows(self, track: str, posteriors: Tensor) -> None:
+        reference, counts, labels = self.reference, self.found.counts, labels_of(posteriors)
+        counts[names.clone_count(track, "accuracy")] = agreement(labels, reference.labels)
+        counts[names.clone_count(track, "fidelity")] = agreement(labels, labels_of(reference.posteriors))
+        if self.deployed is not None:
+            counts[names.clone_count(track, "fidelity_deployed")] = agreement(labels, labels_of(self.deployed))
+
+
+def _distance(first: Tensor, second: Tensor) -> float:
+    return float(total_variation(first, second).mean())
+
+
+def _answers(respond: Responder, inputs: Tensor) -> Tensor:
+    """Return what a fresh responder releases for inputs (N, *shape), as (N, K)."""
+    return torch.cat([respond(QueryBatch(inputs=rows)).posteriors for rows in inputs.split(MAX_ROWS)])

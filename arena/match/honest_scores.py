@@ -1,0 +1,68 @@
+"""What honest users got from a defended oracle, where the defense broke its promises, and what its explanations are worth."""
+
+from __future__ import annotations
+
+import torch
+
+from arena.contracts import Defense, Explainer, Matchup, Scores
+from arena.contracts import scores as names
+from arena.match.preparation import honest_traffic
+from arena.match.reference import load_reference
+from arena.match.site import Site
+from arena.metrics.attribution import drops, map_agreement
+from arena.metrics.fidelity import labels_of
+from arena.metrics.utility import count_broken_promises, utility
+from arena.oracle.transcript import Transcript
+
+EXPLAINED_ROWS = 200  # of the maps that an attack was given, which are compared with the victim's own
+
+
+def honest_scores(matchup: Matchup, transcript: Transcript, site: Site) -> Scores:
+    """Compare what honest users were answered with what the undefended victim says of the same rows."""
+    if not transcript.honest_calls:
+        return Scores()
+    victim = load_reference(matchup.victim, matchup.victim_seed, site).victim
+    return utility(
+        released=transcript.honest_posteriors,
+        refused=transcript.honest_refused,
+        clean=victim(transcript.honest_inputs),
+        labels=honest_traffic(matchup, site).labels([call.queries for call in transcript.honest_calls]),
+    )
+
+
+def promise_scores(matchup: Matchup, transcript: Transcript, defense: Defense, site: Site) -> Scores:
+    """Count on every row, of honest users and attack, where the defense broke what it promised."""
+    inputs = torch.cat([transcript.attack_inputs, transcript.honest_inputs])
+    if not len(inputs):
+        return Scores()
+    broken = count_broken_promises(
+        defense.promise,
+        clean=load_reference(matchup.victim, matchup.victim_seed, site).victim(inputs),
+        released=torch.cat([transcript.attack_posteriors, transcript.honest_posteriors]),
+        refused=torch.cat([transcript.attack_refused, transcript.honest_refused]),
+        decimals=matchup.decimals,
+    )
+    return Scores(counts=broken)
+
+
+def explanation_scores(matchup: Matchup, transcript: Transcript, explainer: Explainer | None, site: Site) -> Scores:
+    """Compare the maps that were released to the attack with the victim's own, as explanations of the victim."""
+    calls = [call for call in transcript.attack_calls if call.explanations is not None]
+    victim = load_reference(matchup.victim, matchup.victim_seed, site).victim
+    if explainer is None or not calls or len(victim.task.shape) != 3:
+        return Scores()
+    answers = [call.answer for call in calls]
+    inputs = torch.cat([call.queries.inputs for call in calls])[:EXPLAINED_ROWS]
+    classes = labels_of(torch.cat([answer.posteriors for answer in answers])[:EXPLAINED_ROWS])
+    released = torch.cat([answer.explanations for answer in answers if answer.explanations is not None])
+    own, released = explainer(inputs, classes), released[: len(inputs)]
+    theirs, ours = (drops(victim, inputs, maps, classes) for maps in (released, own))
+    correlation, overlap = map_agreement(released, own)
+    measures = {
+        names.AVERAGE_DROP: float(theirs.mean()),
+        names.AVERAGE_DROP_OWN: float(ours.mean()),
+        names.TOP_OVERLAP: overlap,
+    }
+    if correlation == correlation:  # NaN where every map is the same everywhere
+        measures[names.RANK_CORRELATION] = correlation
+    return Scores(measures=measures)

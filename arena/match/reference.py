@@ -1,0 +1,47 @@
+"""What every clone of a victim is compared with: test rows, uniform inputs, and the undefended victim's posteriors."""
+
+from __future__ import annotations
+
+import functools
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from arena.contracts import Spec
+from arena.learning.randomness import generator
+from arena.learning.training import one_thread
+from arena.match.site import Site
+from arena.match.victims import NetworkVictim, load_splits, load_victim
+
+UNIFORM_ROWS = 10_000
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class Reference:
+    """What every clone of a victim is compared with; made once per victim and process."""
+
+    victim: NetworkVictim
+    inputs: Tensor  # test rows
+    labels: Tensor
+    posteriors: Tensor  # the undefended victim's, on the test rows
+    uniform: Tensor  # 10,000 rows of U[0, 1]^d, the same for all matches of a shape
+    uniform_posteriors: Tensor
+
+
+@functools.lru_cache(maxsize=8)
+def load_reference(victim: Spec, seed: int, site: Site) -> Reference:
+    """Return the test rows and uniform inputs of a victim with its undefended posteriors."""
+    network = load_victim(victim, seed, site)
+    inputs, labels = load_splits(victim, site.data).test
+    shape = network.task.shape
+    uniform = torch.rand(UNIFORM_ROWS, *shape, generator=generator(0, "uniform", str(shape)))
+    with one_thread():
+        return Reference(
+            victim=network,
+            inputs=inputs,
+            labels=labels,
+            posteriors=network(inputs),
+            uniform=uniform,
+            uniform_posteriors=network(uniform),
+        )

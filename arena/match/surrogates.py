@@ -1,0 +1,90 @@
+"""The defender's stand-in for the unknown clone: fresh, trained on the victim's answers, or stolen in a shadow match."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+
+from torch import Tensor, nn
+
+from arena.contracts import UNDEFENDED, ArenaFault, Knowledge, Matchup, SurrogateKind
+from arena.learning.architectures import Classifier, architecture_of, build
+from arena.learning.distillation import distil
+from arena.learning.randomness import generator
+from arena.learning.tensors import digest_of
+from arena.learning.training import one_thread
+from arena.match.cache import Cache
+from arena.match.clones import pack_clone, unpack_clone
+from arena.match.site import Site
+from arena.match.victims import NetworkVictim, load_splits, load_victim, victim_key
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class Surrogate:
+    """The stand-in on the site's device, and its key in the cache."""
+
+    network: nn.Module
+    key: str
+
+
+def load_surrogate(matchup: Matchup, site: Site) -> Surrogate:
+    """Return the stand-in that a matchup lets its defense have; trained now if no cache holds it.
+
+    Raises `ArenaFault` if it is the attacker's and `keep_attackers_clone` has not put it into the cache.
+    """
+    kind, seed = matchup.knowledge.surrogate, matchup.victim_seed
+    victim = load_victim(matchup.victim, seed, site)
+
+    def make() -> bytes:
+        if kind == "attacker":
+            message = "the attacker's clone that a surrogate needs is in no cache here, and cannot be made here"
+            raise ArenaFault(message)
+        inputs, _ = load_splits(matchup.victim, site.data).training
+        return pack_clone(make_surrogate(kind, victim, inputs, seed=seed))
+
+    key = _key(matchup, victim, site)
+    stored = Cache(folder=site.cache).once(key, make)
+    return Surrogate(network=unpack_clone(stored, victim.task).to(site.device), key=key)
+
+
+def keep_attackers_clone(matchup: Matchup, site: Site, shadow: Callable[[Matchup], nn.Module]) -> None:
+    """Put what the matchup's attack steals from the undefended victim into the cache, unless it is there.
+
+    ``shadow`` plays the undefended matchup and returns the stolen clone.
+    """
+    victim = load_victim(matchup.victim, matchup.victim_seed, site)
+    Cache(folder=site.cache).once(_key(matchup, victim, site), lambda: pack_clone(shadow(_shadowed(matchup))))
+
+
+def make_surrogate(kind: SurrogateKind, victim: NetworkVictim, inputs: Tensor, *, seed: int) -> Classifier:
+    """Return a stand-in for the unknown clone: fresh, or trained on the victim's posteriors by the track A recipe."""
+    rng = generator(seed, "surrogate", kind)
+    network = build(_architecture(kind, victim), victim.task, rng=rng).eval()
+    if kind != "random":
+        with one_thread():
+            distil(network, inputs, victim(inputs), rng=generator(seed, "surrogate", "training"))
+    return network
+
+
+def _key(matchup: Matchup, victim: NetworkVictim, site: Site) -> str:
+    kind = matchup.knowledge.surrogate
+    parts = [victim_key(matchup.victim, matchup.victim_seed, site), kind, _architecture(kind, victim)]
+    if kind == "attacker":
+        parts.append(repr(_shadowed(matchup)))
+    return "surrogate-" + digest_of(parts)
+
+
+def _shadowed(matchup: Matchup) -> Matchup:
+    return replace(matchup, defense=UNDEFENDED, knowledge=Knowledge())
+
+
+def _architecture(kind: SurrogateKind, victim: NetworkVictim) -> str:
+    own = architecture_of(victim.module, victim.task)
+    return _other(own, len(victim.task.shape)) if kind == "other-architecture" else own
+
+
+def _other(arch: str, dimensions: int) -> str:
+    """Return an architecture of another family than ``arch``."""
+    if dimensions == 1:
+        return "linear" if arch.startswith("mlp") else "mlp"
+    return "small-cnn" if arch.startswith("mlp") else "mlp"

@@ -1,0 +1,1 @@
+"""The defended victim behind a query budget: validation, metering, honest traffic, and the record of every call."""

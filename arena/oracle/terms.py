@@ -1,0 +1,62 @@
+"""The terms under which an oracle answers: what a call may contain, how large it may be, what it costs."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from arena.contracts import InvalidQuery, QueryBatch, QueryTooLarge, Task
+from arena.oracle.transcript import PackedBatch
+
+MAX_ROWS = 256
+"""Rows in one call, everywhere: local and remote oracles then see the same calls."""
+
+REQUEST_ID_BYTES = 16
+
+
+@dataclass(frozen=True, kw_only=True)
+class OracleTerms:
+    """What an attack is told of its oracle."""
+
+    task: Task
+    budget: int
+    accounts: int = 1
+    explanation: str | None = None
+    explanation_price: int = 1  # extra units per explained row
+    max_rows: int = MAX_ROWS  # in one call
+
+    def price(self, rows: int, *, explain: bool) -> int:
+        """Return what a call costs, in units of the budget."""
+        return rows * (1 + self.explanation_price) if explain else rows
+
+    def check(self, queries: QueryBatch) -> None:
+        """Raise `InvalidQuery` if the oracle does not take such inputs; how many, `check_size` says."""
+        inputs = queries.inputs
+        if not isinstance(inputs, Tensor) or inputs.dtype != torch.float32:
+            raise InvalidQuery(f"inputs are a float32 tensor, not {getattr(inputs, 'dtype', type(inputs).__name__)}")
+        if tuple(inputs.shape[1:]) != self.task.shape or inputs.dim() != 1 + len(self.task.shape):
+            raise InvalidQuery(f"inputs have shape (N, {numbers(self.task.shape)}), not ({numbers(inputs.shape)})")
+        if len(inputs) == 0:
+            raise InvalidQuery("a call asks at least one row")
+        if not 0 <= queries.account < self.accounts:
+            raise InvalidQuery(f"accounts are 0 to {self.accounts - 1}, there is no account {queries.account}")
+        if queries.explain and self.explanation is None:
+            raise InvalidQuery("this oracle gives no explanations")
+        if isinstance(queries, PackedBatch):
+            return  # it came as k/255
+        low, high = (float(end) for end in inputs.aminmax())  # both are NaN if one value is
+        if not (low >= 0 and high <= 1):
+            raise InvalidQuery(f"inputs are finite and in [0, 1]; these go from {low:g} to {high:g}")
+
+    def check_size(self, rows: int) -> None:
+        """Raise `QueryTooLarge` if a call has more rows than the oracle takes at once."""
+        if rows > self.max_rows:
+            raise QueryTooLarge(f"{rows} rows in one call, at most {self.max_rows} are taken")
+
+
+def numbers(shape: Sequence[int]) -> str:
+    """Return a shape as one writes it in a message: ``3, 32, 32``."""
+    return ", ".join(map(str, shape))

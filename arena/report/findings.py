@@ -1,0 +1,403 @@
+"""What a tournament shows, as plain values: whatever renders it (terminal, files, pages, MLflow) says the same thing.
+
+Nothing here knows a layout. A renderer takes its figures and sentences from `findings` and computes none of its own.
+"""
+
+from __future__ import annotations
+
+import itertools
+import statistics
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+from arena.contracts import UNDEFENDED, Count, CountName, Knowledge, MatchResult, MeasureName
+from arena.contracts import scores as names
+from arena.metrics.intervals import MIN_SEEDS, Interval, mean_interval
+from arena.payoff.comparison import against_attack
+from arena.payoff.matrix import PayoffMatrix, Setting, largest_share, matrices, pooled
+from arena.payoff.ranking import (
+    Cost,
+    Mixture,
+    Standing,
+    attack_standings,
+    cost_of,
+    mixture,
+    standings,
+    told_apart,
+)
+from arena.payoff.tradeoff import ALLOWED_LOSSES, TradeOff, at_matched_loss, tradeoffs
+
+YARDSTICK_ATTACK, YARDSTICK_DEFENSE = "knockoff", "label-only"
+PROMISES: Mapping[CountName, str] = {
+    names.ARGMAX_BROKEN: "the same decision",
+    names.L1_BROKEN: "a bounded L1 shift",
+}
+
+
+@dataclass(frozen=True, kw_only=True)
+class Player:
+    """A player of a matrix as a reader sees it."""
+
+    label: str  # as the matrix knows it
+    name: str  # the shortest that tells it from the others of its side
+    yardstick: bool
+
+
+@dataclass(frozen=True, kw_only=True)
+class AttackRow:
+    """An attack against every defense, in the order of `Findings.defenses`; None where a match is missing."""
+
+    attack: Player
+    cells: tuple[Interval | None, ...]
+    own: Interval | None  # the attack's own clone, mean over defenses
+    rank: int | None
+
+
+@dataclass(frozen=True, kw_only=True)
+class WorstCases:
+    """The worst case of every defense over some of the attacks."""
+
+    over: str  # "", "blind" or "informed"
+    cells: tuple[Interval | None, ...]
+
+
+@dataclass(frozen=True, kw_only=True)
+class DefenseRow:
+    """A defense in its division: what it was let know, what honest users lost, what the worst attack gets."""
+
+    defense: Player
+    knew: tuple[str, ...]  # "surrogate random", "outliers far"; empty: nothing
+    leak: bool
+    standing: Standing
+    brier_cost: float | None
+
+    @property
+    def cost(self) -> Cost:
+        return self.standing.cost
+
+
+@dataclass(frozen=True, kw_only=True)
+class DeployedRow:
+    """Fidelity to the victim and to the model that a defense puts in its place, and that model's accuracy."""
+
+    defense: Player
+    attack: Player
+    to_victim: Interval | None
+    to_deployed: Interval | None
+    accuracy: float | None
+
+
+@dataclass(frozen=True, kw_only=True)
+class MatchedLoss:
+    """The least that clones get at any swept value that costs honest users at most ``allowed``, a share."""
+
+    allowed: float
+    clone: Interval
+
+
+@dataclass(frozen=True, kw_only=True)
+class SweptDefense:
+    """A defense along its swept parameter, and what clones get for each loss that it may cause."""
+
+    curve: TradeOff
+    best_thieves: tuple[str, ...]  # names, one a point
+    least: tuple[MatchedLoss, ...]
+
+
+@dataclass(frozen=True, kw_only=True)
+class ThreatRow:
+    """What the clones of one attack and defense were good for: shares in the order of `ThreatFindings.counted`."""
+
+    attack: Player
+    defense: Player
+    shares: tuple[float | None, ...]
+
+
+@dataclass(frozen=True, kw_only=True)
+class ThreatFindings:
+    """One threat, what it counts, and a row a cell."""
+
+    threat: str
+    counted: tuple[str, ...]
+    rows: tuple[ThreatRow, ...]
+
+
+@dataclass(frozen=True, kw_only=True)
+class BrokenPromise:
+    """A promise that a defense broke on some of the rows that it answered."""
+
+    defense: Player
+    promise: str
+    broken: Count
+
+
+@dataclass(frozen=True, kw_only=True)
+class Findings:
+    """Everything that one payoff matrix shows; ``sentences`` say it in words."""
+
+    setting: Setting
+    seeds: int
+    told: str  # "blind", "informed", "blind and informed"
+    defenses: tuple[Player, ...]
+    attacks: tuple[AttackRow, ...]
+    worst_cases: tuple[WorstCases, ...]
+    equilibrium: Mixture | None
+    floors: tuple[float | None, ...]  # fidelity of a clone that asked nothing, by defense
+    standings: tuple[DefenseRow, ...]  # by division, class and rank
+    deployed: tuple[DeployedRow, ...]
+    swept: tuple[SweptDefense, ...]
+    threats: tuple[ThreatFindings, ...]
+    broken_promises: tuple[BrokenPromise, ...]
+    promises_checked: int  # rows, once for each promise made
+    sentences: tuple[str, ...]
+
+
+def findings(results: Sequence[MatchResult]) -> list[Findings]:
+    """Return the findings of a tournament, one for each combination of victim, pool and budget."""
+    return [findings_of(matrix) for matrix in matrices(results)]
+
+
+def findings_of(matrix: PayoffMatrix) -> Findings:
+    """Return what one payoff matrix shows."""
+    ranked = {one.attack: one for one in attack_standings(matrix)}
+    broken, checked = _promises(matrix)
+    return Findings(
+        setting=matrix.setting,
+        seeds=max((len(cell) for cell in matrix.payoffs.values()), default=0),
+        told=_told(matrix),
+        defenses=tuple(_player(matrix, defense) for defense in matrix.defenses),
+        attacks=tuple(
+            AttackRow(
+                attack=_player(matrix, attack),
+                cells=tuple(matrix.cell(attack, defense) for defense in matrix.defenses),
+                own=ranked[attack].score if attack in ranked else None,
+                rank=ranked[attack].rank if attack in ranked else None,
+            )
+            for attack in matrix.attacks
+        ),
+        worst_cases=tuple(_worst_cases(matrix)),
+        equilibrium=mixture(matrix),
+        floors=tuple(share(matrix.of_defense(defense), FLOOR) for defense in matrix.defenses),
+        standings=tuple(_defense_row(matrix, standing) for standing in standings(matrix)),
+        deployed=tuple(_deployed(matrix)),
+        swept=tuple(_swept(matrix, curve) for curve in tradeoffs(matrix)),
+        threats=tuple(_threats(matrix)),
+        broken_promises=broken,
+        promises_checked=checked,
+        sentences=(*_promise_sentences(broken, checked), *sentences(matrix)),
+    )
+
+
+FLOOR = names.clone_count("floor", "fidelity")
+
+
+def share(results: Sequence[MatchResult], name: CountName) -> float | None:
+    """Return a count pooled over results as a share, None if no result has it."""
+    count = pooled(results, name)
+    return count.share if count.total else None
+
+
+def known(knowledge: Knowledge) -> tuple[str, ...]:
+    """Return what a defense was let know, in words; empty if nothing."""
+    stated = (("surrogate", knowledge.surrogate), ("outliers", knowledge.outliers))
+    return tuple(f"{kind} {value}" for kind, value in stated if value != "none")
+
+
+def percent(interval: Interval | None) -> str:
+    """Return a share and the half-width of its interval in percent: ``90.1 ±3.0``."""
+    if interval is None:
+        return "missing"
+    return f"{100 * interval.mean:.1f}" + (f" ±{100 * interval.half:.1f}" if interval.half is not None else "")
+
+
+def percent_of(share: float | None) -> str:
+    """Return a share in percent, ``-`` where there is none."""
+    return "-" if share is None else f"{100 * share:.1f}"
+
+
+def _player(matrix: PayoffMatrix, label: str) -> Player:
+    yardstick = matrix.specs[label].name in (YARDSTICK_ATTACK, YARDSTICK_DEFENSE)
+    return Player(label=label, name=matrix.short(label), yardstick=yardstick)
+
+
+def _told(matrix: PayoffMatrix) -> str:
+    if not matrix.informed:
+        return "blind"
+    return "informed" if len(matrix.informed) == len(matrix.attacks) else "blind and informed"
+
+
+def _worst_cases(matrix: PayoffMatrix) -> list[WorstCases]:
+    """Return the worst cases over all attacks, and over blind and informed ones apart if both were played."""
+    groups: list[tuple[str, Sequence[str]]] = [("", matrix.attacks)]
+    blind = [attack for attack in matrix.attacks if attack not in matrix.informed]
+    if blind and matrix.informed:
+        groups += [("blind", blind), ("informed", sorted(matrix.informed))]
+    return [
+        WorstCases(
+            over=over,
+            cells=tuple(matrix.worst_case(defense, attacks=attacks) for defense in matrix.defenses),
+        )
+        for over, attacks in groups
+    ]
+
+
+def _defense_row(matrix: PayoffMatrix, standing: Standing) -> DefenseRow:
+    played = matrix.of_defense(standing.defense)
+    return DefenseRow(
+        defense=_player(matrix, standing.defense),
+        knew=known(played[0].matchup.knowledge),
+        leak=any("leak" in result.flags for result in played),
+        standing=standing,
+        brier_cost=_mean(played, names.BRIER_COST),
+    )
+
+
+def _mean(results: Sequence[MatchResult], name: MeasureName) -> float | None:
+    values = [result.measures[name] for result in results if name in result.measures]
+    return statistics.fmean(values) if values else None
+
+
+def _deployed(matrix: PayoffMatrix) -> list[DeployedRow]:
+    replaced = [
+        defense
+        for defense in matrix.defenses
+        if any(names.DEPLOYED_ACCURACY in result.counts for result in matrix.of_defense(defense))
+    ]
+    return [
+        DeployedRow(
+            defense=_player(matrix, defense),
+            attack=_player(matrix, attack),
+            to_victim=_largest_over_seeds(matrix.results.get((attack, defense), ()), "fidelity"),
+            to_deployed=_largest_over_seeds(matrix.results.get((attack, defense), ()), "fidelity_deployed"),
+            accuracy=share(matrix.of_defense(defense), names.DEPLOYED_ACCURACY),
+        )
+        for defense, attack in itertools.product(replaced, matrix.attacks)
+    ]
+
+
+def _largest_over_seeds(results: Sequence[MatchResult], what: names.CloneCount) -> Interval | None:
+    """Return the largest share over tracks of a count, mean over seeds, None if no match has it."""
+    values = [value for result in results if (value := largest_share(result, what)) is not None]
+    return mean_interval(values) if values else None
+
+
+def _swept(matrix: PayoffMatrix, curve: TradeOff) -> SweptDefense:
+    least = [(allowed, at_matched_loss(curve, allowed)) for allowed in ALLOWED_LOSSES]
+    return SweptDefense(
+        curve=curve,
+        best_thieves=tuple(matrix.short(point.attack) for point in curve.points),
+        least=tuple(MatchedLoss(allowed=allowed, clone=found) for allowed, found in least if found is not None),
+    )
+
+
+def _threats(matrix: PayoffMatrix) -> list[ThreatFindings]:
+    counted = sorted({
+        name for cell in matrix.results.values() for one in cell for name in one.counts if names.is_threat(name)
+    })  # fmt: skip
+    found = []
+    for threat in dict.fromkeys(name.split("/")[1] for name in counted):
+        columns = [name for name in counted if name.split("/")[1] == threat]
+        rows = tuple(
+            ThreatRow(
+                attack=_player(matrix, attack),
+                defense=_player(matrix, defense),
+                shares=tuple(share(played, name) for name in columns),
+            )
+            for (attack, defense), played in matrix.results.items()
+        )
+        words = tuple(name.split("/", 2)[2] for name in columns)
+        found.append(ThreatFindings(threat=threat, counted=words, rows=rows))
+    return found
+
+
+def _promises(matrix: PayoffMatrix) -> tuple[tuple[BrokenPromise, ...], int]:
+    """Return the promises that were broken, and how many rows were checked, once for each promise made."""
+    broken, checked = [], 0
+    for defense, (name, words) in itertools.product(matrix.defenses, PROMISES.items()):
+        count = pooled(matrix.of_defense(defense), name)
+        checked += count.total
+        if count.hits:
+            broken.append(BrokenPromise(defense=_player(matrix, defense), promise=words, broken=count))
+    return tuple(broken), checked
+
+
+def _promise_sentences(broken: Sequence[BrokenPromise], checked: int) -> list[str]:
+    """Return a sentence for each broken promise, or one that says on how many rows all were kept."""
+    if checked and not broken:
+        return [f"No promise was broken, checked {checked:,} times on rows as they were sent."]
+    return [
+        f"{one.defense.name} broke its promise of {one.promise} on {one.broken.hits:,} of {one.broken.total:,} rows."
+        for one in broken
+    ]
+
+
+def sentences(matrix: PayoffMatrix) -> list[str]:
+    """Return three sentences that the numbers bear: what the table shows, what it costs, what it does not show."""
+    return [_what_it_shows(matrix), _what_helps(matrix), _what_it_does_not_show(matrix)]
+
+
+def _what_it_shows(matrix: PayoffMatrix) -> str:
+    best = _best_attack(matrix)
+    cell = matrix.cell(best, UNDEFENDED.name) if best else None
+    if best is None or cell is None:
+        return "It shows no undefended victim, so it cannot say what a defense buys: add the defense none."
+    floor = percent_of(share(matrix.of_defense(UNDEFENDED.name), FLOOR))
+    return (
+        f"It shows: {matrix.setting.budget:,} rows steal the undefended victim to {percent(cell)} % fidelity "
+        f"({matrix.short(best)}), where a clone that asked nothing has {floor} %; {_beside_random(matrix)}."
+    )
+
+
+def _best_attack(matrix: PayoffMatrix) -> str | None:
+    """Return the attack that gets the most from the undefended victim."""
+    cells = {attack: cell for attack in matrix.attacks if (cell := matrix.cell(attack, UNDEFENDED.name)) is not None}
+    return max(cells, key=lambda attack: cells[attack].mean) if cells else None
+
+
+def _beside_random(matrix: PayoffMatrix) -> str:
+    """Return which attacks can be told from random queries on the undefended victim."""
+    random = matrix.named(YARDSTICK_ATTACK)
+    if random is None:
+        return "random queries were not played"
+    compared = against_attack(matrix, random, UNDEFENDED.name)
+    told = [f"{matrix.short(one.player)} ({100 * one.difference.mean:+.1f})" for one in compared if one.distinct]
+    if told:
+        return f"told apart from random queries there: {', '.join(told)}"
+    return "no attack can be told from random queries there"
+
+
+def _what_helps(matrix: PayoffMatrix) -> str:
+    cases = {defense: matrix.worst_case(defense) for defense in matrix.defenses}
+    played = {defense: case for defense, case in cases.items() if case is not None and defense != UNDEFENDED.name}
+    if not played:
+        return "It plays no defense."
+    strongest = min(played, key=lambda defense: played[defense].mean)
+    cost = cost_of(matrix.of_defense(strongest))
+    price = "" if cost is None else f", at {100 * cost.decisions:.1f} points of honest accuracy"
+    shift = "" if cost is None or cost.l1 is None else f" and a mean L1 of {cost.l1:.2f}"
+    return (
+        f"It shows: in the worst case over these attacks, {matrix.short(strongest)} leaves the least, "
+        f"{percent(played[strongest])} %{price}{shift}{_beside_label_only(matrix, strongest)}."
+    )
+
+
+def _beside_label_only(matrix: PayoffMatrix, strongest: str) -> str:
+    """Return what releasing labels alone does, which no defense should need more than."""
+    label_only = matrix.named(YARDSTICK_DEFENSE)
+    if label_only is None:
+        return "; releasing labels alone was not played"
+    if strongest == label_only:
+        return ""
+    told = "which can be told apart" if told_apart(matrix, strongest, label_only) else "which cannot be told from it"
+    return f"; labels alone leave {percent(matrix.worst_case(label_only))} %, {told}"
+
+
+def _what_it_does_not_show(matrix: PayoffMatrix) -> str:
+    setting = matrix.setting
+    informed = "" if matrix.informed else "; attacks that know the defense, which were not played"
+    seeds = max((len(cell) for cell in matrix.payoffs.values()), default=0)
+    small = "differences smaller than the intervals" if seeds >= MIN_SEEDS else "any difference at so few seeds"
+    return (
+        f"It does not show: other victims, budgets or pools than {setting.victim}, {setting.budget:,} rows, "
+        f"{setting.pool}; {small}{informed}."
+    )

@@ -1,0 +1,148 @@
+"""A run folder: the files that it holds, how it is made, opened, locked, and read without playing."""
+
+from __future__ import annotations
+
+import contextlib
+import fcntl
+import json
+import platform
+from collections.abc import Iterable, Iterator
+from dataclasses import asdict, dataclass
+from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
+
+import torch
+
+from arena.contracts import (
+    LedgerUnavailable,
+    MatchResult,
+    Matchup,
+    RunFolderBusy,
+    RunFolderExists,
+    UnknownName,
+    matchup_id,
+)
+from arena.match.rules import RULES
+from arena.match.site import Limits, Site
+from arena.referee.journal import JOURNAL, read_journal
+from arena.referee.tournament import Tournament, read_tournament, to_table, to_toml
+from arena.report.files import write_whole
+from arena.version import __version__
+
+TOURNAMENT, SETTINGS, TRANSCRIPTS, DATABASE = "tournament.toml", "run.json", "transcripts", "mlflow.db"
+PICTURES = "pictures"
+
+
+@dataclass(frozen=True, kw_only=True)
+class Settings:
+    """How a tournament is run; none of it changes what comes of a match."""
+
+    runner: str = "ray"
+    address: str | None = None
+    mlflow: str | None = None  # None: a SQLite file in the run folder
+    data: str | None = None
+    cache: str = ""
+
+
+def create_run_folder(folder: Path, tournament: Tournament, settings: Settings, matchups: Iterable[Matchup]) -> None:
+    """Make a run folder with everything that resuming needs. Raises `RunFolderExists` if something is there."""
+    if folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
+        resume = f"continue it with `arena resume {folder}`, or " if (folder / JOURNAL).exists() else ""
+        message = f"{folder} exists and is not empty: {resume}name another folder with --out"
+        raise RunFolderExists(message)
+    try:
+        (folder / TRANSCRIPTS).mkdir(parents=True, exist_ok=True)
+        write_whole(folder / TOURNAMENT, to_toml(to_table(tournament)))
+        write_settings(folder, settings, matchups)
+    except OSError as error:
+        message = f"cannot write the run folder {folder}: {error.strerror}"
+        raise LedgerUnavailable(message) from error
+
+
+def write_settings(folder: Path, settings: Settings, matchups: Iterable[Matchup]) -> None:
+    """Write how a folder is run, with which versions, and which matchups belong to it."""
+    names = [matchup_id(matchup) for matchup in matchups]
+    table = {**asdict(settings), "versions": versions(), "matchups": names}
+    write_whole(folder / SETTINGS, json.dumps(table, indent=1) + "\n")
+
+
+@dataclass(frozen=True, kw_only=True)
+class FinishedResults:
+    """The results that a run folder has, in the order of its matchups, and how many it has not yet."""
+
+    results: list[MatchResult]
+    missing: int
+
+
+def finished_results(folder: Path) -> FinishedResults:
+    """Return what of a run is finished.
+
+    Reads files alone: entries may have changed, or be gone, since they played. Raises `UnknownName` for what is no
+    run folder, or has no result.
+    """
+    try:
+        wanted: list[str] = json.loads((folder / SETTINGS).read_text())["matchups"]
+    except (OSError, ValueError, KeyError) as error:
+        message = f"{folder} is no run folder: {folder / SETTINGS} cannot be read"
+        raise UnknownName(message) from error
+    found = {matchup_id(result.matchup): result for result in read_journal(folder)}
+    results = [found[name] for name in wanted if name in found]
+    if not results:
+        message = f"{folder} has no finished match yet; go on with: arena resume {folder}"
+        raise UnknownName(message)
+    return FinishedResults(results=results, missing=len(wanted) - len(results))
+
+
+@dataclass(frozen=True, kw_only=True)
+class RunFolder:
+    """What a run folder was made for, and how it is run."""
+
+    tournament: Tournament
+    settings: Settings
+
+
+def open_run_folder(folder: Path) -> RunFolder:
+    """Return what a run folder was made for. Raises `UnknownName` if it is none."""
+    if not (folder / TOURNAMENT).exists() or not (folder / SETTINGS).exists():
+        message = f"{folder} is no run folder: there is no {folder / TOURNAMENT}"
+        raise UnknownName(message)
+    stored = json.loads((folder / SETTINGS).read_text())
+    for told in ("versions", "matchups"):
+        stored.pop(told, None)
+    return RunFolder(tournament=read_tournament(folder / TOURNAMENT), settings=Settings(**stored))
+
+
+def site_of(folder: Path, tournament: Tournament, settings: Settings) -> Site:
+    """Return the site of a run folder: ledgers of finished matches become its transcripts."""
+    return Site(
+        work=(folder / TRANSCRIPTS).resolve(),
+        pictures=(folder / PICTURES).resolve(),
+        data=Path(settings.data) if settings.data else None,
+        cache=Path(settings.cache),
+        limits=Limits(**tournament.limits),
+    )
+
+
+@contextlib.contextmanager
+def alone_in(folder: Path) -> Iterator[None]:
+    """Keep other processes from playing in a run folder, as long as this one lives; those that it forks do not count."""
+    with (folder / ".lock").open("wb") as file:
+        try:
+            fcntl.lockf(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            message = (
+                f"{folder} is being played by another process: wait for it or end it, then `arena resume {folder}`"
+            )
+            raise RunFolderBusy(message) from None
+        yield
+
+
+def versions() -> dict[str, str]:
+    """Return what a result depends on beside the matchup."""
+    found = {"arena": __version__, "rules": RULES, "python": platform.python_version(), "torch": torch.__version__}
+    for package in ("ray", "mlflow", "grpcio", "numpy"):
+        try:
+            found[package] = version(package)
+        except PackageNotFoundError:
+            continue
+    return {**found, "machine": f"{platform.system()} {platform.machine()}"}

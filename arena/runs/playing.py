@@ -1,0 +1,125 @@
+"""Plays a run folder: admits every matchup, takes over what was played before, and plays the rest."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+from arena.cluster.runner import RayRunner
+from arena.contracts import MatchResult, Matchup, Runner
+from arena.match.admission import admit
+from arena.match.site import Site
+from arena.referee.journal import Journal, read_journal
+from arena.referee.keys import result_key
+from arena.referee.local import LocalRunner
+from arena.referee.referee import Progress, Referee, Summary
+from arena.referee.tournament import Tournament
+from arena.registry import build_attack, build_defense
+from arena.report.files import write_results
+from arena.runs.folder import TOURNAMENT, Settings, alone_in, site_of
+from arena.tracking.background import BackgroundTracker
+from arena.tracking.mlflow import MlflowTracker
+from arena.tracking.none import NoTracker
+
+TRACKING_SECONDS = 120.0  # that the tracker is given to finish after the last match
+
+
+@dataclass(frozen=True, kw_only=True)
+class AdmittedMatchups:
+    """The matchups of a tournament, and how many have which flag."""
+
+    matchups: list[Matchup]
+    flags: Mapping[str, int]
+
+
+def admit_all(tournament: Tournament, site: Site) -> AdmittedMatchups:
+    """Return the matchups of a tournament, each admitted before anything starts.
+
+    Raises `UsageError` for the first that cannot be played.
+    """
+    matchups = tournament.matchups()
+    flags: Counter[str] = Counter()
+    for matchup in matchups:
+        flags.update(admit(matchup, build_attack(matchup.attack), build_defense(matchup.defense), site))
+    return AdmittedMatchups(matchups=matchups, flags=flags)
+
+
+def play_run(
+    folder: Path,
+    tournament: Tournament,
+    settings: Settings,
+    matchups: list[Matchup],
+    *,
+    reuse: Iterable[Path],
+    on_progress: Callable[[Progress], None],
+) -> Summary:
+    """Play what is missing in a run folder and write its files; Ctrl-C leaves it as `resume` needs it.
+
+    Raises `RunFolderBusy` if another process plays in it.
+    """
+    with alone_in(folder):
+        return _run(folder, tournament, settings, matchups, reuse=reuse, on_progress=on_progress)
+
+
+def _run(
+    folder: Path,
+    tournament: Tournament,
+    settings: Settings,
+    matchups: list[Matchup],
+    *,
+    reuse: Iterable[Path],
+    on_progress: Callable[[Progress], None],
+) -> Summary:
+    site = site_of(folder, tournament, settings)
+    journal = Journal(folder)
+    tracker = tracker_of(folder, settings)
+    runner = runner_of(site, tournament, settings)
+    finished = False
+    try:
+        tracker.start(tournament.name, (folder / TOURNAMENT).read_text())
+        for result in journal.results:
+            tracker.record(result)
+        referee = Referee(
+            runner=runner,
+            tracker=tracker,
+            journal=journal,
+            key_of=result_key,
+            known=earlier_results(reuse, but=folder),
+            on_progress=on_progress,
+        )
+        summary = referee.run(matchups)
+        write_results(folder, summary.results)
+        finished = True
+    finally:
+        runner.close()
+        tracker.close(timeout=TRACKING_SECONDS if finished else 1.0)
+    return replace(summary, tracking_failed=summary.tracking_failed or tracker.failure)
+
+
+def runner_of(site: Site, tournament: Tournament, settings: Settings) -> Runner:
+    """Return the runner that the settings name."""
+    if settings.runner == "local":
+        return LocalRunner(site)
+    return RayRunner(site, resources=tournament.resources, address=settings.address)
+
+
+def tracker_of(folder: Path, settings: Settings) -> BackgroundTracker:
+    """Return the tracker that the settings name, behind a thread: it never delays a match."""
+    if settings.mlflow == "none":
+        return BackgroundTracker(NoTracker())
+    inner = MlflowTracker.for_folder(folder, settings.mlflow or "")
+    return BackgroundTracker(inner)
+
+
+def earlier_results(folders: Iterable[Path], *, but: Path) -> dict[str, MatchResult]:
+    """Return results of other run folders by key; a journal that cannot be read is passed over."""
+    known: dict[str, MatchResult] = {}
+    for folder in folders:
+        if folder.resolve() != but.resolve():
+            try:
+                known |= {result.key: result for result in read_journal(folder) if result.key}
+            except (OSError, ValueError, TypeError, KeyError):
+                continue
+    return known
