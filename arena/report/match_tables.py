@@ -13,8 +13,9 @@ from arena.metrics.intervals import wilson
 from arena.oracle.transcript import Transcript
 from arena.payoff.matrix import defense_label, label
 from arena.payoff.ranking import cost_of
-from arena.report.findings import known, percent_of, share
+from arena.report.findings import known
 from arena.report.rich_tables import GUTTER, add_row, counted, table_of, titled
+from arena.report.sentences import percent_of, share
 
 SHOWN_CALLS = 12
 SHOWN_OUTPUT = 2_000  # characters

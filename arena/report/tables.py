@@ -13,8 +13,9 @@ from arena.contracts import MatchResult, matchup_id
 from arena.metrics.intervals import MIN_SEEDS
 from arena.payoff.matrix import bare_label
 from arena.payoff.ranking import SCORES_BOUND
-from arena.report.findings import DefenseRow, Findings, Player, SweptDefense, findings, percent, percent_of
+from arena.report.findings import DefenseRow, Findings, Player, SweptDefense, findings
 from arena.report.rich_tables import GUTTER, add_row, counted, table_of, titled
+from arena.report.sentences import percent, percent_of
 
 PAGE = 106  # columns that a table may fill
 OWN_COLUMNS = len("  100.0 ±10.0  rank ")

@@ -2,8 +2,8 @@ from rich.console import Console
 
 from arena.contracts import Knowledge, Spec, Verdict
 from arena.payoff.matrix import matrices
-from arena.report.findings import sentences
 from arena.report.match_tables import match_table
+from arena.report.sentences import sentences
 from arena.report.tables import tournament_report
 from tests.payoff.matches import CRASHED, honest, match, over_seeds
 from tests.payoff.test_tradeoff import swept, undefended
