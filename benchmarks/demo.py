@@ -12,12 +12,12 @@ import tempfile
 import time
 from pathlib import Path
 
-from arena.contracts import Spec
 from arena.contracts.scores import ATTACK_CPU_SECONDS, ATTACK_WALL_SECONDS, SCORE_CPU_SECONDS, SCORE_WALL_SECONDS
 from arena.match.site import Site
 from arena.match.victims import load_victim
 from arena.referee.referee import Progress
-from arena.referee.tournament import read_tournament
+from arena.referee.tournament import SeededVictim
+from arena.referee.tournament_file import read_tournament
 from arena.runs.folder import Settings, create_run_folder, site_of
 from arena.runs.playing import admit_all, play_run
 from arena.runs.presets import find_tournament
@@ -58,9 +58,9 @@ def main() -> None:
     print(f"| (wall - start-up) x {cores} cores / CPU seconds of trainings | {ratio:.2f} | {DEMAND} |")
 
 
-def victim_seconds(victim: tuple[Spec, int], folder: Path) -> float:
+def victim_seconds(seeded: SeededVictim, folder: Path) -> float:
     """Return the CPU seconds of the victim's training, done apart."""
-    spec, seed = victim
+    spec, seed = seeded.victim, seeded.seed
     start = time.process_time()
     load_victim(spec, seed, Site(work=folder, cache=folder / "apart"))
     return time.process_time() - start

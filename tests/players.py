@@ -8,17 +8,17 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import replace
 
-from arena.contracts import Knowledge, MatchResult, Matchup, Parameter, Recipe, Spec
+from arena.contracts import UNDEFENDED, Knowledge, MatchResult, Matchup, Parameter, Recipe, Spec
 from arena.match.play import Transport, in_process, play
 from arena.match.site import Site
 from arena.match.victims import load_splits
-from arena.referee.tournament import knowledge_of
+from arena.referee.tournament_file import knowledge_of
 from arena.registry import Role, build_attack, build_defense, names, player_class, player_fields
 
 MATCHUP = Matchup(
     victim=Spec(name="digits", params=(("arch", "mlp"), ("steps", 100))),
     victim_seed=0,
-    defense=Spec(name="none"),
+    defense=UNDEFENDED,
     knowledge=Knowledge(),
     attack=Spec(name="knockoff", params=(("steps", 20),)),
     pool="same",
@@ -47,8 +47,9 @@ BASES: Mapping[Role, Spec] = {"attack": Spec(name="knockoff", params=(("steps", 
 
 def small(role: Role, name: str) -> Spec:
     """Return the spec of a built-in player with few training steps, and with a base if it needs one."""
-    kind, preset = player_class(role, name)
-    values = {**SMALL, "base": BASES[role]}
+    found = player_class(role, name)
+    kind, preset = found.kind, found.preset
+    values = {**SMALL, **({"base": BASES[role]} if role in BASES else {})}
     params = {field.name: values[field.name] for field in player_fields(kind) if field.name in values}
     return Spec(name=name, params=tuple(sorted((key, value) for key, value in params.items() if key not in preset)))
 

@@ -6,11 +6,23 @@ from pathlib import Path
 import pytest
 from torch import Generator, nn
 
-from arena.contracts import Attack, AttackContext, BadParameter, Defense, Oracle, Parameter, Spec, UnknownName
+from arena.contracts import (
+    UNDEFENDED,
+    Attack,
+    AttackContext,
+    BadParameter,
+    Defense,
+    Oracle,
+    Parameter,
+    Spec,
+    UnknownName,
+    spec_from_json,
+    to_json,
+)
 from arena.defenses.none import NoDefense
 from arena.defenses.rounding import Rounding
+from arena.payoff.matrix import label
 from arena.registry import (
-    _TABLES,
     ATTACKS,
     Registered,
     Role,
@@ -24,6 +36,7 @@ from arena.registry import (
     names,
     player_class,
 )
+from arena.registry.builtins import TABLES
 from tests.players import every
 
 ATTACK = """
@@ -62,16 +75,49 @@ def test_every_name_builds_the_same_player_twice(role: Role):
 
 
 def test_a_name_may_preset_fields():
-    assert player_class("attack", "jbda")[0] is player_class("attack", "jbda-tr")[0]
+    assert player_class("attack", "jbda").kind is player_class("attack", "jbda-tr").kind
     assert build_attack(spec("jbda")) != build_attack(spec("jbda-tr"))
     assert build_defense(spec("mad-argmax")) == build_defense(spec("mad-argmax", argmax=True))
     with pytest.raises(BadParameter, match="mad-argmax stands for argmax = True"):
         build_defense(spec("mad-argmax", argmax=False))
 
 
+class TestVersions:
+    def test_a_bare_name_is_stored_as_its_newest_version(self):
+        assert complete("attack", spec("knockoff")).full_name == "knockoff@1"
+        assert complete("attack", Spec.named("knockoff@1")) == complete("attack", spec("knockoff"))
+        assert to_json(complete("attack", spec("argmax", base="jbda"))) == {
+            "name": "argmax@1",
+            "base": {"name": "jbda@1"},
+        }
+
+    def test_a_stored_name_comes_back_with_its_version(self):
+        full = complete("defense", spec("mad", epsilon=0.5))
+        assert spec_from_json(to_json(full)) == full
+
+    def test_an_older_version_stays_playable_under_its_number(self, monkeypatch: pytest.MonkeyPatch):
+        newer = Registered(where="arena.attacks.uniform_noise:UniformNoise", version=2)
+        table = {**ATTACKS, "knockoff": newer, "knockoff@1": ATTACKS["knockoff"]}
+        monkeypatch.setitem(TABLES, "attack", table)  # type: ignore[arg-type]  # a mapping of tables by role
+        assert type(build_attack(spec("knockoff"))).__name__ == "UniformNoise"
+        assert type(build_attack(Spec.named("knockoff@1"))).__name__ == "KnockoffNets"
+        assert label(complete("attack", Spec.named("knockoff@1"))) == "knockoff@1"
+        assert label(complete("attack", spec("knockoff"))) == "knockoff"
+
+    def test_a_version_that_is_not_in_this_release_is_refused(self):
+        with pytest.raises(UnknownName, match="knockoff has no version 7 in this release; its newest is knockoff@1"):
+            build_attack(Spec.named("knockoff@7"))
+
+    def test_the_undefended_player_is_the_newest_none(self):
+        assert complete("defense", spec("none")) == UNDEFENDED
+
+    def test_a_folder_has_none(self, tmp_path: Path):
+        assert complete("attack", spec(str(entry(tmp_path / "mine@2")))).version is None
+
+
 def test_a_base_is_a_player_or_its_name():
     full = complete("attack", spec("argmax", base=spec("knockoff", steps=20)))
-    assert dict(full.params)["base"] == spec("knockoff", steps=20)
+    assert dict(full.params)["base"] == complete("attack", spec("knockoff", steps=20))
     assert complete("attack", spec("argmax", base="jbda")) == complete("attack", spec("argmax", base=spec("jbda")))
 
 
@@ -94,7 +140,7 @@ class TestAPlayerThatHoldsOthers:
             "preset": Registered(where=f"{__name__}:Holding", preset={"candidates": preset}),
             "default": Registered(where=f"{__name__}:Holding", default={"candidates": preset}),
         }
-        monkeypatch.setitem(_TABLES, "attack", table)  # type: ignore[arg-type]  # a mapping of tables by role
+        monkeypatch.setitem(TABLES, "attack", table)  # type: ignore[arg-type]  # a mapping of tables by role
 
     def test_builds_each_from_a_spec_or_a_bare_name(self):
         full = complete("attack", spec("holding", candidates=("none", spec("rounding", decimals=2))))

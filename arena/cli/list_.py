@@ -63,7 +63,8 @@ def _idea(kind: str, name: str) -> str:
     role = next((role for role in ROLES if f"{role}s" == kind), None)
     if role is None:
         return ""
-    found, preset = player_class(role, name)
+    player = player_class(role, name)
+    found, preset = player.kind, player.preset
     idea = _about(found).split("\n")[0]
     return f"{idea} ({', '.join(f'{key}={value}' for key, value in preset.items())})" if preset else idea
 
@@ -76,7 +77,8 @@ def _about(kind: type[Player]) -> str:
 
 def _card(name: str, *, json: bool) -> None:
     role = _role_of(name)
-    kind, preset = player_class(role, name)
+    player = player_class(role, name)
+    kind, preset = player.kind, player.preset
     about, given = _about(kind), player_defaults(role, name)
     parameters = {field.name: given.get(field.name, field.default) for field in player_fields(kind)}
     if json:
@@ -84,9 +86,11 @@ def _card(name: str, *, json: bool) -> None:
             key: value if isinstance(value, str | int | float | bool | None) else str(value)
             for key, value in parameters.items()
         }
-        print_json({"name": name, "role": role, "about": about, "parameters": shown, "needs": _needs(kind)})
+        card = {"name": name, "role": role, "version": player.version, "about": about}
+        print_json({**card, "parameters": shown, "needs": _needs(kind)})
         return
-    output.print(Text(name, style="bold"), f"({role})\n")
+    version = "" if player.version is None else f", version {player.version}"
+    output.print(Text(name, style="bold"), f"({role}{version})\n")
     output.print(f"{_reflowed(about)}\n\n{_reflowed(inspect.getdoc(kind) or '')}\n")
     table = Table(title="parameters", title_justify="left")
     for column in ("name", "type", "default"):

@@ -8,14 +8,15 @@ import re
 import tempfile
 import tomllib
 from collections.abc import Iterable, Mapping
+from dataclasses import replace
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated
 
 import typer
 
-from arena.contracts import BadParameter, Matchup, Spec, UnknownName, to_json
+from arena.contracts import BadParameter, Matchup, Parameter, Spec, UnknownName, to_json
 from arena.match.site import Limits, Site, default_cache, default_data
-from arena.referee.tournament import tournament_from
+from arena.referee.tournament_file import tournament_from
 
 DataOption = Annotated[
     Path | None, typer.Option("--data", help="Folder of data sets in torchvision's layout; default: ARENA_DATA.")
@@ -42,7 +43,7 @@ def _player(text: str) -> tuple[Spec, str]:
         message = f"a player is expected at {text!r}; write {PLAYER_HELP}"
         raise BadParameter(message)
     name, rest = match.group(), text[match.end() :].lstrip()
-    params: dict[str, Any] = {}
+    params: dict[str, Parameter] = {}
     if rest.startswith("("):
         rest = rest[1:].lstrip()
         while not rest.startswith(")"):
@@ -53,10 +54,10 @@ def _player(text: str) -> tuple[Spec, str]:
             params[found.group(1)], rest = _value(rest[found.end() :])
             rest = rest.lstrip().removeprefix(",").lstrip()
         rest = rest[1:]
-    return Spec(name=name, params=tuple(sorted(params.items()))), rest.strip()
+    return Spec.named(name, tuple(sorted(params.items()))), rest.strip()
 
 
-def _value(text: str) -> tuple[Any, str]:
+def _value(text: str) -> tuple[Parameter, str]:
     found = re.match(r'"[^"]*"|\'[^\']*\'|\[[^\]]*\]|[^,()\s]+', text)
     if found is None:
         message = f"a value is expected at {text!r}"
@@ -111,7 +112,7 @@ def matchup_of(
         "name": "command-line",
         "victims": [to_json(player(victim))],
         "attacks": [to_json(player(attack))],
-        "defenses": [to_json(Spec(name=defender.name, params=params))],
+        "defenses": [to_json(replace(defender, params=params))],
         "pools": [{"kind": pool, "source": source}],
         "budgets": [budget],
         "seeds": [seed],
@@ -127,6 +128,6 @@ def matchup_of(
     return matchup
 
 
-def print_json(value: Any) -> None:
+def print_json(value: object) -> None:
     """Print a value as one JSON document on stdout."""
     typer.echo(json.dumps(value, indent=2))

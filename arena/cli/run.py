@@ -15,7 +15,7 @@ from arena.cli.proofs import prove
 from arena.cli.watching import announce, watched_run
 from arena.contracts import ArenaError, RunFolderExists
 from arena.referee.journal import JOURNAL
-from arena.referee.tournament import read_tournament
+from arena.referee.tournament_file import read_tournament
 from arena.runs.folder import Settings, create_run_folder, site_of
 from arena.runs.playing import admit_all
 from arena.runs.presets import find_tournament, preset_names

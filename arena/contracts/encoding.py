@@ -18,10 +18,10 @@ Value = TypeVar("Value")
 
 
 def to_json(value: object) -> Json:
-    """Return a frozen value as dicts, lists and scalars; specs become ``{"name": ..., **params}``."""
+    """Return a frozen value as dicts, lists and scalars; specs become ``{"name": "NAME@VERSION", **params}``."""
     if isinstance(value, Spec):
         digest: dict[str, Json] = {"digest": value.digest} if value.digest else {}
-        return {"name": value.name, **digest, **{key: to_json(parameter) for key, parameter in value.params}}
+        return {"name": value.full_name, **digest, **{key: to_json(parameter) for key, parameter in value.params}}
     if dataclasses.is_dataclass(value) and not isinstance(value, type):
         return {field.name: to_json(getattr(value, field.name)) for field in dataclasses.fields(value)}
     if isinstance(value, Mapping):
@@ -37,12 +37,12 @@ def to_json(value: object) -> Json:
 def spec_from_json(value: Json) -> Spec:
     """Return the spec of ``"name"`` or ``{"name": ..., **params}``; params are sorted. Raises ValueError."""
     if isinstance(value, str):
-        return Spec(name=value)
+        return Spec.named(value)
     if not isinstance(value, dict) or not isinstance(value.get("name"), str):
         message = f"a player is a name or a table with a name, not {value!r}"
         raise ValueError(message)
     params = tuple(sorted((key, _parameter(item)) for key, item in value.items() if key not in ("name", "digest")))
-    return Spec(name=str(value["name"]), digest=str(value.get("digest", "")), params=params)
+    return Spec.named(str(value["name"]), params, digest=str(value.get("digest", "")))
 
 
 def _parameter(value: Json) -> typing.Any:

@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from arena.contracts import TRACKS, Count, CountName, Knowledge, MatchResult, Parameter, Spec, Track
 from arena.contracts.scores import CloneCount, clone_count
 from arena.metrics.intervals import Interval, mean_interval
+from arena.registry import is_newest
 
 UNSAID = ("none", "random")  # what a defense knows at the least: a label leaves it out
 
@@ -119,13 +120,13 @@ def setting_of(result: MatchResult) -> Setting:
 def label(spec: Spec) -> str:
     """Return a player as a reader writes it: ``argmax(base=jbda)``, an entry by its folder's name."""
     inside = ", ".join(f"{key}={_shown(value)}" for key, value in spec.params)
-    return _folder_name(spec) + (f"({inside})" if inside else "")
+    return _method_name(spec) + (f"({inside})" if inside else "")
 
 
 def bare_label(spec: Spec) -> str:
     """Return a label with only names left in it: ``argmax(knockoff)``."""
     inside = ", ".join(bare_label(value) for _, value in spec.params if isinstance(value, Spec))
-    return _folder_name(spec) + (f"({inside})" if inside else "")
+    return _method_name(spec) + (f"({inside})" if inside else "")
 
 
 def attack_label(spec: Spec, *, informed: bool) -> str:
@@ -193,8 +194,11 @@ def _mean_without(column: Mapping[int, float], seed: int) -> float:
     return sum(others) / len(others) if others else column[seed]
 
 
-def _folder_name(spec: Spec) -> str:
-    return spec.name.rstrip("/").rsplit("/", 1)[-1]
+def _method_name(spec: Spec) -> str:
+    """Return an entry's folder name or a method's name, with its version where that is not the newest one."""
+    if "/" in spec.name:
+        return spec.name.rstrip("/").rsplit("/", 1)[-1]
+    return spec.name if is_newest(spec) else spec.full_name
 
 
 def _shown(value: Parameter) -> str:

@@ -25,7 +25,8 @@ from arena.contracts import (
 from arena.match.rules import RULES
 from arena.match.site import Limits, Site
 from arena.referee.journal import JOURNAL, read_journal
-from arena.referee.tournament import Tournament, read_tournament, to_table, to_toml
+from arena.referee.tournament import Tournament
+from arena.referee.tournament_file import read_tournament, to_table, to_toml
 from arena.report.files import write_whole
 from arena.version import __version__
 

@@ -13,7 +13,7 @@ from arena.cli.main import INTERRUPTED_EXIT
 from arena.match.site import Site
 from arena.referee.journal import JOURNAL
 from arena.referee.local import LocalRunner
-from arena.referee.tournament import read_tournament
+from arena.referee.tournament_file import read_tournament
 from arena.report.files import read_results
 from tests.cluster.processes import descendants, left_of
 from tests.cluster.tiny import played, table

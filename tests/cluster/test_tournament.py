@@ -10,7 +10,7 @@ from arena.match.deployment import ledger_path
 from arena.oracle.sqlite_ledger import read_transcript
 from arena.referee.journal import JOURNAL
 from arena.referee.referee import Progress
-from arena.referee.tournament import tournament_from
+from arena.referee.tournament_file import tournament_from
 from arena.report.files import RESULTS_JSON, read_results
 from arena.runs.folder import DATABASE, Settings, create_run_folder, site_of
 from arena.runs.playing import admit_all, play_run

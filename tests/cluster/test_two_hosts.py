@@ -13,7 +13,7 @@ from arena.match.site import Site
 from arena.oracle.sqlite_ledger import read_transcript
 from arena.referee.journal import read_journal
 from arena.referee.local import LocalRunner
-from arena.referee.tournament import read_tournament
+from arena.referee.tournament_file import read_tournament
 from arena.report.files import read_results
 from tests.cluster.tiny import played, table
 

@@ -6,7 +6,7 @@ import textwrap
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 
-from arena.contracts import Knowledge, MatchResult, Matchup, Recipe, Runner, Spec
+from arena.contracts import UNDEFENDED, Knowledge, MatchResult, Matchup, Recipe, Runner, Spec
 from arena.referee.journal import Journal
 from arena.referee.keys import result_key
 from arena.referee.referee import Referee
@@ -15,11 +15,10 @@ from arena.tracking.none import NoTracker
 
 VICTIM = Spec(name="digits", params=(("arch", "mlp"), ("steps", 100)))
 KNOCKOFF = Spec(name="knockoff", params=(("steps", 20),))
-NONE = Spec(name="none")
 BUDGET = 30
 
 
-def matchup(*, attack: Spec = KNOCKOFF, defense: Spec = NONE, seed: int = 0) -> Matchup:
+def matchup(*, attack: Spec = KNOCKOFF, defense: Spec = UNDEFENDED, seed: int = 0) -> Matchup:
     return Matchup(
         victim=VICTIM,
         victim_seed=0,

@@ -8,7 +8,6 @@ import torch
 from PIL import Image
 from torch import Generator, nn
 
-from arena import registry
 from arena.contracts import (
     BadParameter,
     BudgetExhausted,
@@ -32,6 +31,7 @@ from arena.match.play import play
 from arena.match.site import Site
 from arena.match.victims import load_splits
 from arena.registry import Registered, build_attack
+from arena.registry.builtins import TABLES
 from tests.players import MATCHUP, played
 
 
@@ -70,7 +70,7 @@ class AnotherModel(Defense):
 @pytest.fixture
 def ask_some(monkeypatch: pytest.MonkeyPatch) -> None:
     table = {"ask-some": Registered(where=f"{__name__}:AskSome")}
-    monkeypatch.setitem(registry._TABLES, "threat", table)  # type: ignore[arg-type]
+    monkeypatch.setitem(TABLES, "threat", table)  # type: ignore[arg-type]
 
 
 THREATENED = replace(MATCHUP, threats=(Spec(name="ask-some"), Spec(name="ask-some", params=(("rows", 4),))))

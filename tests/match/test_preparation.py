@@ -9,6 +9,7 @@ import torch
 from torch import Generator, nn
 
 from arena.contracts import (
+    UNDEFENDED,
     ArenaFault,
     Attack,
     AttackContext,
@@ -218,7 +219,7 @@ class TestSurrogates:
         stolen: list[nn.Module] = []
 
         def shadow(terms: Matchup) -> nn.Module:
-            assert (terms.defense, terms.knowledge) == (Spec(name="none"), Knowledge())
+            assert (terms.defense, terms.knowledge) == (UNDEFENDED, Knowledge())
             stolen.append(stolen_clone(terms, attack, site))
             return stolen[-1]
 

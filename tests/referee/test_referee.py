@@ -33,7 +33,7 @@ Verdicts = Callable[[Matchup, int], Verdict]
 
 def ended(matchup: Matchup, attempt: int, verdict: Verdict) -> MatchResult:
     """A made-up result; the undefended victim is stolen better, and answers 30 honest rows."""
-    undefended_victim = matchup.defense == Spec(name="none")
+    undefended_victim = matchup.is_undefended
     counts = {
         "a/fidelity": (90 if undefended_victim else 50, 100),
         "utility/kept": (30, 30) if undefended_victim else (9, 10),
@@ -146,7 +146,7 @@ class TestInfrastructure:
 
 
 def faulty_defenses(matchup: Matchup, attempt: int) -> Verdict:
-    return COMPLETED if matchup.defense == Spec(name="none") else FAULTY
+    return COMPLETED if matchup.is_undefended else FAULTY
 
 
 class TestAFaultyDefense:
@@ -182,7 +182,7 @@ class TestAFaultyDefense:
         assert {result.counts["a/fidelity"] for result in results} == {(90, 100)}
 
     def test_is_missing_where_its_stand_in_is(self, tmp_path: Path):
-        runner = FakeRunner(lambda matchup, attempt: INFRASTRUCTURE if matchup.defense == Spec(name="none") else FAULTY)
+        runner = FakeRunner(lambda matchup, attempt: INFRASTRUCTURE if matchup.is_undefended else FAULTY)
         (result,) = run(tmp_path, [MATCHUP], runner=runner).results
         assert result.verdict == FAULTY
         assert "a/fidelity" not in result.counts

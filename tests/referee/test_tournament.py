@@ -1,22 +1,15 @@
 from __future__ import annotations
 
 import tomllib
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 from arena.contracts import BadParameter, Knowledge, Recipe, Spec, UnknownName, UsageError, matchup_id
-from arena.referee.tournament import (
-    KEYS,
-    Resources,
-    Share,
-    Tournament,
-    read_tournament,
-    to_table,
-    to_toml,
-    tournament_from,
-)
+from arena.referee.tournament import Resources, SeededVictim, Share, Tournament
+from arena.referee.tournament_file import KEYS, read_tournament, to_table, to_toml, tournament_from
 
 LEAST: dict[str, Any] = {
     "name": "t",
@@ -64,17 +57,19 @@ def test_every_key_is_read():
     assert set(tomllib.loads(EVERYTHING)) == set(KEYS)
     assert tournament.name == 'every "key"'
     assert tournament.victims == (
-        (Spec(name="digits", params=(("arch", "mlp"), ("steps", 100))), 3),
-        (Spec(name="iris"), 0),
+        SeededVictim(victim=Spec(name="digits", params=(("arch", "mlp"), ("steps", 100))), seed=3),
+        SeededVictim(victim=Spec(name="iris"), seed=0),
     )
-    assert tournament.attacks[1] == Spec(name="argmax", params=(("base", Spec(name="jbda", params=(("step", 0.2),))),))
+    jbda = Spec(name="jbda", version=1, params=(("step", 0.2),))
+    assert tournament.attacks[1] == Spec(name="argmax", version=1, params=(("base", jbda),))
     assert tournament.defenses[0].knowledge == Knowledge()
     assert tournament.defenses[1].knowledge == Knowledge(surrogate="same-architecture", outliers="far")
     assert [(pool.kind, pool.source) for pool in tournament.pools] == [("same", ""), ("near", "glyphs")]
     assert (tournament.budgets, tournament.seeds, tournament.informed) == ((20, 40), (1, 5), (False, True))
     assert (tournament.accounts, tournament.explanation_price, tournament.decimals) == (2, 3, 4)
-    assert tournament.explanation == Spec(name="gradient-input")
-    assert tournament.threats == (Spec(name="evasion"), Spec(name="evasion", params=(("steps", 5),)))
+    assert tournament.explanation == Spec(name="gradient-input", version=1)
+    evasion = Spec(name="evasion", version=1)
+    assert tournament.threats == (evasion, replace(evasion, params=(("steps", 5),)))
     assert tournament.threat_budget == 60
     assert tournament.recipe == Recipe(arch="mlp", steps=30)
     assert dict(tournament.limits) == {"play": 60.0, "score": 1.5}
@@ -144,7 +139,7 @@ def test_an_entry_is_looked_for_beside_the_file(tmp_path: Path):
 @pytest.mark.parametrize(
     ("changes", "said"),
     [
-        ({"budgetz": [1]}, "unknown key 'budgetz'; did you mean 'budgets'"),
+        ({"budgetz": [1]}, "unknown key 'budgetz' .did you mean 'budgets'"),
         ({"xyz": 1}, "unknown key 'xyz'; known are name, victims"),
         ({"name": ""}, "name must be a word"),
         ({"name": 3}, "name must be a word"),
@@ -158,7 +153,7 @@ def test_an_entry_is_looked_for_beside_the_file(tmp_path: Path):
         ({"defenses": ["madd"]}, "no defense is called 'madd'"),
         ({"defenses": [{"name": "mad", "surrogate": "psychic"}]}, "surrogate = 'psychic' is not one of none, random"),
         ({"pools": ["sam"]}, "'same'"),
-        ({"pools": [{"kind": "near", "sauce": "glyphs"}]}, "unknown key 'sauce'; did you mean 'source'"),
+        ({"pools": [{"kind": "near", "sauce": "glyphs"}]}, "unknown key 'sauce' .did you mean 'source'"),
         ({"pools": [3]}, "pools"),
         ({"pools": "same"}, "pools"),
         ({"pools": []}, "pools"),
@@ -176,7 +171,7 @@ def test_an_entry_is_looked_for_beside_the_file(tmp_path: Path):
         ({"explanation_price": -1}, "explanation_price"),
         ({"decimals": -1}, "decimals"),
         ({"decimals": "two"}, "decimals"),
-        ({"recipe": {"step": 3}}, "unknown key 'step'; did you mean 'steps'"),
+        ({"recipe": {"step": 3}}, "unknown key 'step' .did you mean 'steps'"),
         ({"recipe": {"steps": "many"}}, "steps = 'many' is not"),
         ({"recipe": {"steps": 0}}, "steps must be a whole number above 0"),
         ({"recipe": 7}, "a table is wanted"),

@@ -1,0 +1,342 @@
+"""The TOML of a tournament: read into its values and written back, everything that can be wrong said with its key."""
+
+from __future__ import annotations
+
+import tomllib
+import typing
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+from arena.contracts import (
+    BadParameter,
+    Defense,
+    Knowledge,
+    Recipe,
+    Spec,
+    UnknownName,
+    checked,
+    nearest,
+    spec_from_json,
+)
+from arena.contracts.encoding import Json
+from arena.referee.tournament import DefenseTerms, PoolTerms, Resources, SeededVictim, Share, Tournament
+from arena.registry import build_defense, complete, player_class
+
+
+def read_tournament(path: Path) -> Tournament:
+    """Return the tournament of a TOML file.
+
+    Raises `UnknownName` (no such file, key, player), `BadParameter` (a syntax error with its line, a value of the
+    wrong kind, a parameter that a player lacks).
+    """
+    try:
+        table = tomllib.loads(path.read_text())
+    except (FileNotFoundError, IsADirectoryError) as error:
+        message = f"there is no tournament file {path}"
+        raise UnknownName(message) from error
+    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+        message = f"{path}: not TOML: {error}"
+        raise BadParameter(message) from error
+    return tournament_from(table, where=str(path), folder=path.parent)
+
+
+KEYS = (
+    "name", "victims", "attacks", "defenses", "pools", "budgets", "seeds", "informed", "accounts", "explanation",
+    "explanation_price", "decimals", "recipe", "threats", "threat_budget", "curve", "limits", "resources",
+)  # fmt: skip
+STAGES = ("prepare", "deploy", "play", "close", "score")
+
+
+def tournament_from(table: Mapping[str, object], *, where: str, folder: Path) -> Tournament:
+    """Return the tournament of a parsed table; ``where`` names it in errors, entries' paths start at ``folder``."""
+    read = _Reader(table, where)
+    read.only(KEYS)
+    seeds = read.get("seeds", 5)
+    if isinstance(seeds, int) and not isinstance(seeds, bool) and seeds > 0:
+        seeds = list(range(seeds))
+    attacks = read.some("attacks")
+    return Tournament(
+        name=read.word("name"),
+        victims=tuple(_victim(item, where) for item in read.some("victims")),
+        attacks=tuple(complete("attack", _player(item, where, "attacks", folder)) for item in attacks),
+        defenses=tuple(terms for item in read.some("defenses") for terms in _defenses(item, where, folder)),
+        pools=tuple(_pool(item, where) for item in read.some("pools", ["same"])),
+        budgets=read.integers("budgets", read.get("budgets", None), least=1),
+        seeds=read.integers("seeds", seeds, least=0),
+        informed=tuple(_informed(read.get("informed", False), where)),
+        accounts=read.integers("accounts", [read.get("accounts", 1)], least=1)[0],
+        explanation=_explanation(read.get("explanation", None), where),
+        explanation_price=read.integers("explanation_price", [read.get("explanation_price", 1)], least=0)[0],
+        decimals=read.integers("decimals", [read.get("decimals", 0)], least=0)[0] if "decimals" in table else None,
+        recipe=_recipe(read.get("recipe", {}), f"{where}: recipe"),
+        threats=tuple(complete("threat", _spec(item, where, "threats")) for item in read.some("threats", empty=True)),
+        threat_budget=read.integers("threat_budget", [read.get("threat_budget", 1_000)], least=1)[0],
+        curve=read.integers("curve", read.get("curve", []), least=1, empty=True),
+        limits=_limits(read.get("limits", {}), where),
+        resources=_resources(read.get("resources", {}), where),
+    )
+
+
+def to_table(tournament: Tournament) -> dict[str, object]:
+    """Return the table that `tournament_from` reads back as the same tournament."""
+    return {
+        "name": tournament.name,
+        "victims": [{**_spec_table(one.victim), "seed": one.seed} for one in tournament.victims],
+        "attacks": [_spec_table(spec) for spec in tournament.attacks],
+        "defenses": [
+            {**_spec_table(terms.spec), "outliers": terms.knowledge.outliers, "surrogate": terms.knowledge.surrogate}
+            for terms in tournament.defenses
+        ],
+        "pools": [{"kind": pool.kind, "source": pool.source} for pool in tournament.pools],
+        "budgets": list(tournament.budgets),
+        "seeds": list(tournament.seeds),
+        "informed": list(tournament.informed),
+        "accounts": tournament.accounts,
+        **({"explanation": _spec_table(tournament.explanation)} if tournament.explanation else {}),
+        "explanation_price": tournament.explanation_price,
+        **({"decimals": tournament.decimals} if tournament.decimals is not None else {}),
+        "recipe": {key: value for key, value in vars(tournament.recipe).items() if value is not None},
+        "threats": [_spec_table(spec) for spec in tournament.threats],
+        "threat_budget": tournament.threat_budget,
+        "curve": list(tournament.curve),
+        "limits": dict(tournament.limits),
+        "resources": {
+            "oracle": _share_table(tournament.resources.oracle),
+            "attack": _share_table(tournament.resources.attack),
+            "oracles": tournament.resources.oracles,
+            **({"slots": tournament.resources.slots} if tournament.resources.slots is not None else {}),
+        },
+    }
+
+
+def to_toml(table: Mapping[str, object]) -> str:
+    """Return the TOML text of a table of scalars, lists and tables, one key a line."""
+    return "".join(f"{key} = {_toml(value)}\n" for key, value in table.items())
+
+
+def _toml(value: object) -> str:
+    if isinstance(value, bool):
+        return "true" if value else "false"
+    if isinstance(value, str):
+        escaped = "".join(
+            f"\\u{ord(letter):04x}" if ord(letter) < 32 or ord(letter) == 127 else letter
+            for letter in value.replace("\\", "\\\\").replace('"', '\\"')
+        )
+        return f'"{escaped}"'
+    if isinstance(value, Mapping):
+        return "{ " + ", ".join(f"{_toml(str(key))} = {_toml(item)}" for key, item in value.items()) + " }"
+    if isinstance(value, list | tuple):
+        return "[" + ", ".join(_toml(item) for item in value) + "]"
+    return repr(value)
+
+
+@dataclass(frozen=True)
+class _Reader:
+    """Reads keys of a table with errors that name the file and the nearest known key."""
+
+    table: Mapping[str, object]
+    where: str
+
+    def only(self, known: Sequence[str]) -> None:
+        for key in self.table:
+            if key not in known:
+                hint = nearest(key, known) or f"; known are {', '.join(known)}"
+                message = f"{self.where}: unknown key {key!r}{hint}"
+                raise UnknownName(message)
+
+    def get(self, key: str, default: object) -> object:
+        return self.table.get(key, default)
+
+    def word(self, key: str) -> str:
+        value = self.table.get(key)
+        if not isinstance(value, str) or not value:
+            message = f'{self.where}: {key} must be a word, such as {key} = "digits"'
+            raise BadParameter(message)
+        return value
+
+    def some(self, key: str, default: list[object] | None = None, *, empty: bool = False) -> list[object]:
+        value = self.table.get(key, [] if empty else default)
+        if not isinstance(value, list) or not (value or empty):
+            message = f'{self.where}: {key} must list at least one, such as {key} = ["{_EXAMPLES[key]}"]'
+            raise BadParameter(message)
+        return value
+
+    def integers(self, key: str, value: object, *, least: int, empty: bool = False) -> tuple[int, ...]:
+        listed = value if isinstance(value, list) else []
+        numbers = [item for item in listed if isinstance(item, int) and not isinstance(item, bool) and item >= least]
+        if not isinstance(value, list) or len(numbers) < len(listed) or not (numbers or empty):
+            message = f"{self.where}: {key} must be whole numbers of at least {least}, not {value!r}"
+            raise BadParameter(message)
+        return tuple(numbers)
+
+
+_EXAMPLES = {"victims": "digits", "attacks": "knockoff", "defenses": "none", "pools": "same", "threats": "evasion"}
+
+
+def _spec(item: object, where: str, key: str) -> Spec:
+    if isinstance(item, Mapping) and "path" in item and "name" not in item:
+        item = {"name": item["path"], **{name: value for name, value in item.items() if name != "path"}}
+    try:
+        return spec_from_json(typing.cast(Json, item))
+    except ValueError as error:
+        message = f"{where}: {key}: {error}"
+        raise BadParameter(message) from error
+
+
+def _player(item: object, where: str, key: str, folder: Path) -> Spec:
+    """Return the spec of a player; a relative path is looked for from here, then beside the tournament's file."""
+    spec = _spec(item, where, key)
+    if "/" in spec.name and not Path(spec.name).exists() and (folder / spec.name).exists():
+        return Spec(name=str(folder / spec.name), params=spec.params)
+    return replace(spec, digest="")
+
+
+def _explanation(item: object, where: str) -> Spec | None:
+    return None if item is None else complete("explanation", _spec(item, where, "explanation"))
+
+
+def _victim(item: object, where: str) -> SeededVictim:
+    spec = _spec(item, where, "victims")
+    params = dict(spec.params)
+    seed = params.pop("seed", 0)
+    if not isinstance(seed, int) or isinstance(seed, bool) or seed < 0:
+        message = f"{where}: victims: {spec.name}: seed must be a whole number, not {seed!r}"
+        raise BadParameter(message)
+    return SeededVictim(victim=Spec(name=spec.name, params=tuple(sorted(params.items()))), seed=seed)
+
+
+def _defenses(item: object, where: str, folder: Path) -> Iterable[DefenseTerms]:
+    """Return a defense as it stands there, or, with ``sweep``, once for each value of the field that draws its curve."""
+    spec = _player(item, where, "defenses", folder)
+    params = dict(spec.params)
+    wanted = params.pop("sweep", False)
+    if wanted is False:
+        return [_defense(replace(spec, params=tuple(params.items())), where)]
+    declared = typing.cast(type[Defense], player_class("defense", spec.full_name).kind).sweep
+    if declared is None:
+        message = f"{where}: {spec.name} names no parameter that draws a curve: leave sweep out"
+        raise BadParameter(message)
+    name, defaults = declared
+    values = defaults if wanted is True else wanted
+    if not isinstance(values, tuple) or not values or name in params:
+        message = f"{where}: {spec.name}: sweep is true or a list of values of {name}, which is then left out"
+        raise BadParameter(message)
+    return [_defense(replace(spec, params=tuple(sorted({**params, name: value}.items()))), where) for value in values]
+
+
+def _defense(spec: Spec, where: str) -> DefenseTerms:
+    params = dict(spec.params)
+    known: dict[str, object] = {key: params.pop(key) for key in ("outliers", "surrogate") if key in params}
+    completed = complete("defense", replace(spec, params=tuple(sorted(params.items()))))
+    return DefenseTerms(spec=completed, knowledge=knowledge_of(completed, known, where))
+
+
+def knowledge_of(defense: Spec, declared: Mapping[str, object], where: str) -> Knowledge:
+    """Return what a defense is let know: what is declared, else the least that it needs or wants."""
+    player = build_defense(defense)
+    needs = player.needs | player.optional_needs
+    least = {
+        "outliers": "far" if "outliers" in needs else "none",
+        "surrogate": "random" if "surrogate" in needs else "none",
+    }
+    hints = typing.get_type_hints(Knowledge)
+    for key, value in declared.items():
+        allowed = typing.get_args(hints[key])
+        if value not in allowed:
+            message = f"{where}: {defense.name}: {key} = {value!r} is not one of {', '.join(allowed)}"
+            raise BadParameter(message)
+    return _fill(Knowledge, {**least, **declared}, f"{where}: {defense.name}")
+
+
+def _pool(item: object, where: str) -> PoolTerms:
+    terms = {"kind": item} if isinstance(item, str) else item
+    return _fill(PoolTerms, terms, f"{where}: pools")
+
+
+def _informed(value: object, where: str) -> Iterable[bool]:
+    values = value if isinstance(value, list) else [value]
+    told = [item for item in values if isinstance(item, bool)]
+    if not told or len(told) < len(values):
+        message = f"{where}: informed must be true, false, or [false, true] for both columns"
+        raise BadParameter(message)
+    return told
+
+
+def _recipe(table: object, where: str) -> Recipe:
+    recipe = _fill(Recipe, table, where)
+    if recipe.steps is not None and recipe.steps < 1:
+        message = f"{where}: steps must be a whole number above 0, not {recipe.steps}; leave it out for the default"
+        raise BadParameter(message)
+    return recipe
+
+
+def _limits(table: object, where: str) -> Mapping[str, float]:
+    reader = _Reader(_table(table, f"{where}: limits"), f"{where}: limits")
+    reader.only(STAGES)
+    limits: dict[str, float] = {}
+    for stage, seconds in reader.table.items():
+        if not isinstance(seconds, int | float) or isinstance(seconds, bool) or seconds <= 0:
+            message = f"{where}: limits: {stage} must be seconds above 0, not {seconds!r}"
+            raise BadParameter(message)
+        limits[stage] = float(seconds)
+    return limits
+
+
+def _resources(table: object, where: str) -> Resources:
+    here = f"{where}: resources"
+    values = dict(_table(table, here))
+    shares: dict[str, object] = {
+        key: _share(values.pop(key), f"{here}: {key}") for key in ("oracle", "attack") if key in values
+    }
+    resources = _fill(Resources, {**values, **shares}, here)
+    if resources.oracles < 1 or (resources.slots is not None and resources.slots < 1):
+        message = f"{here}: oracles and slots must be at least 1"
+        raise BadParameter(message)
+    return resources
+
+
+def _share(table: object, where: str) -> Share:
+    values = dict(_table(table, where))
+    if "custom" in values:
+        values["custom"] = tuple(sorted(_table(values["custom"], where).items()))
+    share = _fill(Share, values, where)
+    if share.cpus < 0 or share.gpus < 0:
+        message = f"{where}: a share cannot be negative"
+        raise BadParameter(message)
+    return share
+
+
+def _share_table(share: Share) -> dict[str, object]:
+    return {"cpus": share.cpus, "gpus": share.gpus, **({"custom": dict(share.custom)} if share.custom else {})}
+
+
+def _spec_table(spec: Spec) -> dict[str, object]:
+    def plain(value: object) -> object:
+        if isinstance(value, Spec):
+            return _spec_table(value)
+        return [plain(item) for item in value] if isinstance(value, tuple) else value
+
+    return {"name": spec.full_name, **{key: plain(value) for key, value in spec.params if value is not None}}
+
+
+Value = typing.TypeVar("Value")
+
+
+def _fill(kind: type[Value], table: object, where: str) -> Value:
+    """Return a frozen value filled from a table; its keys are the fields of ``kind``."""
+    values = _table(table, where)
+    hints = typing.get_type_hints(kind)
+    _Reader(values, where).only(list(hints))
+    try:
+        return kind(**{key: checked(where, key, value, hints[key]) for key, value in values.items()})
+    except TypeError as error:
+        message = f"{where}: {error}"
+        raise BadParameter(message) from error
+
+
+def _table(value: object, where: str) -> Mapping[str, object]:
+    if not isinstance(value, Mapping):
+        message = f"{where}: a table is wanted, not {value!r}"
+        raise BadParameter(message)
+    return value

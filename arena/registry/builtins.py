@@ -1,0 +1,144 @@
+"""The players that ship with the package, by name; their modules are imported on use."""
+
+from __future__ import annotations
+
+import typing
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Literal
+
+from arena.contracts import Parameter, Spec, UnknownName
+
+Role = Literal["attack", "defense", "explanation", "threat"]
+ROLES: tuple[Role, ...] = typing.get_args(Role)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Registered:
+    """Where a built-in is defined, the fields that its name fixes, and defaults that are players themselves.
+
+    ``version`` goes up when the method's answers change on purpose; the version before it stays in the table under
+    ``NAME@VERSION`` for as long as it can be played.
+    """
+
+    where: str  # "module:Class"
+    version: int = 1
+    preset: Mapping[str, Parameter] = field(default_factory=dict)
+    default: Mapping[str, Parameter] = field(default_factory=dict)
+
+
+def _at(where: str, **preset: Parameter) -> Registered:
+    return Registered(where=where, preset=preset)
+
+
+def _guessing(where: str) -> Registered:
+    """Return an attack that guesses among these defenses unless its spec has others."""
+    return Registered(where=where, default={"guesses": _GUESSED})
+
+
+_GUESSED: Parameter = tuple(
+    Spec(name=name, params=tuple(params.items()))
+    for name, params in (
+        ("rounding", {"decimals": 1}),
+        ("rounding", {"decimals": 2}),
+        ("reverse-sigmoid", {"beta": 1.0, "gamma": 0.1}),
+        ("reverse-sigmoid", {"beta": 1.0, "gamma": 0.2}),
+        ("reverse-sigmoid", {"beta": 0.5, "gamma": 0.4}),
+        ("mad", {"epsilon": 0.5}),
+        ("mad-argmax", {"epsilon": 0.5}),
+        ("mad-argmax", {"epsilon": 1.0}),
+        ("modelguard-w", {"epsilon": 1.0}),
+        ("gradient-redirection", {"epsilon": 0.5}),
+    )
+)
+
+ATTACKS: Mapping[str, Registered] = {
+    "activethief": _at("arena.attacks.activethief:ActiveThief"),
+    "argmax": _at("arena.attacks.argmax:Argmax"),
+    "averaging": _at("arena.attacks.averaging:Averaging"),
+    "benign-mix": _at("arena.attacks.benign_mix:BenignMix"),
+    "cam-matching": _at("arena.attacks.cam_matching:CamMatching"),
+    "collage": _at("arena.attacks.collage:Collage"),
+    "confidence-filter": _at("arena.attacks.confidence_filter:ConfidenceFilter"),
+    "dfme": _at("arena.attacks.data_free:DataFreeExtraction", variant="dfme"),
+    "equation-solving": _at("arena.attacks.equation_solving:EquationSolving"),
+    "jbda": _at("arena.attacks.jacobian:JacobianAugmentation", mode="jbda"),
+    "jbda-tr": _at("arena.attacks.jacobian:JacobianAugmentation", mode="targeted-random"),
+    "knockoff": _at("arena.attacks.knockoff:KnockoffNets"),
+    "knockoff-adaptive": _at("arena.attacks.knockoff_adaptive:KnockoffAdaptive"),
+    "maze": _at("arena.attacks.data_free:DataFreeExtraction", variant="maze"),
+    "rank-sharpening": _at("arena.attacks.sharpening:Sharpening", kept="ranks"),
+    "recovery-network": _guessing("arena.attacks.recovery_network:RecoveryNetwork"),
+    "recovery-table": _guessing("arena.attacks.recovery_table:RecoveryTable"),
+    "retraining": _at("arena.attacks.retraining:Retraining"),
+    "standardised-logits": _at("arena.attacks.sharpening:Sharpening", kept="logits"),
+    "swiftthief": _at("arena.attacks.swiftthief:SwiftThief"),
+    "sybil": _at("arena.attacks.sybil:Sybil"),
+    "uniform-noise": _at("arena.attacks.uniform_noise:UniformNoise"),
+}
+DEFENSES: Mapping[str, Registered] = {
+    "adaptive-misinformation": _at("arena.defenses.adaptive_misinformation:AdaptiveMisinformation"),
+    "deep-defense": _at("arena.defenses.deep_defense:DeepDefense"),
+    "deep-defense-literal": _at(
+        "arena.defenses.deep_defense:DeepDefense",
+        hinge="posterior",
+        margin=0.0,
+        map_weight=1.0,
+        lr=0.1,
+        release="last",
+    ),
+    "diverse-ensemble": _at("arena.defenses.diverse_ensemble:DiverseEnsemble"),
+    "gaussian-noise": _at("arena.defenses.gaussian_noise:GaussianNoise"),
+    "gradient-redirection": _at("arena.defenses.gradient_redirection:GradientRedirection"),
+    "hoda": _at("arena.defenses.hoda:Hoda"),
+    "isolation-induction": _at("arena.defenses.isolation_induction:IsolationInduction"),
+    "label-only": _at("arena.defenses.label_only:LabelOnly"),
+    "mad": _at("arena.defenses.prediction_poisoning:PredictionPoisoning", argmax=False),
+    "mad-argmax": _at("arena.defenses.prediction_poisoning:PredictionPoisoning", argmax=True),
+    "modelguard-s": _at("arena.defenses.modelguard:ModelGuardS"),
+    "modelguard-w": _at("arena.defenses.modelguard:ModelGuardW"),
+    "none": _at("arena.defenses.none:NoDefense"),
+    "prada": _at("arena.defenses.prada:Prada"),
+    "reverse-sigmoid": _at("arena.defenses.reverse_sigmoid:ReverseSigmoid"),
+    "rounding": _at("arena.defenses.rounding:Rounding"),
+    "top-k": _at("arena.defenses.top_k:TopK"),
+}
+EXPLANATIONS: Mapping[str, Registered] = {
+    "grad-cam": _at("arena.explanations.grad_cam:GradCam"),
+    "gradient-input": _at("arena.explanations.gradient_input:GradientInput"),
+    "libra-cam": _at("arena.explanations.libra_cam:LibraCam"),
+    "relevance-cam": _at("arena.explanations.relevance_cam:RelevanceCam"),
+}
+THREATS: Mapping[str, Registered] = {
+    "evasion": _at("arena.threats.evasion:EvasionTransfer"),
+    "inversion": _at("arena.threats.inversion:ModelInversion"),
+    "label-inversion": _at("arena.threats.label_inversion:LabelOnlyInversion"),
+}
+TABLES: Mapping[Role, Mapping[str, Registered]] = {
+    "attack": ATTACKS,
+    "defense": DEFENSES,
+    "explanation": EXPLANATIONS,
+    "threat": THREATS,
+}
+
+
+def newest_version(role: Role, name: str) -> int | None:
+    """Return the version that a built-in's bare name stands for, None if no built-in has this name."""
+    registered = TABLES[role].get(name)
+    return registered.version if registered is not None else None
+
+
+def registered(role: Role, name: str) -> Registered | None:
+    """Return the built-in of a name, which may carry a version (``knockoff@1``); None if no built-in has this name.
+
+    Raises `UnknownName` for a version that is not in this release.
+    """
+    bare, _, version = name.partition("@")
+    newest = TABLES[role].get(bare)
+    if newest is None or not version or version == str(newest.version):
+        return newest
+    older = TABLES[role].get(name)
+    if older is None:
+        message = f"{bare} has no version {version} in this release; its newest is {bare}@{newest.version}"
+        raise UnknownName(message)
+    return older

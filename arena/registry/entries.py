@@ -1,0 +1,87 @@
+"""Entries: folders with an ``agent.toml`` and a player's code, imported without touching ``sys.path``."""
+
+from __future__ import annotations
+
+import hashlib
+import importlib
+import sys
+import tomllib
+import types
+import typing
+from collections.abc import Mapping
+from pathlib import Path
+
+from arena.contracts import BadParameter, UnknownName, UsageError
+from arena.registry.builtins import Role
+
+MANIFEST = "agent.toml"
+
+Player = typing.TypeVar("Player")
+
+
+def entry_folder(name: str) -> Path | None:
+    """Return the folder of an entry if ``name`` is a path to one, else None."""
+    path = Path(name).expanduser()
+    if (path / MANIFEST).is_file():
+        return path.resolve()
+    if "/" in name:
+        message = f"no entry in {name!r}: there is no {path / MANIFEST}; `arena new` writes a folder that works"
+        raise UnknownName(message)
+    return None
+
+
+def manifest(folder: Path) -> Mapping[str, str]:
+    """Return name, role and entry of an ``agent.toml``. Raises `BadParameter` if it is not as it should be."""
+    path = folder / MANIFEST
+    try:
+        table = tomllib.loads(path.read_text())
+    except tomllib.TOMLDecodeError as error:
+        message = f"{path}: {error}"
+        raise BadParameter(message) from error
+    if (
+        set(table) != {"name", "role", "entry"}
+        or not all(isinstance(value, str) for value in table.values())
+        or table["role"] not in ("attack", "defense")
+        or ":" not in table["entry"]
+    ):
+        message = f'{path}: it must have exactly name, role = "attack" or "defense", and entry = "module:Class"'
+        raise BadParameter(message)
+    return typing.cast(Mapping[str, str], table)
+
+
+def folder_digest(folder: Path) -> str:
+    """Return a 16-digit hash over the paths and bytes of an entry's files, compiled files left out."""
+    state = hashlib.blake2b(digest_size=8)
+    for path in sorted(folder.rglob("*")):
+        if path.is_file() and "__pycache__" not in path.parts:
+            state.update(str(path.relative_to(folder)).encode() + b"\0" + path.read_bytes() + b"\0")
+    return state.hexdigest()
+
+
+def load_entry(role: Role, folder: Path, wanted: type[Player]) -> type[Player]:
+    """Import an entry as a private package, off sys.path: two entries may both have a ``sampling.py``."""
+    about = manifest(folder)
+    if about["role"] != role:
+        message = f"{folder} is an entry for the role {about['role']!r}, and a {role} is wanted here"
+        raise BadParameter(message)
+    module_name, class_name = about["entry"].split(":", 1)
+    package = f"_arena_entry_{folder_digest(folder)}"
+    if package not in sys.modules:
+        root = types.ModuleType(package)
+        root.__path__ = [str(folder)]
+        sys.modules[package] = root
+    try:
+        module = importlib.import_module(f"{package}.{module_name}")
+    except UsageError:  # the author's own words, say about a package that is missing
+        raise
+    except Exception as error:  # whatever an author's module raises
+        message = f"{folder}: {module_name}.py cannot be imported: {type(error).__name__}: {error}"
+        raise BadParameter(message) from error
+    kind = getattr(module, class_name, None)
+    if not (isinstance(kind, type) and issubclass(kind, wanted)):
+        message = f"{folder}: {about['entry']} is not a class derived from arena.contracts.{wanted.__name__}"
+        raise BadParameter(message)
+    if not getattr(getattr(kind, "__dataclass_params__", None), "frozen", False):
+        message = f"{folder}: {about['entry']} must be a dataclass(frozen=True, kw_only=True): nothing of it may change"
+        raise BadParameter(message)
+    return kind
