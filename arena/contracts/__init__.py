@@ -1,4 +1,8 @@
-"""The vocabulary: frozen values, ports and errors. N rows, K classes, *shape = Task.shape."""
+"""The vocabulary of model extraction as code: frozen values, interfaces and errors.
+
+Throughout, N is a number of rows, K the number of classes, and *shape is `Task.shape`. The glossary in ``docs/`` relates
+our words to those of the literature.
+"""
 
 from arena.contracts.attack import Attack, AttackContext, Oracle
 from arena.contracts.defense import Defense, DefenseContext, Knowledge, Promise

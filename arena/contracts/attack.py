@@ -1,4 +1,4 @@
-"""The attacker's side: the oracle it sees, the context it plays on."""
+"""The attacker's side of a model extraction: the oracle that it queries, and what else it is given (its threat model)."""
 
 from __future__ import annotations
 
@@ -16,22 +16,25 @@ from arena.contracts.task import Task
 
 
 class Oracle(Protocol):
-    """All that an attack sees; `query` refuses whole, uncharged, what costs more than `remaining`."""
+    """The prediction API of a defended victim: all that an attack sees of it.
+
+    `query` refuses as a whole, and without a charge, whatever costs more than `remaining`.
+    """
 
     @property
     def task(self) -> Task: ...
 
     @property
     def accounts(self) -> int:
-        """Valid accounts are 0 .. accounts - 1, one budget over all."""
+        """How many accounts the attack may use, numbered from 0; they share one query budget."""
 
     @property
     def explanation(self) -> str | None:
-        """None: ``explain=True`` is refused."""
+        """The explanation that can be requested; None if ``explain=True`` is refused."""
 
     @property
     def explanation_price(self) -> int:
-        """Extra units per explained row."""
+        """Units of the budget that an explained row costs on top of its one."""
 
     @property
     def remaining(self) -> int: ...
@@ -41,7 +44,10 @@ class Oracle(Protocol):
 
 @dataclass(frozen=True, kw_only=True, eq=False)
 class AttackContext:
-    """What an attack is given: unlabelled pool (M, *shape), M = 0 for "none"; its clock in seconds left."""
+    """What the attacker is given (its threat model): an unlabelled pool (M, *shape), M = 0 for "none", and a clock.
+
+    ``time_left`` returns the seconds that remain for the attack.
+    """
 
     pool: Tensor
     device: device
@@ -51,15 +57,18 @@ class AttackContext:
 
 
 class Attack(ABC):
-    """Hyper-parameters of a theft as frozen fields; a wrapper has ``base: Attack`` and gives it an oracle view."""
+    """A model extraction attack; its hyper-parameters are frozen fields.
+
+    A wrapper has a field ``base: Attack`` and gives it a view of the oracle.
+    """
 
     needs: ClassVar[frozenset[Need]] = frozenset()
     stops_early: ClassVar[frozenset[StopReason]] = frozenset()
 
     def min_budget(self, task: Task) -> int:
-        """Smallest budget it can play with, checked before anything is spent."""
+        """Return the smallest query budget that it can play with; checked before anything is spent."""
         return 1
 
     @abstractmethod
     def extract(self, oracle: Oracle, context: AttackContext, *, rng: Generator) -> nn.Module:
-        """The clone: eval mode, gives logits (N, K); the referee applies the softmax."""
+        """Return the clone (substitute model): in eval mode, from inputs to logits (N, K), to which the referee applies softmax."""

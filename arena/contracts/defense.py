@@ -1,4 +1,4 @@
-"""The defender's side: what a defense may know, what it promises, what it is given."""
+"""The defender's side: what a defense may know, what it promises, and what it is given."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from arena.contracts.task import Explainer, State, Task, Victim
 
 @dataclass(frozen=True, kw_only=True)
 class Knowledge:
-    """What a matchup lets its defense know; keys of the defense in TOML, a column of every table."""
+    """What a matchup lets its defense know about the attack: out-of-distribution inputs and a model like the clone."""
 
     outliers: OutlierKind = "none"
     surrogate: SurrogateKind = "none"
@@ -24,7 +24,7 @@ class Knowledge:
 
 @dataclass(frozen=True, kw_only=True)
 class Promise:
-    """What holds for each released float32 row against the clean one; the referee counts where it is broken."""
+    """What a defense guarantees for each released row compared with the clean one; the referee counts violations."""
 
     argmax: bool = False
     l1: float | None = None
@@ -34,7 +34,7 @@ class Promise:
 
 @dataclass(frozen=True, kw_only=True, eq=False)
 class DefenseContext:
-    """What a defense is given; the referee prepares outliers and surrogate as Knowledge declares, else None."""
+    """What the defender is given; outliers and surrogate are None unless the matchup's `Knowledge` grants them."""
 
     victim: Victim
     device: device
@@ -47,33 +47,36 @@ class DefenseContext:
 
 
 class Defense(ABC):
-    """Hyper-parameters of a protection as frozen fields; a wrapper has ``base: Defense``, trains and deploys it."""
+    """A defense against model extraction; its hyper-parameters are frozen fields.
+
+    A wrapper has a field ``base: Defense``, which it trains and deploys.
+    """
 
     needs: ClassVar[frozenset[Need]] = frozenset()
     optional_needs: ClassVar[frozenset[Need]] = (
         frozenset()
-    )  # given unless "none" is declared; it works without them too
+    )  # granted unless the matchup says "none"; the defense also works without
     trained_by: ClassVar[frozenset[str]] = frozenset()  # fields that `train` reads: they alone enter its cache key
     sweep: ClassVar[tuple[str, tuple[float, ...]] | None] = None  # the field that draws the trade-off curve
-    replaces_victim: ClassVar[bool] = False  # another model is deployed: fidelity to it is scored beside
+    replaces_victim: ClassVar[bool] = False  # a model of the defense's own answers: fidelity to it is scored as well
 
     @property
     def detection_delay(self) -> int:
-        """Rows of one account before which it cannot act, 0 if it acts at once; smaller budgets are flagged."""
+        """Queries that an account must send before the detector can trigger; 0 if the defense acts at once."""
         return 0
 
     @property
     def promise(self) -> Promise:
-        """Overridden from the fields, e.g. ``Promise(argmax=True, l1=self.epsilon)``."""
+        """What this configuration guarantees, such as ``Promise(argmax=True, l1=self.epsilon)``."""
         return Promise()
 
     def check(self, task: Task) -> None:  # noqa: B027  # most defenses fit every task
-        """Raise `BadParameter` if it does not fit a task; asked before the first match."""
+        """Raise `BadParameter` if the defense does not fit a task; called before the first match."""
 
     def train(self, context: DefenseContext, *, rng: Generator) -> State:
-        """Costly, once per defended victim."""
+        """Return whatever has to be trained; called once for each defended victim, and cached."""
         return {}
 
     @abstractmethod
     def deploy(self, context: DefenseContext, state: State, *, rng: Generator) -> Responder:
-        """Cheap, once per match."""
+        """Return what answers queries during one match; called once for each match, so it should be cheap."""

@@ -36,15 +36,15 @@ class ArenaError(Exception):
 
 
 class UsageError(ArenaError):
-    """The user asked for something that is not there or cannot be; nothing was started."""
+    """The user asked for something that does not exist or cannot be done; nothing was started."""
 
 
 class UnknownName(UsageError):
-    """No player, victim, data set or key of this name; the message offers the nearest one."""
+    """No player, victim, data set or key has this name; the message suggests the nearest one."""
 
 
 class BadParameter(UsageError):
-    """A parameter that a player does not have, or a value that it cannot take."""
+    """A parameter that a player does not have, or a value that the parameter cannot take."""
 
 
 class NeedUnmet(UsageError):
@@ -112,7 +112,7 @@ class DeadlinePassed(PlayerFault):
 
 
 class ArenaFault(ArenaError):
-    """Ours or the machine's fault; the match is replayed, nobody is blamed."""
+    """A fault of ours or of the machine: the match is replayed and no player is blamed."""
 
 
 class LedgerUnavailable(ArenaFault):

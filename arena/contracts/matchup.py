@@ -1,4 +1,4 @@
-"""Who plays whom on which terms, and what came of it."""
+"""A matchup (who plays whom on which terms), the verdict on a match, and its result."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ Fault = Literal["nobody", "attack", "defense", "arena"]
 
 @dataclass(frozen=True, kw_only=True)
 class Recipe:
-    """How the referee trains a clone from a transfer set (tracks A and A-hard), the same for every attack."""
+    """How the referee trains the clones of tracks A and A-hard from a transfer set: the same for every attack."""
 
     arch: str = "auto"
     steps: int | None = None  # None: learning.distillation.recipe_steps(rows)
@@ -24,7 +24,7 @@ class Recipe:
 
 @dataclass(frozen=True, kw_only=True)
 class Matchup:
-    """Who plays whom on which terms; goes to and comes from JSON; its hash is its id."""
+    """Who plays whom on which terms. It converts to JSON and back, and its hash is its id."""
 
     victim: Spec
     victim_seed: int
@@ -57,7 +57,7 @@ class Matchup:
 
 @dataclass(frozen=True, kw_only=True)
 class Verdict:
-    """How a match ended, in which stage and through whose fault, with the player's own (capped) output."""
+    """How a match ended, in which stage and through whose fault, with what the player printed (capped)."""
 
     outcome: Outcome
     fault: Fault = "nobody"
@@ -68,7 +68,7 @@ class Verdict:
 
 @dataclass(frozen=True, kw_only=True)
 class MatchResult:
-    """What came of a match; counts are (hits, total), divided once, by the reader; absent is absent, never NaN."""
+    """The result of a match. Counts are (hits, total) and divided only by the reader; what was not measured is absent."""
 
     matchup: Matchup
     attempt: int

@@ -1,4 +1,4 @@
-"""What the game needs of the world: a ledger, a runner of matches, a tracker of results."""
+"""The interfaces behind which services live: a ledger, a runner of matches, a tracker of results."""
 
 from __future__ import annotations
 
@@ -31,11 +31,11 @@ class Ledger(Protocol):
         """All calls in recorded order."""
 
     def close(self) -> str:
-        """Nothing is charged from now on; gives the transcript digest. Closing twice is closing once."""
+        """Charge nothing from now on and return the transcript digest; closing twice is the same as closing once."""
 
 
 class Runner(Protocol):
-    """Plays matches in this process or on Ray; never retries: the referee submits the next attempt."""
+    """Plays matches, in this process or on Ray. It never retries: the referee submits the next attempt."""
 
     @property
     def slots(self) -> int: ...
@@ -46,11 +46,11 @@ class Runner(Protocol):
         """Play on for up to ``timeout`` seconds or until matches end, and give the results of those that did."""
 
     def close(self) -> None:
-        """End everything that it started."""
+        """End every process that it started."""
 
 
 class Tracker(Protocol):
-    """Records what is on disk already; may fail without harm; recording a result twice is recording it once."""
+    """Records results that are already on disk, so it may fail without harm; recording a result twice is recording it once."""
 
     def start(self, tournament: str, config: str) -> None: ...
 

@@ -1,4 +1,4 @@
-"""One call to an oracle, its answer, and the defense that gives it."""
+"""One call to an oracle, the answer to it, and the deployed defense that answers."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from torch import Tensor
 
 @dataclass(frozen=True, kw_only=True, eq=False)
 class QueryBatch:
-    """One call of one account, never merged with another; accounts are opaque numbers, fresh in each match."""
+    """One call from one account; calls are never merged. Accounts are opaque numbers, drawn anew for each match."""
 
     inputs: Tensor  # (N, *shape) float32, N >= 1
     account: int = 0
@@ -19,7 +19,10 @@ class QueryBatch:
 
 @dataclass(frozen=True, kw_only=True, eq=False)
 class Answer:
-    """Posteriors (N, K) float32; a refused row is charged, all zeros, and so drops out of a soft cross entropy."""
+    """Posteriors (confidence scores) (N, K) float32. A refused row is charged, and is all zeros.
+
+    A row of zeros drops out of a soft cross entropy, so attacks need not treat it specially.
+    """
 
     posteriors: Tensor
     refused: Tensor  # (N,) bool
@@ -36,6 +39,6 @@ class RecordedCall:
 
 
 class Responder(Protocol):
-    """A defense deployed for one match; owns its state and randomness; called in recorded order, by one thread."""
+    """A defense deployed for one match, with its own state and randomness; called in recorded order by one thread."""
 
     def __call__(self, queries: QueryBatch) -> Answer: ...

@@ -1,4 +1,4 @@
-"""What is public of a victim, and the victim itself."""
+"""What is publicly known about a victim, and the victim itself."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ Explainer: TypeAlias = Callable[[Tensor, Tensor], Tensor]
 
 @dataclass(frozen=True, kw_only=True)
 class Task:
-    """What is public of a victim; every input is float32 in [0, 1] (table columns scaled by the training split)."""
+    """What is publicly known about a victim. Inputs are float32 in [0, 1]; table columns are scaled by the training split."""
 
     shape: tuple[int, ...]  # (C, H, W) for images, (d,) for tables
     classes: int
@@ -32,6 +32,6 @@ class Victim(Protocol):
 
     @property
     def module(self) -> nn.Module | None:
-        """Gives logits (N, K), differentiable; None when only answers exist (bring your own)."""
+        """The network, from inputs to differentiable logits (N, K); None when only answers are available."""
 
     def __call__(self, inputs: Tensor) -> Tensor: ...

@@ -1,4 +1,4 @@
-"""What a finished clone is good for: run by the referee, through a meter of its own."""
+"""Second-stage attacks that use a finished clone; the referee runs them against a separately metered oracle."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from arena.contracts.task import Task
 
 @dataclass(frozen=True, kw_only=True, eq=False)
 class ThreatContext:
-    """What the referee gives a threat beside the clone."""
+    """What the referee gives a threat besides the clone and the oracle."""
 
     test: tuple[Tensor, Tensor]  # inputs (N, *shape), labels (N,): no player has seen them
     training: tuple[Tensor, Tensor]  # the victim's: what inversion is after
@@ -35,12 +35,12 @@ class ThreatReport:
 
 
 class Threat(ABC):
-    """A second-stage attack as frozen fields. Its clone gives gradients for nothing; its oracle is metered."""
+    """A second-stage attack; its hyper-parameters are frozen fields. The clone is free to use, the oracle is metered."""
 
     def min_budget(self, task: Task) -> int:
-        """Smallest budget with which it says anything. Raises `BadParameter` for a task that it does not fit."""
+        """Return the smallest budget with which its result means anything. Raises `BadParameter` for an unsuitable task."""
         return 1
 
     @abstractmethod
     def assess(self, clone: nn.Module, oracle: Oracle, context: ThreatContext, *, rng: Generator) -> ThreatReport:
-        """Use the clone against the defended victim behind ``oracle`` and count what came of it."""
+        """Use the clone against the defended victim behind ``oracle`` and return how often it succeeded."""
