@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import errno
 import os
+import signal
 import sys
 
 import typer
@@ -12,9 +13,10 @@ from rich.text import Text
 from arena.cli import check, doctor, list_, new, play, report, resume, run, serve, show
 from arena.cli.console import errors
 from arena.contracts import ArenaError, PlayerFault, UsageError
+from arena.oracle.interrupts import OperatorInterrupt, raise_on_signals
 from arena.version import __version__
 
-USAGE_EXIT, FAILURE_EXIT, INTERRUPTED_EXIT = 2, 1, 130
+USAGE_EXIT, FAILURE_EXIT, INTERRUPTED_EXIT, TERMINATED_EXIT = 2, 1, 130, 143
 FULL_DISK = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
 
 app = typer.Typer(
@@ -54,6 +56,7 @@ def main() -> None:
         "DO_NOT_TRACK": "true",
     }.items():
         os.environ.setdefault(name, value)
+    raise_on_signals()
     try:
         app()
     except UsageError as error:
@@ -70,9 +73,10 @@ def main() -> None:
             raise
         errors.print(_failure("the disk is full", f"{error}; make room and try again, nothing is lost"))
         sys.exit(USAGE_EXIT)
-    except KeyboardInterrupt:
-        errors.print("interrupted")
-        sys.exit(INTERRUPTED_EXIT)
+    except KeyboardInterrupt as interrupt:
+        terminated = isinstance(interrupt, OperatorInterrupt) and interrupt.number == signal.SIGTERM
+        errors.print("terminated" if terminated else "interrupted")
+        sys.exit(TERMINATED_EXIT if terminated else INTERRUPTED_EXIT)
 
 
 def _failure(what: str, about: object) -> Text:

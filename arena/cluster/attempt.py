@@ -89,7 +89,7 @@ class Attempt:
             "play": limits.play + GRACE_SECONDS,
             "lost": LOST_SECONDS,
             "close": limits.close + GRACE_SECONDS,
-            "score": limits.score + START_SECONDS,
+            "score": limits.score + (GRACE_SECONDS if self.slot.node else START_SECONDS),  # it may have to start first
         }[self.where]
         self.ref, self.deadline = ref, time.monotonic() + seconds
 

@@ -6,6 +6,7 @@ A Ray actor is no security boundary: any code in a worker can reach any other ac
 from __future__ import annotations
 
 import asyncio
+import signal
 import tempfile
 from collections.abc import Callable, Collection, Iterable, Mapping
 from concurrent.futures import ThreadPoolExecutor
@@ -26,6 +27,7 @@ from arena.match.scoring import PlayedMatch, Scored, score_match
 from arena.match.site import Site
 from arena.match.stages import StageFailed, StageOutcome, VictimReady
 from arena.match.victims import load_victim, victim_key
+from arena.oracle.interrupts import raise_on_signals
 from arena.oracle.session import Session
 from arena.oracle.sqlite_ledger import read_transcript
 from arena.registry import build_attack, build_defense
@@ -142,6 +144,7 @@ class AttackSlot:
     def __init__(self, site: Site) -> None:
         self._site = site
         self._report: AttackReport | None = None
+        raise_on_signals((signal.SIGINT,))  # what else interrupts this process is the attack that plays in it
 
     def node(self) -> str:
         """Return the id of the node that this process runs on."""

@@ -189,6 +189,13 @@ class RayRunner:
         verdict = Verdict(outcome=outcome, fault="attack", stage="play", reason=reason, output=output)
         self._take(attempt, AttackReport(verdict=verdict, timed=outcome == "timed out"))
 
+    def _score_without_clone(self, attempt: Attempt, outcome: Outcome, reason: str) -> None:
+        """End the process that scores an attack's clone, and have the rest of the match scored in another one."""
+        self._replace_slot(attempt.slot)
+        attempt.slot = self._new_slot()
+        attempt.match.blame_clone(outcome, reason)
+        self._begin(attempt)
+
     def _end_overdue(self) -> None:
         """End the stages whose time is over; the processes that they are in are killed."""
         for attempt in list(self._playing):
@@ -204,6 +211,8 @@ class RayRunner:
         elif attempt.where == "prepare":
             self._replace_slot(attempt.slot)
             self._end(attempt, "timed out", "defense", reason)
+        elif attempt.match.may_blame_clone:
+            self._score_without_clone(attempt, "timed out", reason)
         else:
             self._replace_slot(attempt.slot)
             self._end(attempt, "infrastructure", "arena", reason)
@@ -222,6 +231,8 @@ class RayRunner:
             self._replace_slot(attempt.slot)
             attempt.slot = self._new_slot()
             attempt.wait(attempt.slot.actor.node.remote(), self._site.limits)
+        elif attempt.match.may_blame_clone and node_lives(attempt.slot.node):
+            self._score_without_clone(attempt, "crashed", "the process that scored the attack's clone died")
         else:
             check_started(error)
             self._replace_slot(attempt.slot)

@@ -7,19 +7,31 @@ from dataclasses import dataclass, field
 import torch
 from torch import Tensor, nn
 
-from arena.contracts import Count, CountName, Defense, Matchup, MeasureName, QueryBatch, Responder
+from arena.contracts import (
+    AttackFault,
+    Count,
+    CountName,
+    Defense,
+    DefenseFault,
+    Matchup,
+    MeasureName,
+    PlayerFault,
+    QueryBatch,
+    Responder,
+)
 from arena.contracts import scores as names
 from arena.learning.architectures import build
 from arena.learning.distillation import distil, mean_divergence
 from arena.learning.randomness import generator
 from arena.learning.training import hardened
 from arena.match.attacking import AttackReport
-from arena.match.clones import posteriors_of
+from arena.match.clones import WatchedClone, posteriors_of
 from arena.match.deployment import deploy
 from arena.match.preparation import DefendedVictim
 from arena.match.reference import Reference, load_reference
 from arena.match.site import Site
 from arena.metrics.fidelity import agreement, cohen_kappa, labels_of, majority_share, total_variation
+from arena.oracle.guard import Guard
 from arena.oracle.terms import MAX_ROWS
 from arena.oracle.transcript import Transcript
 
@@ -29,12 +41,16 @@ MAX_MEAN_KL_SOFT, MAX_MEAN_KL_HARD = 0.03, 0.1  # nats, on an undefended transfe
 
 @dataclass(kw_only=True, eq=False)
 class CloneScores:
-    """Scores of every clone; ``soft`` is the referee's of track A, None if there were no answers to train it on."""
+    """Scores of every clone; ``soft`` is the referee's of track A, None if there were no answers to train it on.
+
+    ``faults`` are what kept the attack's own clone, or a model that a defense deployed, from being scored.
+    """
 
     counts: dict[CountName, Count] = field(default_factory=dict)
     measures: dict[MeasureName, float] = field(default_factory=dict)
     flags: list[str] = field(default_factory=list)
     soft: nn.Module | None = None
+    faults: list[PlayerFault] = field(default_factory=list)
 
 
 def score_clones(
@@ -50,15 +66,23 @@ def score_clones(
     judge = _Judge(load_reference(matchup.victim, matchup.victim_seed, site))
     trainer = _Trainer(matchup, judge.reference, site)
     if defense.replaces_victim and report.verdict.fault != "defense":
-        judge.deployed = _answers(deploy(matchup, defense, defended), judge.reference.inputs)
+        _ask_deployed(judge, deploy(matchup, defense, defended))
     judge.victim()
     judge.clone("floor", trainer.fresh().eval())
     if report.clone is not None:
-        judge.clone("b", report.clone)
+        _score_attacks_clone(judge, report.clone)
     inputs, released = transcript.attack_inputs, transcript.attack_posteriors
     if len(inputs) and bool((released.sum(dim=1) > 0).any()):
         _score_referees_clones(judge, trainer, inputs, released)
     return judge.found
+
+
+def _score_attacks_clone(judge: _Judge, clone: nn.Module) -> None:
+    """Score the attack's own clone as a whole or not at all."""
+    try:
+        judge.clone("b", WatchedClone(clone, judge.reference.victim.task).eval())
+    except AttackFault as fault:
+        judge.found.faults.append(fault)
 
 
 def _score_referees_clones(judge: _Judge, trainer: _Trainer, inputs: Tensor, released: Tensor) -> None:
@@ -120,7 +144,7 @@ class _Judge:
     def clone(self, track: str, clone: nn.Module) -> None:
         """Score one clone: accuracy, fidelity and both distances on test rows and uniform inputs."""
         reference, found, answer = self.reference, self.found, posteriors_of(clone)
-        test, uniform = answer(reference.inputs), answer(reference.uniform)
+        test, uniform = answer(reference.inputs), answer(reference.uniform)  # both before anything is counted
         self._on_test_rows(track, test)
         theirs, ours = labels_of(reference.uniform_posteriors), labels_of(uniform)
         found.counts[names.clone_count(track, "fidelity_unif")] = agreement(ours, theirs)
@@ -145,6 +169,16 @@ def _distance(first: Tensor, second: Tensor) -> float:
     return float(total_variation(first, second).mean())
 
 
-def _answers(respond: Responder, inputs: Tensor) -> Tensor:
-    """Return what a fresh responder releases for inputs (N, *shape), as (N, K)."""
-    return torch.cat([respond(QueryBatch(inputs=rows)).posteriors for rows in inputs.split(MAX_ROWS)])
+def _ask_deployed(judge: _Judge, responder: Responder) -> None:
+    """Let the judge know what a model in the victim's place answers on the test rows."""
+    reference, released = judge.reference, []
+    guard = Guard(responder, classes=reference.victim.task.classes, explainer=None, decimals=None)
+    try:
+        for rows in reference.inputs.split(MAX_ROWS):
+            queries = QueryBatch(inputs=rows)
+            released.append(guard(queries).posteriors)
+            guard.mark_recorded(queries)
+    except DefenseFault as fault:
+        judge.found.faults.append(fault)
+        return
+    judge.deployed = torch.cat(released)

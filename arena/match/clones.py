@@ -14,6 +14,7 @@ from arena.contracts import AttackFault, Task
 from arena.learning.architectures import Classifier, build
 from arena.learning.tensors import load_state, save_state, state_digest
 from arena.learning.training import padded_forward
+from arena.oracle.interrupts import is_operators
 
 MAX_FILE_BYTES = 256 * 2**20
 MAX_HEADER_BYTES = 2**20
@@ -82,6 +83,48 @@ def checked_clone(clone: object, task: Task) -> nn.Module:
         )
         raise AttackFault(message)
     return clone
+
+
+class WatchedClone(nn.Module):
+    """An attack's clone while it is scored: whatever goes wrong in it is the attack's fault, and is remembered.
+
+    Raises `AttackFault` from `forward` for what the clone raises, and for logits of another shape than (N, K) or that
+    are not finite.
+    """
+
+    def __init__(self, clone: nn.Module, task: Task) -> None:
+        super().__init__()
+        self.clone, self._task = clone, task
+        self.fault: AttackFault | None = None
+
+    def forward(self, inputs: Tensor) -> Tensor:
+        try:
+            logits: Tensor = self.clone(inputs)
+            wanted = (len(inputs), self._task.classes)
+            fine = tuple(logits.shape) == wanted and bool(torch.isfinite(logits).all())
+        except BaseException as error:
+            if is_operators(error):
+                raise
+            raise self._blamed(f"the clone raised {type(error).__name__} while it was scored: {error}") from error
+        if not fine:
+            raise self._blamed(f"the clone gave {tuple(logits.shape)}, and finite logits {wanted} are wanted")
+        return logits
+
+    def check_gradients(self) -> None:
+        """Raise `AttackFault` if the clone's logits cannot be differentiated with respect to its inputs."""
+        device = next(self.clone.parameters()).device
+        probe = torch.full((1, *self._task.shape), 0.5, device=device, requires_grad=True)
+        try:
+            (gradient,) = torch.autograd.grad(self(probe).sum(), probe)
+            fine = bool(torch.isfinite(gradient).all())
+        except RuntimeError as error:
+            raise self._blamed(f"the clone has no gradients for its inputs: {error}") from error
+        if not fine:
+            raise self._blamed("the clone's gradients for its inputs are not finite")
+
+    def _blamed(self, words: str) -> AttackFault:
+        self.fault = self.fault or AttackFault(words)
+        return AttackFault(words)
 
 
 def clone_digest(clone: nn.Module) -> str:

@@ -8,6 +8,7 @@ from arena.contracts import Defense, DefenseFault, Matchup, Responder, Task, mat
 from arena.learning.randomness import generator
 from arena.match.preparation import DefendedVictim, honest_traffic
 from arena.match.site import Site
+from arena.oracle.interrupts import is_operators
 from arena.oracle.ledger import MemoryLedger
 from arena.oracle.session import Session
 from arena.oracle.sqlite_ledger import SqliteLedger
@@ -53,7 +54,9 @@ def deploy(matchup: Matchup, defense: Defense, defended: DefendedVictim) -> Resp
     """Return a fresh responder that draws from the match's own generator of the defense."""
     try:
         return defense.deploy(defended.context, defended.state, rng=generator(matchup.seed, "defense"))
-    except (Exception, SystemExit) as error:
+    except BaseException as error:
+        if is_operators(error):
+            raise
         message = f"{matchup.defense.name} could not be deployed: {type(error).__name__}: {error}"
         raise DefenseFault(message) from error
 

@@ -32,6 +32,7 @@ from arena.match.site import Site
 from arena.match.surrogates import Surrogate, keep_attackers_clone, load_surrogate
 from arena.match.victims import NetworkVictim, load_splits, load_victim, victim_key
 from arena.oracle.honest import HonestTraffic
+from arena.oracle.interrupts import is_operators
 from arena.provenance import sources_digest
 from arena.registry import build_explanation
 
@@ -168,6 +169,8 @@ def _train(matchup: Matchup, defense: Defense, context: DefenseContext) -> bytes
     try:
         with one_thread():
             return save_state(defense.train(context, rng=generator(matchup.victim_seed, "defense", "training")))
-    except (Exception, SystemExit) as error:
+    except BaseException as error:
+        if is_operators(error):
+            raise
         message = f"the training of {matchup.defense.name} failed: {type(error).__name__}: {error}"
         raise DefenseFault(message) from error

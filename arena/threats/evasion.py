@@ -12,6 +12,7 @@ Published number: none at equal terms. Reproduced: formula; direction (targeted 
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import ClassVar
 
 import torch
 from torch import Generator, Tensor, nn
@@ -30,6 +31,8 @@ class EvasionTransfer(Threat):
     Counts are (fooled, attacked) under ``EPSILON/fgsm``, ``EPSILON/pgd``, ``EPSILON/fgsm-targeted``, ..., the control's
     under ``EPSILON/control`` and ``EPSILON/control-targeted``.
     """
+
+    needs_gradients: ClassVar[bool] = True
 
     epsilons: tuple[float, ...] = (0.05, 0.1)
     steps: int = 20

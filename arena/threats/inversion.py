@@ -12,6 +12,7 @@ Published number: none at equal terms (the paper asks people). Reproduced: formu
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import ClassVar
 
 import torch
 from torch import Generator, Tensor, nn
@@ -30,6 +31,8 @@ class ModelInversion(Threat):
     Counts over classes: ``victim`` and ``judge`` see the class, ``nearest`` its mean is the nearest of all. Measures: the
     root mean square distance to the mean of the class and, on average, of the others.
     """
+
+    needs_gradients: ClassVar[bool] = True
 
     steps: int = 300
     lr: float = 0.05

@@ -49,6 +49,34 @@ def attack_entry(folder: Path, then: str, *, asks: int = 10) -> Spec:
     return _entry("attack", folder, program)
 
 
+def clone_entry(folder: Path, forward: str) -> Spec:
+    """An attack that asks 10 rows and returns a clone which is sound until the referee scores it."""
+    program = f"""
+        import os, time
+        import torch
+        from arena.contracts import Attack
+
+        class Clone(torch.nn.Module):
+            def __init__(self, task):
+                super().__init__()
+                self.network = torch.nn.Sequential(torch.nn.Flatten(), torch.nn.Linear(task.shape[-1] * task.shape[-2], task.classes))
+                self.calls = 0
+
+            def forward(self, inputs):
+                self.calls += 1
+                if self.calls > 1:
+                    {forward}
+                return self.network(inputs)
+
+        class Mine(Attack):
+            def extract(self, oracle, context, *, rng):
+                oracle.query(context.pool[:10])
+                torch.manual_seed(0)
+                return Clone(oracle.task).eval()
+    """
+    return _entry("attack", folder, program)
+
+
 def defense_entry(folder: Path, *, training: str = "pass", deploying: str = "pass", answering: str = "pass") -> Spec:
     """The undefended victim, with something done in training, in deploying and in answering each call."""
     program = f"""
