@@ -15,6 +15,7 @@ from typing import Annotated
 import typer
 
 from arena.contracts import BadParameter, Matchup, Parameter, Spec, UnknownName, to_json
+from arena.match.secret import installation_secret
 from arena.match.site import Limits, Site, default_cache, default_data
 from arena.referee.tournament_file import tournament_from
 
@@ -81,6 +82,7 @@ def site(data: Path | None, *, work: Path | None = None, limits: dict[str, float
         work=work or Path(tempfile.gettempdir()) / f"arena-{os.getpid()}",  # made when a ledger is
         data=folder.resolve() if folder else None,
         cache=default_cache(),
+        secret=installation_secret(),
         limits=Limits(**(limits or {})),
     )
 

@@ -22,6 +22,7 @@ def command(
     run = open_run_folder(folder)
     terms, settings = run.tournament, run.settings
     admitted = admit_all(terms, site_of(folder, terms, settings))
-    write_settings(folder, settings, admitted.matchups)
+    run.check_unchanged(admitted.inputs)
+    write_settings(folder, settings, admitted)
     announce(terms, admitted, settings)
     watched_run(folder, terms, settings, admitted.matchups, reuse=[])

@@ -56,7 +56,7 @@ def command(
         raise RunFolderExists(message)
     with errors.status("checking every matchup ..."):
         admitted = admit_all(terms, site_of(folder, terms, settings))
-    create_run_folder(folder, terms, settings, admitted.matchups)
+    create_run_folder(folder, terms, settings, admitted)
     announce(terms, admitted, settings)
     earlier = [path.parent for path in folder.resolve().parent.glob(f"*/{JOURNAL}")] if reuse else []
     try:

@@ -29,8 +29,8 @@ from arena.referee.referee import Progress, Summary
 from arena.referee.tournament import Tournament
 from arena.report.files import RESULTS_CSV, RESULTS_JSON
 from arena.report.tables import tournament_report
-from arena.runs.folder import DATABASE, TRANSCRIPTS, Settings
-from arena.runs.playing import AdmittedMatchups, play_run
+from arena.runs.folder import DATABASE, TRANSCRIPTS, AdmittedMatchups, Settings
+from arena.runs.playing import play_run
 
 PIPE_SECONDS = 15.0  # between two lines of progress where there is no terminal to redraw
 TYPICAL_SPREAD = 3.0  # points between paired seeds; the built-in presets spread about so

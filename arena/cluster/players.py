@@ -22,7 +22,8 @@ from arena.match.attacking import AttackReport, Clock, attack_stage
 from arena.match.cache import Cache
 from arena.match.deployment import ledger_path, open_session
 from arena.match.play import closed, prepare_match
-from arena.match.preparation import load_pool, prepare
+from arena.match.preparation import prepare
+from arena.match.rows import load_pool
 from arena.match.scoring import PlayedMatch, Scored, score_match
 from arena.match.site import Site
 from arena.match.stages import StageFailed, StageOutcome, VictimReady

@@ -308,4 +308,4 @@ class RayRunner:
         return self._hosts[-1]
 
     def _site_of(self, share: Share) -> Site:
-        return replace(self._site, device="cuda" if share.gpus > 0 else self._site.device)
+        return replace(self._site, device="cuda" if share.gpus > 0 else "cpu")

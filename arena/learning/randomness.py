@@ -10,15 +10,18 @@ from torch import Generator, Tensor
 from arena.learning.tensors import row_digests
 
 
-def generator(seed: int, *role: str | int) -> Generator:
-    """Return a CPU generator seeded with blake2b(seed, role); roles are words like ``"attack"`` or ``"honest"``."""
-    return Generator().manual_seed(derived_seed(seed, *role))
+def generator(seed: int, *role: str | int, secret: bytes = b"") -> Generator:
+    """Return a CPU generator seeded with blake2b(seed, role); roles are words like ``"attack"`` or ``"honest"``.
+
+    With a ``secret`` of up to 64 bytes as the hash's key, whoever knows seed and role cannot predict what it draws.
+    """
+    return Generator().manual_seed(derived_seed(seed, *role, secret=secret))
 
 
-def derived_seed(seed: int, *role: str | int) -> int:
-    """Return a 63-bit seed that depends on ``seed`` and every part of ``role``."""
+def derived_seed(seed: int, *role: str | int, secret: bytes = b"") -> int:
+    """Return a 63-bit seed that depends on ``seed``, on every part of ``role``, and on ``secret``."""
     text = "\x1f".join([str(seed), *map(str, role)])
-    return int.from_bytes(hashlib.blake2b(text.encode(), digest_size=8).digest(), "little") >> 1
+    return int.from_bytes(hashlib.blake2b(text.encode(), digest_size=8, key=secret).digest(), "little") >> 1
 
 
 def child(rng: Generator) -> Generator:

@@ -10,7 +10,7 @@ from arena.contracts import Attack, BadParameter, Defense, Matchup, NeedUnmet, S
 from arena.learning.architectures import build, resolve
 from arena.learning.randomness import generator
 from arena.learning.training import padded_forward
-from arena.match.preparation import honest_traffic, load_pool
+from arena.match.rows import honest_traffic, load_pool
 from arena.match.site import Site
 from arena.match.victims import load_splits, victim_architecture, victim_terms
 from arena.registry import build_explanation, build_threat

@@ -26,13 +26,14 @@ from arena.data.splits import Splits
 from arena.learning.architectures import build
 from arena.learning.distillation import recipe_steps
 from arena.learning.randomness import generator
-from arena.learning.tensors import load_state, save_state
+from arena.learning.tensors import digest_of, load_state, save_state
 from arena.learning.training import fit, one_hot, one_thread
 from arena.match.attacking import Clock
 from arena.match.cache import Cache
 from arena.match.clones import WatchedClone, posteriors_of
 from arena.match.deployment import deploy
-from arena.match.preparation import DefendedVictim, load_pool
+from arena.match.preparation import DefendedVictim
+from arena.match.rows import load_pool
 from arena.match.site import Site
 from arena.match.victims import load_splits, victim_architecture, victim_key, victim_terms
 from arena.oracle.interrupts import is_operators
@@ -76,7 +77,7 @@ def assess(
         watched, threat = WatchedClone(clone, splits.task).eval(), build_threat(spec)
         session = Session(
             OracleTerms(task=splits.task, budget=matchup.threat_budget),
-            responder=deploy(matchup, defense, defended),
+            responder=deploy(matchup, defense, defended, site),
             ledger=MemoryLedger(budget=matchup.threat_budget),
         )
         clock = Clock(site.limits.score)
@@ -84,7 +85,7 @@ def assess(
         try:
             if threat.needs_gradients:
                 watched.check_gradients()
-            oracle, rng = LocalOracle(session, time_left=clock), generator(matchup.seed, "threat", name)
+            oracle, rng = LocalOracle(session, time_left=clock), site.secret.generator(matchup.seed, "threat", name)
             _keep(found, name, threat.assess(watched, oracle, context, rng=rng))
             found.measures[threat_measure(name, "spent")] = float(matchup.threat_budget - session.remaining)
         except BaseException as error:
@@ -141,7 +142,8 @@ def load_judge(victim: Spec, seed: int, site: Site) -> nn.Module:
             fit(network.to(site.device), inputs, targets, steps=recipe_steps(len(inputs)), rng=rng)
         return save_state(network.state_dict())
 
-    stored = Cache(folder=site.cache).once(victim_key(victim, seed, site).replace("victim", "judge", 1), train)
+    key = "judge-" + digest_of([inputs, labels, victim_key(victim, seed, site)])
+    stored = Cache(folder=site.cache).once(key, train)
     network.load_state_dict(load_state(stored))
     return network.to(site.device).eval()
 

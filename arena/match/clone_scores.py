@@ -22,7 +22,6 @@ from arena.contracts import (
 from arena.contracts import scores as names
 from arena.learning.architectures import build
 from arena.learning.distillation import distil, mean_divergence
-from arena.learning.randomness import generator
 from arena.learning.training import hardened
 from arena.match.attacking import AttackReport
 from arena.match.clones import WatchedClone, posteriors_of
@@ -66,7 +65,7 @@ def score_clones(
     judge = _Judge(load_reference(matchup.victim, matchup.victim_seed, site))
     trainer = _Trainer(matchup, judge.reference, site)
     if defense.replaces_victim and report.verdict.fault != "defense":
-        _ask_deployed(judge, deploy(matchup, defense, defended))
+        _ask_deployed(judge, deploy(matchup, defense, defended, site))
     judge.victim()
     judge.clone("floor", trainer.fresh().eval())
     if report.clone is not None:
@@ -109,16 +108,16 @@ class _Trainer:
     """Trains the referee's clones by the matchup's recipe."""
 
     def __init__(self, matchup: Matchup, reference: Reference, site: Site) -> None:
-        self.matchup, self._task, self._device = matchup, reference.victim.task, site.device
+        self.matchup, self._task, self._site = matchup, reference.victim.task, site
 
     def fresh(self) -> nn.Module:
         """Return the referee's clone before training: the same for every match of a seed."""
-        rng = generator(self.matchup.seed, "referee", "initialisation")
-        return build(self.matchup.recipe.arch, self._task, rng=rng).to(self._device)
+        rng = self._site.secret.generator(self.matchup.seed, "referee", "initialisation")
+        return build(self.matchup.recipe.arch, self._task, rng=rng).to(self._site.device)
 
     def trained(self, inputs: Tensor, rows: Tensor) -> nn.Module:
         """Return a clone trained on inputs (N, *shape) with rows (N, K)."""
-        rng = generator(self.matchup.seed, "referee", "training")
+        rng = self._site.secret.generator(self.matchup.seed, "referee", "training")
         return distil(self.fresh(), inputs, rows, rng=rng, steps=self.matchup.recipe.steps)
 
 

@@ -6,8 +6,8 @@ import torch
 
 from arena.contracts import Defense, Explainer, Matchup, Scores
 from arena.contracts import scores as names
-from arena.match.preparation import honest_traffic
 from arena.match.reference import load_reference
+from arena.match.rows import honest_traffic
 from arena.match.site import Site
 from arena.metrics.attribution import drops, map_agreement
 from arena.metrics.fidelity import labels_of

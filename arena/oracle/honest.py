@@ -52,9 +52,14 @@ class HonestScript(Protocol):
 class HonestTraffic:
     """The script of one match; `after` and `rest` hand out its calls in order, once each."""
 
-    def __init__(self, *, inputs: Tensor, labels: Tensor, budget: int, accounts: int, seed: int) -> None:
-        """``inputs`` (R, *shape) and ``labels`` (R,) are the honest split; ``accounts`` counts the attack's own."""
-        rng = generator(seed, "honest")
+    def __init__(
+        self, *, inputs: Tensor, labels: Tensor, budget: int, accounts: int, seed: int, secret: bytes = b""
+    ) -> None:
+        """``inputs`` (R, *shape) and ``labels`` (R,) are the honest split; ``accounts`` counts the attack's own.
+
+        ``secret`` keeps a player that knows the seed from predicting calls and account numbers.
+        """
+        rng = generator(seed, "honest", secret=secret)
         self._inputs, self._labels = inputs, labels
         self._orders = [torch.randperm(len(inputs), generator=rng) for _ in range(LIGHT_ACCOUNTS + 1)]
         self._budget = budget
@@ -63,7 +68,7 @@ class HonestTraffic:
         self._played = 0  # light calls
         self._attacked = 0  # rows
         self._numbers = distinct_numbers(
-            accounts + LIGHT_ACCOUNTS + 1, below=ACCOUNT_NUMBERS, rng=generator(seed, "accounts")
+            accounts + LIGHT_ACCOUNTS + 1, below=ACCOUNT_NUMBERS, rng=generator(seed, "accounts", secret=secret)
         )
         self._accounts = accounts
 

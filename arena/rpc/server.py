@@ -80,14 +80,14 @@ class OracleServer:
         session: Session,
         *,
         pool: Tensor | None = None,
-        seed: int = 0,
+        attack_seed: int = 0,
         defense: str | None = None,
         seconds: float | None = None,
         token: str | None = None,
     ) -> str:
         """Serve a session and return its token, a password for this match that nobody else may see.
 
-        ``pool`` (M, *shape), ``seed`` and ``defense`` (its spec as JSON) are told to whoever joins; after ``seconds``
+        ``pool`` (M, *shape), ``attack_seed`` and ``defense`` (its spec as JSON) are told to whoever joins; after ``seconds``
         the token is worth nothing. A client that waits through a restart has a ``token`` already. Raises
         `BadParameter` if a call of the session is larger than a message may be.
         """
@@ -95,7 +95,7 @@ class OracleServer:
         if largest > self._max_message_bytes:
             raise BadParameter(f"calls of up to {largest} bytes, the server takes {self._max_message_bytes}")
         ends_at = None if seconds is None else time.monotonic() + seconds
-        match = HostedMatch(session=session, pool=pool, seed=seed, defense=defense, ends_at=ends_at)
+        match = HostedMatch(session=session, pool=pool, attack_seed=attack_seed, defense=defense, ends_at=ends_at)
         return self._matches.add(match, token=token)
 
     def clone(self, token: str, *, timeout: float | None = None) -> bytes:

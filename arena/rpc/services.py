@@ -81,7 +81,7 @@ class MatchService:
             pool_rows=0 if match.pool is None else len(match.pool),
             max_rows=self._pool_rows(match),
             seconds_left=match.seconds_left,
-            seed=match.seed,
+            seed=match.attack_seed,
             defense=match.defense,
             max_clone_bytes=self._max_clone_bytes,
         )

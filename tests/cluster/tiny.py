@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import functools
 import textwrap
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 
 from arena.contracts import UNDEFENDED, Knowledge, MatchResult, Matchup, Recipe, Runner, Spec
+from arena.match.site import Site
 from arena.referee.journal import Journal
 from arena.referee.keys import result_key
 from arena.referee.referee import Referee
@@ -113,7 +115,12 @@ def _entry(role: str, folder: Path, program: str) -> Spec:
 def played(runner: Runner, matchups: Sequence[Matchup], folder: Path) -> list[MatchResult]:
     """The results of a referee's run, in the order of the matchups."""
     folder.mkdir(parents=True, exist_ok=True)
-    referee = Referee(runner=runner, tracker=NoTracker(), journal=Journal(folder), key_of=result_key)
+    referee = Referee(
+        runner=runner,
+        tracker=NoTracker(),
+        journal=Journal(folder),
+        key_of=functools.partial(result_key, site=Site(work=folder)),
+    )
     return list(referee.run(matchups).results)
 
 

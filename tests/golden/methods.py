@@ -53,7 +53,7 @@ def _defense(name: str, site: Site) -> Record:
     matchup, defense = meeting(small("attack", "knockoff"), spec), build_defense(spec)
     inputs = load_splits(matchup.victim, site.data).pool[:ROWS]
     with one_thread():
-        respond = deploy(matchup, defense, prepare(matchup, defense, site))
+        respond = deploy(matchup, defense, prepare(matchup, defense, site), site)
         answers = [respond(QueryBatch(inputs=rows)) for rows in inputs.split(ROWS // 3)]
     posteriors = torch.cat([answer.posteriors for answer in answers])
     digest = digest_of([posteriors, torch.cat([answer.refused for answer in answers])])

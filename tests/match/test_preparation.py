@@ -42,7 +42,8 @@ from arena.match.admission import admit
 from arena.match.clones import clone_digest
 from arena.match.leak_audit import audit_leak
 from arena.match.play import stolen_clone
-from arena.match.preparation import DefendedVictim, load_pool, prepare
+from arena.match.preparation import DefendedVictim, prepare
+from arena.match.rows import load_pool
 from arena.match.site import Site
 from arena.match.victims import load_splits, load_victim
 from arena.registry import build_attack

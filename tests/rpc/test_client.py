@@ -82,7 +82,7 @@ def lost_answer() -> grpc.RpcError:
 class TestPlayingFromOutside:
     def test_joins_fetches_the_pool_in_parts_and_hands_back_a_clone(self, server: OracleServer):
         pool = torch.rand(30_000, 2)
-        token = server.open(session(), pool=pool, seed=9, defense='{"name": "none"}', seconds=60)
+        token = server.open(session(), pool=pool, attack_seed=9, defense='{"name": "none"}', seconds=60)
         with Connection(server.address, token) as connection:
             match = RemoteMatch(connection)
             assert (match.seed, match.pool_rows, match.defense) == (9, 30_000, '{"name": "none"}')
