@@ -16,6 +16,7 @@ from typing import TypeVar
 
 import ray
 
+from arena.cluster.clone_store import Handle, SharedCache
 from arena.contracts import ArenaFault, DefenseFault, Matchup, Verdict
 from arena.learning.training import one_thread
 from arena.match.attacking import AttackReport, Clock, attack_stage
@@ -142,8 +143,10 @@ class OracleHost:
 class AttackSlot:
     """Plays the attacker's side of one match after another, and does the referee's training beside it."""
 
-    def __init__(self, site: Site) -> None:
+    def __init__(self, site: Site, store: Handle | None = None) -> None:
+        """``store`` is where the cluster's nodes share the referee's clones; None: this node has them for itself."""
         self._site = site
+        self._clones = Cache(folder=site.cache) if store is None else SharedCache(folder=site.cache, store=store)
         self._report: AttackReport | None = None
         raise_on_signals((signal.SIGINT,))  # what else interrupts this process is the attack that plays in it
 
@@ -198,6 +201,7 @@ class AttackSlot:
             defense=defense,
             defended=prepare(played.matchup, defense, self._site),
             site=self._site,
+            cache=self._clones,
         )
 
     def _stored(self, keys: Iterable[str]) -> Artefacts:

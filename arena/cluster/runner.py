@@ -15,6 +15,7 @@ import ray
 from ray.exceptions import ActorUnavailableError, RayActorError, RayError, RayTaskError
 
 from arena.cluster.attempt import Attempt, TrainedStore
+from arena.cluster.clone_store import CloneStore
 from arena.cluster.membership import join
 from arena.cluster.players import AttackSlot, Closed, DefenseStuck, Opened, OracleHost, Trained
 from arena.cluster.processes import Process, actor_class, check_started, death, node_lives
@@ -50,9 +51,13 @@ class RayRunner:
         self._hosts: list[Process] = []
         self._retired: list[Process] = []  # hosts that a stuck defense is in; they end with their last match
         self._store = TrainedStore()
+        self._clones: Process | None = None
         self._cluster = join(address)
         try:
-            self.slots = slots_for(self._resources, [node["Resources"] for node in ray.nodes() if node["Alive"]])
+            nodes = [node["Resources"] for node in ray.nodes() if node["Alive"]]
+            self.slots = slots_for(self._resources, nodes)
+            if len(nodes) > 1:  # on one node all slots see the same cache
+                self._clones = Process(actor=actor_class(CloneStore, Share(cpus=0.0)).remote())
             while len(self._hosts) < self._resources.oracles:
                 self._new_host()
             self._idle = [self._new_slot() for _ in range(self.slots)]
@@ -90,7 +95,7 @@ class RayRunner:
                 stopping = [host.actor.stop.remote() for host in hosts]
                 if stopping:
                     ray.wait(stopping, num_returns=len(stopping), timeout=STOP_SECONDS)
-            for process in [*self._slots, *hosts]:
+            for process in [*self._slots, *hosts, *([self._clones] if self._clones else [])]:
                 process.kill()
         finally:
             self._cluster.leave()
@@ -291,7 +296,8 @@ class RayRunner:
 
     def _new_slot(self) -> Process:
         share = self._resources.attack
-        actor = actor_class(self.slot_class, share).remote(self._site_of(share))
+        store = self._clones.actor if self._clones else None
+        actor = actor_class(self.slot_class, share).remote(self._site_of(share), store)
         self._slots.append(Process(actor=actor))
         return self._slots[-1]
 

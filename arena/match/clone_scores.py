@@ -22,8 +22,10 @@ from arena.contracts import (
 from arena.contracts import scores as names
 from arena.learning.architectures import build
 from arena.learning.distillation import distil, mean_divergence
+from arena.learning.tensors import digest_of, load_state, save_state
 from arena.learning.training import hardened
 from arena.match.attacking import AttackReport
+from arena.match.cache import Cache
 from arena.match.clones import WatchedClone, posteriors_of
 from arena.match.deployment import deploy
 from arena.match.preparation import DefendedVictim
@@ -33,8 +35,10 @@ from arena.metrics.fidelity import agreement, cohen_kappa, labels_of, majority_s
 from arena.oracle.guard import Guard
 from arena.oracle.terms import MAX_ROWS
 from arena.oracle.transcript import Transcript
+from arena.provenance import code_digest_of
 
 DEGENERATE_SHARE = 0.9  # of uniform inputs that the victim gives to one class: R_unif then says little
+CLONE_RECIPE = "arena.learning.distillation"  # the module whose code makes a referee's clone
 MAX_MEAN_KL_SOFT, MAX_MEAN_KL_HARD = 0.03, 0.1  # nats, on an undefended transfer set: above it, training was too short
 
 
@@ -60,10 +64,11 @@ def score_clones(
     defense: Defense,
     defended: DefendedVictim,
     site: Site,
+    cache: Cache,
 ) -> CloneScores:
     """Score the victim, the floor, the attack's clone, and the referee's clones of tracks A and A-hard."""
     judge = _Judge(load_reference(matchup.victim, matchup.victim_seed, site))
-    trainer = _Trainer(matchup, judge.reference, site)
+    trainer = _Trainer(matchup, judge.reference, site, cache)
     if defense.replaces_victim and report.verdict.fault != "defense":
         _ask_deployed(judge, deploy(matchup, defense, defended, site))
     judge.victim()
@@ -105,10 +110,10 @@ def _score_referees_clones(judge: _Judge, trainer: _Trainer, inputs: Tensor, rel
 
 
 class _Trainer:
-    """Trains the referee's clones by the matchup's recipe."""
+    """Trains the referee's clones by the matchup's recipe, each once: equal transfer sets share a clone in the cache."""
 
-    def __init__(self, matchup: Matchup, reference: Reference, site: Site) -> None:
-        self.matchup, self._task, self._site = matchup, reference.victim.task, site
+    def __init__(self, matchup: Matchup, reference: Reference, site: Site, cache: Cache) -> None:
+        self.matchup, self._task, self._site, self._cache = matchup, reference.victim.task, site, cache
 
     def fresh(self) -> nn.Module:
         """Return the referee's clone before training: the same for every match of a seed."""
@@ -117,8 +122,21 @@ class _Trainer:
 
     def trained(self, inputs: Tensor, rows: Tensor) -> nn.Module:
         """Return a clone trained on inputs (N, *shape) with rows (N, K)."""
-        rng = self._site.secret.generator(self.matchup.seed, "referee", "training")
-        return distil(self.fresh(), inputs, rows, rng=rng, steps=self.matchup.recipe.steps)
+        clone = self.fresh()
+
+        def train() -> bytes:
+            rng = self._site.secret.generator(self.matchup.seed, "referee", "training")
+            distil(clone, inputs, rows, rng=rng, steps=self.matchup.recipe.steps)
+            return save_state(clone.state_dict())
+
+        clone.load_state_dict(load_state(self._cache.once(self._key(inputs, rows), train)))
+        return clone.eval()
+
+    def _key(self, inputs: Tensor, rows: Tensor) -> str:
+        """Return the key of a clone: a digest of recipe, seed, task and transfer set, and of the code that trains it."""
+        about = (self.matchup.recipe, self.matchup.seed, self._task.shape, self._task.classes)
+        machine = (torch.__version__, torch.device(self._site.device).type, self._site.secret.digest)
+        return "clone-" + digest_of([repr(about), repr(machine), code_digest_of(CLONE_RECIPE), inputs, rows])
 
 
 class _Judge:

@@ -25,6 +25,7 @@ from arena.contracts import scores as names
 from arena.learning.training import one_thread
 from arena.match.assessment import Assessment, assess
 from arena.match.attacking import AttackReport
+from arena.match.cache import Cache
 from arena.match.clone_scores import CloneScores, score_clones
 from arena.match.honest_scores import explanation_scores, honest_scores, promise_scores
 from arena.match.preparation import DefendedVictim
@@ -60,9 +61,15 @@ class Scored:
 
 
 def score_match(
-    played: PlayedMatch, transcript: Transcript, *, defense: Defense, defended: DefendedVictim, site: Site
+    played: PlayedMatch,
+    transcript: Transcript,
+    *,
+    defense: Defense,
+    defended: DefendedVictim,
+    site: Site,
+    cache: Cache | None = None,
 ) -> Scored:
-    """Score what a match left and return its result.
+    """Score what a match left and return its result; the referee's clones are kept in ``cache``, by default the site's.
 
     Tracks A and A-hard are trained on the answers that were given; if there are none, the floor stands. Utility is that
     of the honest rows that were answered: what a faulty defense left unanswered, the referee knows from the undefended
@@ -71,7 +78,15 @@ def score_match(
     matchup, report = played.matchup, played.report
     wall, cpu = time.perf_counter(), time.process_time()
     with one_thread():
-        clones = score_clones(played.matchup, transcript, report, defense=defense, defended=defended, site=site)
+        clones = score_clones(
+            matchup,
+            transcript,
+            report,
+            defense=defense,
+            defended=defended,
+            site=site,
+            cache=cache or Cache(folder=site.cache),
+        )
         counts: dict[CountName, Count] = {**clones.counts}
         measures: dict[MeasureName, float] = {**played.measures, **clones.measures}
         for found in (
