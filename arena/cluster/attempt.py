@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import time
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -14,6 +15,7 @@ from arena.match.deployment import ledger_path
 from arena.match.scoring import PlayedMatch
 from arena.match.site import Limits, Site
 from arena.match.stages import Deployed, Match, Stage, StageOutcome
+from arena.oracle.ledger import OWNER_ALONE
 from arena.referee.settlement import MAX_REPLAYS
 
 Victim: TypeAlias = tuple[Spec, int]  # with the seed of its training
@@ -136,4 +138,5 @@ class Attempt:
 
 def _write(path: Path, data: bytes) -> None:
     path.parent.mkdir(parents=True, exist_ok=True)
-    path.write_bytes(data)
+    with open(path, "wb", opener=lambda name, flags: os.open(name, flags, OWNER_ALONE)) as file:
+        file.write(data)

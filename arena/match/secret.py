@@ -17,10 +17,10 @@ from torch import Generator
 
 from arena.contracts import BadParameter
 from arena.learning.randomness import generator
+from arena.oracle.ledger import OWNER_ALONE
 
 SECRET_VARIABLE = "ARENA_SECRET_FILE"
 SECRET_BYTES = 32
-OWNER_ALONE = 0o600
 
 
 @dataclass(frozen=True)
