@@ -4,19 +4,18 @@ from __future__ import annotations
 
 import errno
 import os
-import signal
 import sys
 
 import typer
 from rich.text import Text
 
 from arena.cli import check, doctor, list_, new, play, report, resume, run, serve, show
-from arena.cli.console import errors
+from arena.cli.console import carry_every_character, errors, stopped, stopped_exit
 from arena.contracts import ArenaError, PlayerFault, UsageError
-from arena.oracle.interrupts import OperatorInterrupt, raise_on_signals
+from arena.oracle.interrupts import raise_on_signals
 from arena.version import __version__
 
-USAGE_EXIT, FAILURE_EXIT, INTERRUPTED_EXIT, TERMINATED_EXIT = 2, 1, 130, 143
+USAGE_EXIT, FAILURE_EXIT = 2, 1
 FULL_DISK = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
 
 app = typer.Typer(
@@ -57,6 +56,7 @@ def main() -> None:
     }.items():
         os.environ.setdefault(name, value)
     raise_on_signals()
+    carry_every_character()
     try:
         app()
     except UsageError as error:
@@ -74,9 +74,8 @@ def main() -> None:
         errors.print(_failure("the disk is full", f"{error}; make room and try again, nothing is lost"))
         sys.exit(USAGE_EXIT)
     except KeyboardInterrupt as interrupt:
-        terminated = isinstance(interrupt, OperatorInterrupt) and interrupt.number == signal.SIGTERM
-        errors.print("terminated" if terminated else "interrupted")
-        sys.exit(TERMINATED_EXIT if terminated else INTERRUPTED_EXIT)
+        errors.print(stopped(interrupt))
+        sys.exit(stopped_exit(interrupt))
 
 
 def _failure(what: str, about: object) -> Text:

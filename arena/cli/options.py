@@ -10,7 +10,7 @@ import tomllib
 from collections.abc import Iterable, Mapping
 from dataclasses import replace
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Literal
 
 import typer
 
@@ -21,6 +21,14 @@ from arena.referee.tournament_file import tournament_from
 
 DataOption = Annotated[
     Path | None, typer.Option("--data", help="Folder of data sets in torchvision's layout; default: ARENA_DATA.")
+]
+RunnerName = Literal["ray", "local"]
+AddressOption = Annotated[
+    str | None,
+    typer.Option(help="Ray cluster to join, HOST:PORT; default: the one that RAY_ADDRESS names, else start one here."),
+]
+MlflowOption = Annotated[
+    str | None, typer.Option(help="MLflow server, or none; default: a SQLite file in the run folder.")
 ]
 JsonOption = Annotated[bool, typer.Option("--json", help="Print JSON for programs.")]
 PLAYER_HELP = "a name with parameters in brackets, such as 'mad(epsilon=0.5)' or 'argmax(base=jbda)'"

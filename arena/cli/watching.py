@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import time
 from collections.abc import Iterable
 from pathlib import Path
@@ -19,7 +20,8 @@ from rich.progress import (
 )
 from rich.text import Text
 
-from arena.cli.console import errors, output
+from arena.cli.console import errors, output, stopped, stopped_exit
+from arena.cluster.membership import ADDRESS_VARIABLE, address_of_environment
 from arena.contracts import Matchup, matchup_id
 from arena.match.victims import load_splits
 from arena.metrics.intervals import MIN_SEEDS, smallest_difference
@@ -96,9 +98,9 @@ def watched_run(
                     )
 
             summary = play_run(folder, tournament, settings, matchups, reuse=reuse, on_progress=tell)
-    except KeyboardInterrupt:
-        errors.print(f"stopped; what was finished is in {folder}. Go on with: arena resume {folder}")
-        raise
+    except KeyboardInterrupt as interrupt:
+        errors.print(f"{stopped(interrupt)}; what was finished is in {folder}. Go on with: arena resume {folder}")
+        raise typer.Exit(stopped_exit(interrupt)) from interrupt
     output.print(tournament_report(summary.results))
     if summary.reused:
         output.print(f"{summary.reused} results were taken over from earlier runs; --no-reuse plays them again.")
@@ -106,6 +108,16 @@ def watched_run(
     if any(result.verdict.outcome == "infrastructure" for result in summary.results):
         raise typer.Exit(1)
     return summary
+
+
+def told_address_of_environment() -> str | None:
+    """Return the cluster that ``RAY_ADDRESS`` names, if it does, and say what becomes of it."""
+    named, address = os.environ.get(ADDRESS_VARIABLE), address_of_environment()
+    if address is not None:
+        errors.print(f"joining the Ray cluster at {address}, which {ADDRESS_VARIABLE} names")
+    elif named:
+        errors.print(f"{ADDRESS_VARIABLE}={named} is no host:port and is ignored: a cluster is started here")
+    return address
 
 
 def _tell_files(folder: Path, settings: Settings, summary: Summary) -> None:

@@ -87,6 +87,17 @@ def clone(task: Task = TASK, *, seed: int = 0) -> bytes:
     return pack_clone(build("mlp-8192", task, rng=torch.Generator().manual_seed(seed)))
 
 
+def test_an_oracle_is_reached_directly_whatever_proxy_the_environment_names(
+    server: OracleServer, monkeypatch: pytest.MonkeyPatch
+):
+    for name in ("http_proxy", "https_proxy", "HTTP_PROXY", "HTTPS_PROXY", "grpc_proxy"):
+        monkeypatch.setenv(name, "http://127.0.0.1:9")
+    for name in ("no_proxy", "NO_PROXY", "no_grpc_proxy"):
+        monkeypatch.delenv(name, raising=False)
+    with Connection(server.address, server.open(session()), tries=1) as connection:
+        assert RemoteOracle(connection).query(inputs(2)).posteriors.shape == (2, 3)
+
+
 class TestPlayingFromOutside:
     def test_joins_fetches_the_pool_in_parts_and_hands_back_a_clone(self, server: OracleServer):
         pool = torch.rand(30_000, 2)
