@@ -23,6 +23,7 @@ from rich.text import Text
 from arena.cli.console import errors, output, stopped, stopped_exit
 from arena.cluster.membership import ADDRESS_VARIABLE, address_of_environment
 from arena.contracts import Matchup, matchup_id
+from arena.contracts.flags import MEANINGS
 from arena.match.victims import load_splits
 from arena.metrics.intervals import MIN_SEEDS, smallest_difference
 from arena.payoff.matrix import label
@@ -56,13 +57,10 @@ def announce(tournament: Tournament, admitted: AdmittedMatchups, settings: Setti
         + (f"{resolvable:.1f} points" if resolvable else f"none, {MIN_SEEDS} seeds are the fewest for an interval")
     )
     for flag, number in admitted.flags.items():
-        errors.print(Text("note:", style="yellow"), f"{number} of {len(matchups)} matches: {_MEANINGS.get(flag, flag)}")
-
-
-_MEANINGS = {
-    "honest rows short": "the honest split has too few rows to mirror the whole budget; honest traffic is shorter than "
-    "the attack's, and what a defense costs rests on fewer rows",
-}
+        errors.print(
+            Text("note:", style="yellow"),
+            f"{number} of {len(matchups)} matches: {f'{flag}: {MEANINGS[flag]}'}",
+        )
 
 
 def watched_run(

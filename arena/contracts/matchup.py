@@ -84,7 +84,7 @@ class MatchResult:
     counts: Mapping[CountName, Count] = field(default_factory=dict)
     measures: Mapping[MeasureName, float] = field(default_factory=dict)
     pictures: tuple[str, ...] = ()  # file names in the run's folder of pictures
-    flags: tuple[str, ...] = ()  # "leak", "timed", "undertrained", "honest rows short", ...
+    flags: tuple[str, ...] = ()  # of `arena.contracts.flags`
 
     def __post_init__(self) -> None:
         """Make counts of pairs. Raises ValueError for a score that `arena.contracts.scores` does not name."""

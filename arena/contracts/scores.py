@@ -32,6 +32,8 @@ CLEAN_ACCURACY = CountName("utility/clean_accuracy")  # the undefended victim's 
 REFUSED = CountName("utility/refused")
 SHIFTED = CountName("utility/changed")  # answered rows whose posteriors moved; decisions that moved are not `KEPT`
 ONE_HOT = CountName("utility/one_hot")
+HONEST_HEAVY = CountName("honest/heavy")  # rows that the heavy honest account asked, of those that the rules want
+HONEST_LIGHT = CountName("honest/light")  # the same of the light accounts together
 ARGMAX_BROKEN = CountName("promise/argmax_broken")
 L1_BROKEN = CountName("promise/l1_broken")
 
@@ -56,7 +58,7 @@ SCORE_CPU_SECONDS = MeasureName("score/cpu_seconds")
 
 _COUNTS = frozenset({
     VICTIM_ACCURACY, DEPLOYED_ACCURACY, KEPT, HONEST_ACCURACY, CLEAN_ACCURACY, REFUSED, SHIFTED, ONE_HOT, ARGMAX_BROKEN,
-    L1_BROKEN,
+    L1_BROKEN, HONEST_HEAVY, HONEST_LIGHT,
 })  # fmt: skip
 _MEASURES = frozenset({
     UNIFORM_LARGEST_SHARE, L1, L1_MAX, ECE, ECE_CLEAN, BRIER_COST, LOG_LOSS, AUDIT_OVERLAP, AUDIT_TWO_SAMPLE,

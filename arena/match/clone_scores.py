@@ -20,6 +20,7 @@ from arena.contracts import (
     Responder,
 )
 from arena.contracts import scores as names
+from arena.contracts.flags import UNDERTRAINED, UNIFORM_DEGENERATE
 from arena.learning.architectures import build
 from arena.learning.distillation import distil, mean_divergence
 from arena.learning.tensors import digest_of, load_state, save_state
@@ -100,7 +101,7 @@ def _score_referees_clones(judge: _Judge, trainer: _Trainer, inputs: Tensor, rel
     judge.found.measures[names.clone_measure("a", "divergence")] = divergence
     limit = MAX_MEAN_KL_HARD if only_labels else MAX_MEAN_KL_SOFT
     if trainer.matchup.is_undefended and divergence > limit:
-        judge.found.flags.append("undertrained")
+        judge.found.flags.append(UNDERTRAINED)
     for point in trainer.matchup.curve:
         if point < len(inputs):
             judge.point(point, trainer.trained(inputs[:point], released[:point]))
@@ -156,7 +157,7 @@ class _Judge:
         share = majority_share(labels_of(reference.uniform_posteriors))
         found.measures[names.UNIFORM_LARGEST_SHARE] = share
         if share > DEGENERATE_SHARE:
-            found.flags.append("uniform inputs degenerate")
+            found.flags.append(UNIFORM_DEGENERATE)
 
     def clone(self, track: str, clone: nn.Module) -> None:
         """Score one clone: accuracy, fidelity and both distances on test rows and uniform inputs."""

@@ -20,7 +20,6 @@ from arena.metrics.knowledge import two_sample_accuracy
 INDISTINGUISHABLE = 0.6  # accuracy of a classifier between outliers and pool under which the defense knows the pool
 AUDITED_ROWS = 400  # of each side
 MIN_ROWS = 20  # of a pool: with fewer, only declarations and equal rows can show a leak
-LEAK = "leak"
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -21,12 +21,13 @@ from arena.contracts import (
     Spec,
     State,
 )
+from arena.contracts.flags import LEAK
 from arena.data import pools
 from arena.learning.randomness import generator
 from arena.learning.tensors import digest_of, load_state, save_state
 from arena.learning.training import one_thread
 from arena.match.cache import Cache
-from arena.match.leak_audit import LEAK, LeakAudit, audit_leak
+from arena.match.leak_audit import LeakAudit, audit_leak
 from arena.match.rows import load_outliers, load_pool
 from arena.match.site import Site
 from arena.match.surrogates import Surrogate, keep_attackers_clone, load_surrogate

@@ -22,12 +22,13 @@ from arena.contracts import (
     matchup_id,
 )
 from arena.contracts import scores as names
+from arena.contracts.flags import TIMED
 from arena.learning.training import one_thread
 from arena.match.assessment import Assessment, assess
 from arena.match.attacking import AttackReport
 from arena.match.cache import Cache
 from arena.match.clone_scores import CloneScores, score_clones
-from arena.match.honest_scores import explanation_scores, honest_scores, promise_scores
+from arena.match.honest_scores import explanation_scores, honest_scores, promise_scores, volume_scores
 from arena.match.preparation import DefendedVictim
 from arena.match.site import Site
 from arena.oracle.transcript import Transcript
@@ -92,6 +93,7 @@ def score_match(
         for found in (
             honest_scores(matchup, transcript, site),
             promise_scores(matchup, transcript, defense, site),
+            volume_scores(matchup, site),
             explanation_scores(matchup, transcript, defended.context.explainer, site),
         ):
             counts |= found.counts
@@ -121,7 +123,7 @@ def score_match(
             names.UNSPENT: float(matchup.budget - transcript.counts.spent),
         },
         pictures=tuple(sorted(pictures)),
-        flags=(*played.flags, *clones.flags, *assessment.flags, *(("timed",) if report.timed else ())),
+        flags=(*played.flags, *clones.flags, *assessment.flags, *((TIMED,) if report.timed else ())),
     )
     return Scored(result=result, pictures=pictures)
 

@@ -6,10 +6,10 @@ from collections.abc import Callable
 from dataclasses import replace
 
 from arena.contracts import Count, CountName, MatchResult, Matchup, MeasureName
+from arena.contracts.flags import SCORED_AS_NONE
 from arena.contracts.scores import CLEAN_ACCURACY, HONEST_ACCURACY, KEPT
 
 MAX_REPLAYS = 2  # of a match that ended through the infrastructure's fault
-SCORED_AS_NONE = "scored as none"
 
 
 def is_final(result: MatchResult) -> bool:

@@ -12,6 +12,7 @@ from dataclasses import dataclass
 
 from arena.contracts import Count, CountName, Knowledge, MatchResult, MeasureName
 from arena.contracts import scores as names
+from arena.contracts.flags import LEAK
 from arena.metrics.intervals import Interval, mean_interval
 from arena.payoff.matrix import PayoffMatrix, Setting, largest_share, matrices, pooled
 from arena.payoff.ranking import (
@@ -222,7 +223,7 @@ def _defense_row(matrix: PayoffMatrix, standing: Standing) -> DefenseRow:
     return DefenseRow(
         defense=_player(matrix, standing.defense),
         knew=known(played[0].matchup.knowledge),
-        leak=any("leak" in result.flags for result in played),
+        leak=any(LEAK in result.flags for result in played),
         standing=standing,
         brier_cost=_mean(played, names.BRIER_COST),
     )

@@ -2,6 +2,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass, field, replace
+from pathlib import Path
 from typing import ClassVar
 
 import pytest
@@ -25,6 +26,7 @@ from arena.contracts import (
     Oracle,
     OutlierKind,
     PoolKind,
+    Promise,
     Recipe,
     Responder,
     Spec,
@@ -33,6 +35,7 @@ from arena.contracts import (
     Task,
     UnknownName,
 )
+from arena.contracts.flags import COST_NOT_RANKED, DETECTOR_CANNOT_FIRE, HONEST_CANNOT_TRIGGER
 from arena.defenses.none import NoDefense
 from arena.defenses.rounding import Rounding
 from arena.defenses.top_k import TopK
@@ -47,6 +50,8 @@ from arena.match.rows import load_pool
 from arena.match.site import Site
 from arena.match.victims import load_splits, load_victim
 from arena.registry import build_attack
+from arena.registry.building import build_defense
+from tests.cluster.tiny import defense_entry
 from tests.players import MATCHUP
 
 UNTRAINED = Spec(name="digits", params=(("arch", "mlp"), ("steps", 1)))
@@ -72,6 +77,22 @@ class WantingDefense(NoDefense):
 
     needs: frozenset[Need] = frozenset()  # type: ignore[misc]  # a field here: each test needs something else
     optional_needs: frozenset[Need] = frozenset()  # type: ignore[misc]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Watching(NoDefense):
+    """A defense that watches accounts, or says that it does."""
+
+    stateful: bool = False
+    delay: int = 0
+
+    @property
+    def promise(self) -> Promise:
+        return Promise(stateful=self.stateful)
+
+    @property
+    def detection_delay(self) -> int:
+        return self.delay
 
 
 class TestTheCheckBeforeTheMatch:
@@ -134,6 +155,31 @@ class TestTheCheckBeforeTheMatch:
         iris = replace(MATCHUP, victim=Spec(name="iris"))
         assert admit(replace(iris, budget=10), Wanting(), NoDefense(), site) == ()
         assert admit(replace(iris, budget=400), Wanting(), NoDefense(), site) == ("honest rows short",)
+
+    @pytest.mark.parametrize(("stateful", "ranked"), [(False, True), (True, False)])
+    def test_a_defense_that_may_wait_until_honest_users_have_asked_is_not_ranked(
+        self, stateful: bool, ranked: bool, site: Site
+    ):
+        iris = replace(MATCHUP, victim=Spec(name="iris", params=(("arch", "mlp"), ("steps", 20))), budget=400)
+        flags = admit(iris, Wanting(), Watching(stateful=stateful), site)
+        assert (COST_NOT_RANKED not in flags) is ranked
+        assert COST_NOT_RANKED not in admit(replace(iris, budget=10), Wanting(), Watching(stateful=stateful), site)
+
+    def test_an_entry_whose_cost_rests_on_too_few_rows_is_not_ranked(self, site: Site, tmp_path: Path):
+        entry = defense_entry(tmp_path / "mine")
+        iris = replace(MATCHUP, victim=Spec(name="iris", params=(("arch", "mlp"), ("steps", 20))), defense=entry)
+        assert COST_NOT_RANKED in admit(replace(iris, budget=400), Wanting(), build_defense(entry), site)
+
+    def test_flags_a_detector_that_cannot_fire_on_the_attack_or_on_honest_users(self, site: Site):
+        for delay, expected in (
+            (40, set()),
+            (41, {DETECTOR_CANNOT_FIRE}),
+            (401, {DETECTOR_CANNOT_FIRE, HONEST_CANNOT_TRIGGER}),
+        ):
+            assert set(admit(MATCHUP, Wanting(), Watching(delay=delay), site)) == expected
+        long = replace(MATCHUP, budget=500)
+        assert HONEST_CANNOT_TRIGGER in admit(long, Wanting(), Watching(delay=450), site)
+        assert DETECTOR_CANNOT_FIRE not in admit(long, Wanting(), Watching(delay=450), site)
 
 
 def knowing(outliers: OutlierKind = "none", surrogate: SurrogateKind = "none", **terms: object) -> Matchup:
