@@ -8,20 +8,16 @@ from torch.func import functional_call, grad
 from torch.nn.functional import cosine_similarity
 
 from arena.contracts import BadParameter, DefenseContext, NeedUnmet, QueryBatch, Spec, Task
-from arena.defenses.deep_defense import (
+from arena.defenses.deep_defense import DeepDefense, Misdirection
+from arena.defenses.parts.layer_weights import selected, sensitivities, split_of, weights_of
+from arena.defenses.parts.misdirection_objective import (
     SMOOTH,
-    DeepDefense,
-    Misdirection,
     cosine,
     inner,
     keeps_order,
     log_odds,
     map_hinge,
     order_hinge,
-    selected,
-    sensitivities,
-    split_of,
-    weights_of,
 )
 from arena.explanations.grad_cam import GradCam
 from arena.learning.architectures import build

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
+from typing import NamedTuple
 
 import torch
 from torch import Tensor, nn
@@ -15,6 +16,14 @@ _ROWS = PADDED_SIZES[0]
 
 Named = tuple[str, nn.Module]
 """A layer, and what the names of its weights begin with."""
+
+
+class ChainPass(NamedTuple):
+    """The outputs of a chain and, for each factored matrix, the rows (N, in) its layer receives and returns (N, out)."""
+
+    outputs: Tensor
+    layer_inputs: dict[str, Tensor]
+    layer_outputs: dict[str, Tensor]
 
 
 class FactoredMatrices:
@@ -62,10 +71,10 @@ class FactoredMatrices:
 
 def run(
     links: Sequence[Named], inputs: Tensor, dense: Mapping[str, Tensor], factored: Mapping[str, FactoredMatrices]
-) -> tuple[Tensor, dict[str, Tensor], dict[str, Tensor]]:
-    """Return the outputs of a chain, and the rows (N, in) that factored layers get and the outputs (N, out) they give.
+) -> ChainPass:
+    """Run inputs (N, ...) through a chain of layers.
 
-    Row n has the weights ``dense[name][n]`` and ``factored``, and where it has none those of the layer.
+    Row n uses the weights ``dense[name][n]`` and ``factored[name]``, and the layer's own weights where there are none.
     """
     values, rows, outputs = inputs, {}, {}
     for name, link in links:
@@ -77,7 +86,7 @@ def run(
             values = outputs[matrix] = values if bias is None else values + bias
         else:
             values = _each(link, own, values) if own else in_blocks(link, values)
-    return values, rows, outputs
+    return ChainPass(values, rows, outputs)
 
 
 def in_blocks(layer: Callable[[Tensor], Tensor], values: Tensor) -> Tensor:
