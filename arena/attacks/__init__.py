@@ -1,1 +1,1 @@
-"""Published attacks, one a file."""
+"""Attacks, one published method per file."""

@@ -1,8 +1,8 @@
 """Answer each query from its own copy of the victim, with a training gradient orthogonal to the victim's.
 
-Source: J. Lee, S. Han, S. Lee, "Model Stealing Defense against Exploiting Information Leak through the Interpretation of
-Deep Neural Nets", IJCAI 2022, pp. 710-716, doi 10.24963/ijcai.2022/100. There is no public code and we do not know the
-paper's constants, so all defaults are ours.
+Source: J. Lee, S. Han, S. Lee, "Model Stealing Defense against Exploiting Information Leak through the Interpretation
+of Deep Neural Nets", IJCAI 2022, pp. 710-716, doi 10.24963/ijcai.2022/100. There is no public code and we do not know
+the paper's constants, so all defaults are ours.
 For a query x, the defense searches near the victim's weights w for weights w' that minimise alpha |cos(g_B, g'_B)| +
 (1 - alpha) |cos(g_T, g'_T)|, where g is the gradient of the class's log-odds with respect to the weights below (B) and
 above (T) an activation. Hinge terms keep the order of the first k classes and of the attribution map. Only the layers
@@ -10,8 +10,8 @@ that account for most of the sensitivity are changed.
 Departures: The log-odds replace the posterior: their gradient has the same direction, and does not vanish where the
 posterior is near 1. The search starts a small random distance from w, keyed by the query, because the cosine is
 stationary at w and nothing would move. A linear layer's matrix is displaced by the outer product of two normal vectors,
-which has the same size of effect on any one input. The hinges apply to logits and have a margin. Of all iterates that keep
-the promised order, the one with the smallest cosines is released; if there is none, the clean row is released.
+which has the same size of effect on any one input. The hinges apply to logits and have a margin. Of all iterates that
+keep the promised order, the one with the smallest cosines is released; if there is none, the clean row is released.
 ``deep-defense-literal`` uses the published losses instead, releases the last iterate and verifies nothing.
 Published number: clones at 8 to 12 % with the top-1 kept. Reproduced: no; such numbers appear only where most of the
 released labels are wrong, as with the literal variant.
@@ -61,11 +61,11 @@ _CPU_WEIGHTS = 4 << 20  # of all queries together: malloc maps blocks over 32 Mi
 class DeepDefense(Defense):
     """``alpha`` weights the cosine below the activation; ``order_weight`` and ``map_weight`` weight the hinges.
 
-    The first ``k`` classes keep their order (None: all classes), by a ``hinge`` with ``margin`` on logits or posteriors.
-    SGD takes ``steps`` steps with ``lr`` and ``momentum``, and starts ``noise`` standard deviations of each layer's weights
-    away from the victim. Layers are selected in falling order of sensitivity, measured on ``rows`` training rows, until
-    they account for a share ``sensitivity`` of the total. ``at_once`` queries are solved together, fewer on a CPU if the
-    network is large. A query is finished once its cosines are within ``tolerance``.
+    The first ``k`` classes keep their order (None: all classes), by a ``hinge`` with ``margin`` on logits or
+    posteriors. SGD takes ``steps`` steps with ``lr`` and ``momentum``, and starts ``noise`` standard deviations of each
+    layer's weights away from the victim. Layers are selected in falling order of sensitivity, measured on ``rows``
+    training rows, until they account for a share ``sensitivity`` of the total. ``at_once`` queries are solved together,
+    fewer on a CPU if the network is large. A query is finished once its cosines are within ``tolerance``.
     """
 
     trained_by: ClassVar[frozenset[str]] = frozenset({"rows"})
@@ -192,7 +192,7 @@ class Search:
 
 @dataclass(kw_only=True, eq=False)
 class Best:
-    """The best iterate so far for each of N queries. The search begins with the victim's answer and infinite alignment."""
+    """The best iterate so far for each of N queries, at first the victim's answer with infinite alignment."""
 
     rows: Tensor  # (N, K)
     alignment: Tensor  # (N,)
@@ -208,7 +208,7 @@ class Best:
 
 
 class Misdirection:
-    """Solves for the weights of many queries at once; ``names`` are the selected weights, ``shape`` is that of an input.
+    """Solves for the weights ``names`` of many queries at once; ``shape`` is that of one input.
 
     A query has the same solution as it would have alone, up to the last bits of float32.
     """
@@ -313,7 +313,7 @@ class Misdirection:
 
 
 def _module(context: DefenseContext) -> nn.Module:
-    """Return a copy of the victim's network, as `functional_call` swaps weights while other threads query the victim."""
+    """Return a copy of the victim's network: `functional_call` swaps weights while other threads query the victim."""
     if context.victim.module is None:
         message = "deep-defense needs the victim's weights, but this victim only answers queries"
         raise NeedUnmet(message)

@@ -59,10 +59,10 @@ def order_hinge(scores: Tensor, order: Tensor, k: int, *, margin: float) -> Tens
 def map_hinge(found: Tensor, wanted: Tensor, *, literal: bool) -> Tensor:
     """Return how far an attribution map (..., P) is from the order of the victim's map, ``wanted`` (..., P).
 
-    This is L_int of the paper: the sum of the rises in ``found`` along the falling order of ``wanted``. ``literal`` sums
-    over all positions, as printed. Otherwise the sum covers the positions where ``wanted`` is positive, because the zeros
-    of a ReLU have no order; it also counts by how much the largest of the other positions exceeds the smallest of these,
-    and is divided by the maximum of ``wanted``.
+    This is L_int of the paper: the sum of the rises in ``found`` along the falling order of ``wanted``. ``literal``
+    sums over all positions, as printed. Otherwise the sum covers the positions where ``wanted`` is positive, because
+    the zeros of a ReLU have no order; it also counts by how much the largest of the other positions exceeds the
+    smallest of these, and is divided by the maximum of ``wanted``.
     """
     places = wanted.argsort(dim=-1, descending=True, stable=True)
     ranked = found.gather(-1, places)

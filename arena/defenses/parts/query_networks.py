@@ -1,4 +1,4 @@
-"""One network for each query: the victim's with some weights changed, run and differentiated for many queries at once."""
+"""One network for each query: the victim's with some weights changed, run and differentiated for many at once."""
 
 from __future__ import annotations
 
@@ -30,10 +30,10 @@ class Iterate:
 class View:
     """What the network of each of N queries computes at that query, with its autograd graph.
 
-    ``logits`` are (N, K), ``gradients`` are those of the log-odds with respect to the selected weights, and ``map`` (N, h w)
-    is the attribution map, or zeros (N, 1) without one. A loss can be differentiated with respect to ``weights`` and, for
-    each factored layer, ``outputs`` (N, out) and ``pulls`` (N, S, in), where S is the number of scores. ``deltas`` (N, S,
-    out) are the gradients of the scores with respect to the outputs.
+    ``logits`` are (N, K), ``gradients`` are those of the log-odds with respect to the selected weights, and ``map`` (N,
+    h w) is the attribution map, or zeros (N, 1) without one. A loss can be differentiated with respect to ``weights``
+    and, for each factored layer, ``outputs`` (N, out) and ``pulls`` (N, S, in), where S is the number of scores.
+    ``deltas`` (N, S, out) are the gradients of the scores with respect to the outputs.
     """
 
     logits: Tensor
@@ -52,9 +52,9 @@ class QueryNetworks:
     depend on the others, up to the last bits of float32.
     The matrix W of a linear layer z = W h + b is not copied for each query. A score s has the gradient delta h^T, where
     delta = ds/dz, and a loss L of such gradients depends on W in two ways: forwards through W h, and backwards through
-    ds/dh = W^T delta. If a ``pull`` of zeros times h is added to s, then ds/dh is W^T delta + pull, and dL/dW = dL/dz h^T
-    + delta (dL/dpull)^T. So W is held as the victim's matrix plus a sum of outer products (`FactoredMatrices`). The scores
-    are the log-odds and, with a map, the logit of the class; each has its own delta and pull.
+    ds/dh = W^T delta. If a ``pull`` of zeros times h is added to s, then ds/dh is W^T delta + pull, and dL/dW = dL/dz
+    h^T + delta (dL/dpull)^T. So W is held as the victim's matrix plus a sum of outer products (`FactoredMatrices`). The
+    scores are the log-odds and, with a map, the logit of the class; each has its own delta and pull.
     """
 
     def __init__(self, module: nn.Module, names: Sequence[str], shape: Sequence[int], *, with_map: bool) -> None:
@@ -92,7 +92,8 @@ class QueryNetworks:
     def displaced(self, normal: Tensor, *, noise: float, steps: int, lr: float, momentum: float) -> Iterate:
         """Return weights that are ``noise`` standard deviations of each layer's weights away from the victim's.
 
-        ``normal`` (N, columns) are standard normal numbers. SGD of ``steps`` steps with ``lr`` and ``momentum`` follows.
+        ``normal`` (N, columns) are standard normal numbers. SGD of ``steps`` steps with ``lr`` and ``momentum``
+        follows.
         """
         drawn = iter(normal.split(self._drawn, dim=1))
         dense = {
