@@ -39,7 +39,7 @@ class Sybil(AttackWrapper):
 
 @dataclass(kw_only=True, eq=False)
 class _ManyAccounts(OracleView):
-    """Sends each row through the account whose turn it is; ``natural`` are the digests of the pool's rows, if needed."""
+    """Sends each row through the account whose turn it is; ``natural`` are digests of the pool's rows, if needed."""
 
     natural: frozenset[bytes] | None
 

@@ -1,1 +1,1 @@
-"""Published defenses, one a file."""
+"""Defenses, one published method per file."""

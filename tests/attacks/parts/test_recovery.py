@@ -11,7 +11,7 @@ from arena.contracts import BadParameter
 from arena.defenses.none import NoDefense
 from arena.defenses.prada import Prada
 from arena.defenses.prediction_poisoning import PredictionPoisoning
-from arena.defenses.reverse_sigmoid import ReverseSigmoid, bent
+from arena.defenses.reverse_sigmoid import ReverseSigmoid, perturbed
 from arena.defenses.rounding import Rounding
 from tests.attacks.toy import ToyOracle, context, digest
 from tests.defenses.toy import LinearVictim, deployed, inputs
@@ -73,7 +73,7 @@ def test_the_guess_is_undone_by_its_pairs():
     steal(Told(guesses=GUESSES, **QUICK), GUESSES[1])
     ((defended, clean),) = seen
     assert defended.shape == clean.shape == (600, 6)
-    assert torch.allclose(defended.double(), bent(clean, beta=1.0, gamma=0.1), atol=1e-6)
+    assert torch.allclose(defended.double(), perturbed(clean, beta=1.0, gamma=0.1), atol=1e-6)
 
 
 def test_where_nothing_is_defended_nothing_is_undone():
@@ -84,7 +84,7 @@ def test_where_nothing_is_defended_nothing_is_undone():
 def test_an_informed_attack_undoes_what_it_was_told_of():
     steal(Told(guesses=GUESSES[:1], **QUICK), GUESSES[1], simulated=GUESSES[1])
     ((defended, clean),) = seen
-    assert torch.allclose(defended.double(), bent(clean, beta=1.0, gamma=0.1), atol=1e-6)
+    assert torch.allclose(defended.double(), perturbed(clean, beta=1.0, gamma=0.1), atol=1e-6)
 
 
 @pytest.mark.parametrize("defense", [NoDefense(), Prada()])
