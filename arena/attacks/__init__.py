@@ -1,1 +1,1 @@
-"""Attacks, one published method per file."""
+"""Model extraction attacks, one published method per file."""

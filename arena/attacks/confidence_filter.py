@@ -66,7 +66,7 @@ class ConfidenceFilter(AttackWrapper):
         clone = self.base.extract(filtered, context, rng=rng)
         if context.time_left() > 0:
             transfer_set.extend(
-                surest(clone, unqueried(context.pool, transfer_set.inputs), rows=oracle.remaining, rng=draws)
+                most_certain(clone, unqueried(context.pool, transfer_set.inputs), rows=oracle.remaining, rng=draws)
             )
         honest = self._honest(transfer_set.released)
         inputs, released = transfer_set.inputs[honest], transfer_set.released[honest]
@@ -127,7 +127,7 @@ def unqueried(pool: Tensor, queried: Tensor) -> Tensor:
     return pool[torch.tensor([digest not in digests for digest in row_digests(pool)], dtype=torch.bool)]
 
 
-def surest(clone: nn.Module, candidates: Tensor, *, rows: int, rng: Generator) -> Tensor:
+def most_certain(clone: nn.Module, candidates: Tensor, *, rows: int, rng: Generator) -> Tensor:
     """Return the ``rows`` candidates of which the clone is most certain, ties at random; all if there are fewer."""
     shuffled = candidates[torch.randperm(len(candidates), generator=rng)]
     if rows >= len(shuffled):

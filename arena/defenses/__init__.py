@@ -1,1 +1,1 @@
-"""Defenses, one published method per file."""
+"""Defenses against model extraction, one published method per file."""

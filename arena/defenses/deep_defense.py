@@ -10,9 +10,9 @@ that account for most of the sensitivity are changed.
 Departures: The log-odds replace the posterior: their gradient has the same direction, and does not vanish where the
 posterior is near 1. The search starts a small random distance from w, keyed by the query, because the cosine is
 stationary at w and nothing would move. A linear layer's matrix is displaced by the outer product of two normal vectors,
-which has an effect of the same size on any one input. The hinges apply to logits and have a margin. Of all iterates that
-keep the promised order, the one with the smallest cosines is released; if there is none, the clean row is released.
-``deep-defense-literal`` uses the published losses instead, releases the last iterate and verifies nothing.
+which has an effect of the same size on any one input. The hinges apply to logits and have a margin. Of all iterates
+that keep the promised order, the one with the smallest cosines is released; if there is none, the clean row is
+released. ``deep-defense-literal`` uses the published losses instead, releases the last iterate and verifies nothing.
 Published number: clones at 8 to 12 % with the top-1 kept. Reproduced: no; such numbers appear only where most of the
 released labels are wrong, as with the literal variant.
 """

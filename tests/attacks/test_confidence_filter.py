@@ -1,7 +1,7 @@
 import pytest
 import torch
 
-from arena.attacks.confidence_filter import ConfidenceFilter, lower_component, surest
+from arena.attacks.confidence_filter import ConfidenceFilter, lower_component, most_certain
 from arena.attacks.knockoff import KnockoffNets
 from arena.contracts import BadParameter
 from arena.learning.architectures import build
@@ -87,10 +87,10 @@ def test_the_second_half_goes_to_unasked_rows_that_the_clone_is_sure_of():
 def test_the_surest_rows_by_hand():
     clone = build("linear", TABLE, rng=torch.Generator().manual_seed(0)).eval()
     rows = torch.rand(30, 6, generator=torch.Generator().manual_seed(1))
-    found = surest(clone, rows, rows=5, rng=torch.Generator().manual_seed(2))
+    found = most_certain(clone, rows, rows=5, rng=torch.Generator().manual_seed(2))
     best = predict(clone, rows).amax(dim=1).sort(descending=True).values
     assert torch.allclose(predict(clone, found).amax(dim=1), best[:5])
-    assert len(surest(clone, rows, rows=50, rng=torch.Generator().manual_seed(2))) == 30
+    assert len(most_certain(clone, rows, rows=50, rng=torch.Generator().manual_seed(2))) == 30
 
 
 def test_few_rows_tell_nothing():
