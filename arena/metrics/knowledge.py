@@ -1,4 +1,4 @@
-"""Does a defense know the attack's queries? Overlap, a two-sample classifier, the Fréchet distance of features."""
+"""Whether a defense knows the attack's queries: a two-sample classifier and the Fréchet distance of features."""
 
 from __future__ import annotations
 
@@ -13,11 +13,12 @@ RIDGE = 1e-6
 
 
 def two_sample_accuracy(first: Tensor, second: Tensor) -> Count:
-    """Return the rows that are told right by a logistic regression that tells two sets of features (N, F), (M, F) apart.
+    """Count how often a logistic regression recognises to which of two feature sets (N, F), (M, F) a row belongs.
 
-    Balanced halves, 5 folds, every row judged by a model that has not seen it; half right is indistinguishable.
+    The sets are cut to equal size. By 5-fold cross-validation, every row is classified by a model that was not trained
+    on it. If half of the rows are right, the sets are indistinguishable.
     """
-    # Imported here: it takes a second, and most matches have no outliers to look at.
+    # Imported here because it takes a second, and most matches have no outliers.
     from sklearn.linear_model import LogisticRegression
     from sklearn.model_selection import StratifiedKFold, cross_val_predict
     from sklearn.pipeline import make_pipeline
@@ -33,7 +34,7 @@ def two_sample_accuracy(first: Tensor, second: Tensor) -> Count:
 
 
 def frechet_distance(first: Tensor, second: Tensor) -> float:
-    """Return |m1 - m2|^2 + tr(C1 + C2 - 2 (C1^1/2 C2 C1^1/2)^1/2) of features (N, F), (M, F), N, M >= 2."""
+    """Return |m1 - m2|^2 + tr(C1 + C2 - 2 (C1^1/2 C2 C1^1/2)^1/2) for features (N, F) and (M, F), N, M >= 2."""
     mean_gap = first.double().mean(dim=0) - second.double().mean(dim=0)
     one, two = (_covariance(features) for features in (first, second))
     root = _square_root(one)
