@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 
 LEAK = "leak"
+LEAK_NOT_CHECKED = "leak not checked"
 TIMED = "timed"
 UNDERTRAINED = "undertrained"
 UNIFORM_DEGENERATE = "uniform inputs degenerate"
@@ -16,6 +17,7 @@ HONEST_CANNOT_TRIGGER = "honest users cannot trigger it"
 
 MEANINGS: Mapping[str, str] = {
     LEAK: "the defense's outliers give away what the attack will query",
+    LEAK_NOT_CHECKED: "there are too few rows of outliers or pool to find out whether one gives away the other",
     TIMED: "the attack ran into its deadline, so that its result depends on the machine's speed",
     UNDERTRAINED: "the referee's clone had not learned the undefended answers when its training ended",
     UNIFORM_DEGENERATE: "the victim gives nearly all uniform inputs to one class, so that agreement on them says little",

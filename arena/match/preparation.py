@@ -21,7 +21,6 @@ from arena.contracts import (
     Spec,
     State,
 )
-from arena.contracts.flags import LEAK
 from arena.data import pools
 from arena.learning.randomness import generator
 from arena.learning.tensors import digest_of, load_state, save_state
@@ -51,7 +50,7 @@ class DefendedVictim:
 @dataclass(frozen=True, kw_only=True, eq=False)
 class _Outliers:
     rows: Tensor | None = None
-    audit: LeakAudit = field(default_factory=lambda: LeakAudit(leaks=False))
+    audit: LeakAudit = field(default_factory=LeakAudit)
 
 
 def prepare(
@@ -97,7 +96,7 @@ def _prepare(matchup: Matchup, defense: Defense, site: Site) -> DefendedVictim:
     return DefendedVictim(
         context=context,
         state=state,
-        flags=(LEAK,) if outliers.audit.leaks else (),
+        flags=outliers.audit.flags,
         measures=outliers.audit.measures,
         artefacts=(victims_key, *((surrogate.key,) if surrogate else ()), key),
     )
