@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import dataclasses
+import secrets
+import shlex
 from pathlib import Path
 from typing import Annotated
 
@@ -12,41 +14,47 @@ from rich.text import Text
 
 from arena.cli.console import output
 from arena.cli.options import JsonOption, player, print_json, site
-from arena.contracts import BadParameter, Spec, UnknownName
-from arena.match.conformance import Finding, check_attack, check_defense
-from arena.match.site import Site
-from arena.registry import MANIFEST, Role, build_attack, build_defense, complete, entry_folder, manifest, names
+from arena.conformance.checking import check_player
+from arena.conformance.elsewhere import Elsewhere
+from arena.conformance.finding import Finding
+from arena.contracts import UnknownName
+from arena.registry import MANIFEST, Role, complete, entry_folder, manifest, names
+
+UNFORESEEN = "unforeseen"  # the check whose matchups a seed draws
+LARGEST_SEED = 10**6
 
 
 def command(
     name: Annotated[str, typer.Argument(metavar="FOLDER", help="An entry's folder, or a built-in player's name.")],
+    only: Annotated[list[str], typer.Option(metavar="CHECK", help="Run this check only; may be repeated.")] = [],  # noqa: B006  # typer reads it
+    seed: Annotated[
+        int | None,
+        typer.Option(min=0, help="Draws the matchups that nobody can foresee; default: another one each time."),
+    ] = None,
     json: JsonOption = False,
 ) -> None:
     """Check an entry: budget, shapes, simplex, determinism, isolation. Must decides (exit code 1), advice does not.
+
+    It plays a small known victim, and victims, pools and budgets that nobody can foresee; twice, in two processes.
 
     Example: arena check agents/starter_attack
     """
     spec = player(name)
     role = role_of(spec.name)
-    findings = conformance(role, complete(role, spec), site(None))
+    seed = secrets.randbelow(LARGEST_SEED) if seed is None else seed
+    with Elsewhere() as elsewhere:
+        findings = check_player(role, complete(role, spec), site(None), seed=seed, elsewhere=elsewhere, only=only)
     failed = [finding for finding in findings if finding.must and not finding.passed]
     if json:
         print_json([dataclasses.asdict(finding) for finding in findings])
     else:
         output.print(_table(name, role, findings))
         for finding in failed:
-            output.print(f"{finding.name}: {finding.detail}\n  repeat with: arena check {name}")
+            seeded = f" --seed {seed}" if finding.check == UNFORESEEN else ""
+            command_line = f"arena check {shlex.quote(name)} --only {finding.check}{seeded}"
+            output.print(f"{finding.name}: {finding.detail}\n  repeat with: {command_line}", soft_wrap=True)
     if failed:
         raise typer.Exit(1)
-
-
-def conformance(role: Role, spec: Spec, here: Site) -> list[Finding]:
-    """Return every finding about a player, and whether it refuses a parameter that it does not have."""
-    if role == "attack":
-        findings = check_attack(build_attack(spec), spec, here, undefended=build_defense(Spec(name="none")))
-    else:
-        findings = check_defense(build_defense(spec), spec, here)
-    return [*findings, _refuses_unknown_parameters(role, spec)]
 
 
 def role_of(name: str) -> Role:
@@ -59,15 +67,6 @@ def role_of(name: str) -> Role:
     if folder is not None:
         return "attack" if manifest(folder)["role"] == "attack" else "defense"
     return "defense" if name in names("defense") else "attack"
-
-
-def _refuses_unknown_parameters(role: Role, spec: Spec) -> Finding:
-    wrong = Spec(name=spec.name, params=(*spec.params, ("no_such_parameter", 1)), digest=spec.digest)
-    try:
-        (build_attack if role == "attack" else build_defense)(wrong)
-    except BadParameter:
-        return Finding(name="refuses parameters that it does not have", passed=True)
-    return Finding(name="refuses parameters that it does not have", passed=False, detail="make it a frozen dataclass")
 
 
 def _table(name: str, role: str, findings: list[Finding]) -> Table:

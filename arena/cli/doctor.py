@@ -24,10 +24,10 @@ from arena.cli.console import errors, output
 from arena.cli.options import DataOption, JsonOption, print_json, site
 from arena.cluster.membership import ADDRESS_VARIABLE, address_of_environment
 from arena.cluster.runner import RayRunner
+from arena.conformance.finding import Finding
 from arena.contracts import Answer, DataMissing, QueryBatch, Task
 from arena.data.datasets import dataset_names, load
 from arena.match.cache import Cache
-from arena.match.conformance import Finding
 from arena.match.site import Site
 from arena.oracle.ledger import MemoryLedger
 from arena.oracle.session import Session

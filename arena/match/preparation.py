@@ -9,7 +9,7 @@ from dataclasses import dataclass, field, fields, replace
 from pathlib import Path
 
 import torch
-from torch import Generator, Tensor, nn
+from torch import Tensor, nn
 
 from arena.contracts import (
     Defense,
@@ -91,8 +91,7 @@ def _prepare(matchup: Matchup, defense: Defense, site: Site) -> DefendedVictim:
     victims_key = victim_key(matchup.victim, matchup.victim_seed, site)
     about: list[str | Tensor] = [victims_key, site.secret.digest, repr(matchup.explanation), *splits.validation]
     key = _training_key(about, defense, surrogate, outliers.rows)
-    rng = site.secret.generator(matchup.victim_seed, "defense", "training")
-    state = load_state(Cache(folder=site.cache).once(key, lambda: _train(matchup, defense, context, rng=rng)))
+    state = load_state(Cache(folder=site.cache).once(key, lambda: train_defense(matchup, defense, context, site)))
     return DefendedVictim(
         context=context,
         state=state,
@@ -146,7 +145,9 @@ def _training_parts(defense: Defense) -> list[str]:
     return parts
 
 
-def _train(matchup: Matchup, defense: Defense, context: DefenseContext, *, rng: Generator) -> bytes:
+def train_defense(matchup: Matchup, defense: Defense, context: DefenseContext, site: Site) -> bytes:
+    """Train a defense now, whatever a cache holds, and return its state as safetensors. Raises `DefenseFault`."""
+    rng = site.secret.generator(matchup.victim_seed, "defense", "training")
     try:
         with one_thread():
             return save_state(defense.train(context, rng=rng))

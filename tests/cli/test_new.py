@@ -4,8 +4,9 @@ from pathlib import Path
 
 import pytest
 
-from arena.cli.check import conformance
 from arena.cli.new import class_name, entry_files
+from arena.conformance.checking import check_player
+from arena.conformance.elsewhere import Elsewhere
 from arena.contracts import Spec
 from arena.match.site import Site
 from arena.registry import Role, complete
@@ -62,7 +63,9 @@ def test_what_it_writes_passes_every_check(role: Role, site: Site, tmp_path: Pat
     for file, text in entry_files(role, "mine", folder).items():
         (folder / file).write_text(text)
     params = (("steps", 20),) if role == "attack" else ()
-    findings = conformance(role, complete(role, Spec(name=str(folder), params=params)), site)
+    with Elsewhere() as elsewhere:
+        spec = complete(role, Spec(name=str(folder), params=params))
+        findings = check_player(role, spec, site, seed=0, elsewhere=elsewhere)
     assert [finding for finding in findings if not finding.passed] == []
 
 

@@ -1,20 +1,19 @@
-"""Every player that ships passes; every offence is caught by the finding that is for it."""
+"""Players that offend, each in one way; module-level functions, so that another process can build them too."""
 
 from __future__ import annotations
 
+import os
 import random
 import sys
+import time
 from collections.abc import Callable
 from dataclasses import dataclass, replace
-from pathlib import Path
 from typing import ClassVar
 
 import numpy as np
-import pytest
 import torch
-from torch import Generator, nn
+from torch import Generator, Tensor, nn
 
-from arena.cli.check import conformance, role_of
 from arena.contracts import (
     Answer,
     Attack,
@@ -25,41 +24,13 @@ from arena.contracts import (
     Promise,
     QueryBatch,
     Responder,
-    Spec,
     State,
     StopReason,
 )
-from arena.defenses.none import NoDefense
 from arena.learning.architectures import build
 from arena.learning.composition import answered_by, transformed
 from arena.learning.distillation import distil
 from arena.learning.release import released
-from arena.match.conformance import Finding, check_attack, check_defense
-from arena.match.site import Site
-from arena.registry import MANIFEST, Role, complete
-from tests.players import every, small
-
-ENTRIES = sorted(path.parent for path in (Path(__file__).parents[2] / "agents").glob(f"*/{MANIFEST}"))
-PLANTED = Spec(name="planted")
-
-
-def offences(findings: list[Finding]) -> set[str]:
-    return {finding.name for finding in findings if not finding.passed}
-
-
-@pytest.mark.parametrize(
-    ("role", "spec"),
-    [pytest.param(role, spec, id=f"{role}-{spec.name}") for role in ("attack", "defense") for spec in every(role)],
-)
-def test_every_built_in_player_passes(role: Role, spec: Spec, site: Site):
-    assert offences(conformance(role, complete(role, spec), site)) == set()
-
-
-@pytest.mark.parametrize("folder", ENTRIES, ids=lambda folder: folder.name)
-def test_every_entry_passes(folder: Path, site: Site):
-    role = role_of(str(folder))
-    assert offences(conformance(role, complete(role, small(role, str(folder))), site)) == set()
-
 
 Extract = Callable[[Oracle, AttackContext, Generator], nn.Module]
 
@@ -69,6 +40,11 @@ class PlantedAttack(Attack):
     """An attack that is one function."""
 
     how: Extract
+    declares: StopReason | None = None
+
+    def __post_init__(self) -> None:
+        if self.declares is not None:
+            object.__setattr__(self, "stops_early", frozenset({self.declares}))
 
     def extract(self, oracle: Oracle, context: AttackContext, *, rng: Generator) -> nn.Module:
         return self.how(oracle, context, rng)
@@ -172,54 +148,66 @@ def chats(oracle: Oracle, context: AttackContext, rng: Generator) -> nn.Module:
     return honest(oracle, context, rng)
 
 
-CLONE = "returns a clone of logits (N, K)"
-BUDGET = "spends its budget, or declares why not"
-AGAIN = "same seed, same transcript and clone"
-GLOBAL = "leaves global generators alone"
-AT_ONCE = "two matches at once do not disturb each other"
+def seeds_by_hash(oracle: Oracle, context: AttackContext, rng: Generator) -> nn.Module:
+    return honest(oracle, context, Generator().manual_seed(hash("arena") % 2**32))
 
 
-@pytest.mark.parametrize(
-    ("how", "caught"),
-    [
-        (draws_globally, {GLOBAL}),
-        (draws_from_numpy, {GLOBAL}),
-        (draws_from_python, {GLOBAL}),
-        (seeds_globally, {GLOBAL}),
-        (draws_from_nowhere, {AGAIN, AT_ONCE}),
-        (remembers, {AGAIN, AT_ONCE}),
-        (shares_its_generator, {AT_ONCE}),
-        (overspends, {CLONE, BUDGET}),
-        (underspends, {BUDGET}),
-        (returns_no_module, {CLONE}),
-        (returns_other_classes, {CLONE}),
-        (returns_nan, {CLONE}),
-        (returns_what_cannot_answer, {CLONE}),
-        (crashes, {CLONE}),
-        (exits, {CLONE}),
-        (chats, {"prints nothing"}),
-    ],
-    ids=lambda value: getattr(value, "__name__", ""),
-)
-def test_an_attack_that_offends_is_caught(how: Extract, caught: set[str], site: Site):
-    findings = check_attack(PlantedAttack(how=how), PLANTED, site, undefended=NoDefense())
-    assert offences(findings) == caught
+def seeds_by_process(oracle: Oracle, context: AttackContext, rng: Generator) -> nn.Module:
+    return honest(oracle, context, Generator().manual_seed(os.getpid()))
 
 
-def test_only_an_undeclared_rest_of_the_budget_is_an_offence(site: Site):
-    class Declared(PlantedAttack):
-        stops_early = frozenset({"solved exactly"})
+class Noisy(nn.Module):
+    """A clone that answers otherwise each time it is asked."""
 
-    assert offences(check_attack(Declared(how=underspends), PLANTED, site, undefended=NoDefense())) == set()
+    def __init__(self, network: nn.Module) -> None:
+        super().__init__()
+        self.network = network
+
+    def forward(self, inputs: Tensor) -> Tensor:
+        logits: Tensor = self.network(inputs)
+        noise = torch.randn(logits.shape, generator=Generator().manual_seed(time.perf_counter_ns()))
+        return logits + noise
 
 
-@pytest.mark.parametrize("reason", ["pool exhausted", "deadline", "budget below one round"])
-def test_a_declared_reason_that_does_not_hold_is_no_excuse(reason: StopReason, site: Site):
-    @dataclass(frozen=True, kw_only=True)
-    class Declared(PlantedAttack):
-        stops_early = frozenset({reason})
+def clones_with_noise(oracle: Oracle, context: AttackContext, rng: Generator) -> nn.Module:
+    return Noisy(honest(oracle, context, rng))
 
-    assert offences(check_attack(Declared(how=underspends), PLANTED, site, undefended=NoDefense())) == {BUDGET}
+
+class Sideways(nn.Module):
+    """A clone that reads the rows beside a row."""
+
+    def __init__(self, network: nn.Module) -> None:
+        super().__init__()
+        self.network = network
+
+    def forward(self, inputs: Tensor) -> Tensor:
+        logits: Tensor = self.network(inputs)
+        return logits - logits.mean(dim=0)
+
+
+def clones_what_looks_sideways(oracle: Oracle, context: AttackContext, rng: Generator) -> nn.Module:
+    return Sideways(honest(oracle, context, rng))
+
+
+def asks_one_row(oracle: Oracle, context: AttackContext, rng: Generator) -> nn.Module:
+    return honest(oracle, context, rng, rows=1)
+
+
+def asks_nothing(oracle: Oracle, context: AttackContext, rng: Generator) -> nn.Module:
+    return build("linear", oracle.task, rng=rng)
+
+
+def rounds_of_1000(oracle: Oracle, context: AttackContext, rng: Generator) -> nn.Module:
+    """Asks a thousand rows at once or none, as methods do that need so many for one step."""
+    clone = build("linear", oracle.task, rng=rng)
+    while oracle.remaining >= 1000:
+        chosen = torch.rand(1000, *oracle.task.shape, generator=rng)
+        clone = distil(clone, chosen, oracle.query(chosen).posteriors, rng=rng, steps=5)
+    return clone
+
+
+def honest_for_the_known_budget(oracle: Oracle, context: AttackContext, rng: Generator) -> nn.Module:
+    return honest(oracle, context, rng, rows=96 if oracle.remaining == 96 else 1)
 
 
 Deploy = Callable[[DefenseContext, Generator], Responder]
@@ -311,31 +299,61 @@ def draws_globally_in_replies(context: DefenseContext, rng: Generator) -> Respon
     return transformed(answered_by(context.victim), lambda rows, _: rows.roll(int(torch.randint(10, (1,))), dims=1))
 
 
-SIMPLEX, PROMISE = "answers on the simplex", "keeps its promise"
-SAME_ANSWERS, FORGETS = "same seed, same answers", "answers alike whatever came before, as promised"
+def same_for_all(context: DefenseContext, rng: Generator) -> Responder:
+    return answered_by(context.victim)
 
 
-@pytest.mark.parametrize(
-    ("how", "promised", "caught"),
-    [
-        (off_the_simplex, Promise(), {SIMPLEX}),
-        (not_finite, Promise(), {SIMPLEX}),
-        (other_classes, Promise(), {SIMPLEX}),
-        (fewer_rows, Promise(), {SIMPLEX}),
-        (refuses_with_numbers, Promise(), {SIMPLEX}),
-        (cannot_be_deployed, Promise(), {SIMPLEX}),
-        (exits_when_asked, Promise(), {SIMPLEX}),
-        (uniform, Promise(), set()),
-        (uniform, Promise(l1=0.1), {PROMISE}),
-        (rotated, Promise(), set()),
-        (rotated, Promise(argmax=True), {PROMISE}),
-        (counts_rows, Promise(stateful=True), set()),
-        (counts_rows, Promise(), {FORGETS}),
-        (remembers_matches, Promise(stateful=True), {SAME_ANSWERS, AT_ONCE}),
-        (shares_with_other_matches, Promise(noise="fresh"), {AT_ONCE}),
-        (draws_globally_in_replies, Promise(noise="fresh"), {SAME_ANSWERS, AT_ONCE, GLOBAL}),
-    ],
-    ids=lambda value: getattr(value, "__name__", ""),
-)
-def test_a_defense_that_offends_is_caught(how: Deploy, promised: Promise, caught: set[str], site: Site):
-    assert offences(check_defense(PlantedDefense(how=how, promised=promised), PLANTED, site)) == caught
+def depends_on_its_batch(context: DefenseContext, rng: Generator) -> Responder:
+    return transformed(answered_by(context.victim), lambda rows, _: (rows + rows.mean(dim=0)) / 2)
+
+
+def answers_one_account_wrongly(context: DefenseContext, rng: Generator) -> Responder:
+    def respond(queries: QueryBatch) -> Answer:
+        return released(context.victim(queries.inputs).roll(int(queries.account != 0), dims=1))
+
+    return respond
+
+
+def breaks_its_promise_off_the_data(context: DefenseContext, rng: Generator) -> Responder:
+    def respond(queries: QueryBatch) -> Answer:
+        rows = context.victim(queries.inputs)
+        odd = queries.inputs.flatten(1).mean(dim=1) > 0.4  # digits are darker
+        return released(torch.where(odd.unsqueeze(1), rows.roll(1, dims=1), rows))
+
+    return respond
+
+
+def crashes_when_explained(context: DefenseContext, rng: Generator) -> Responder:
+    def respond(queries: QueryBatch) -> Answer:
+        if queries.explain:
+            message = "no maps here"
+            raise RuntimeError(message)
+        return released(context.victim(queries.inputs))
+
+    return respond
+
+
+def crashes_above_64_rows(context: DefenseContext, rng: Generator) -> Responder:
+    def respond(queries: QueryBatch) -> Answer:
+        if len(queries.inputs) > 64:
+            message = "too many"
+            raise RuntimeError(message)
+        return released(context.victim(queries.inputs))
+
+    return respond
+
+
+def draws_by_process(context: DefenseContext, rng: Generator) -> Responder:
+    shift = os.getpid() % 9 + 1
+    return transformed(answered_by(context.victim), lambda rows, _: rows.roll(shift, dims=1))
+
+
+@dataclass(frozen=True, kw_only=True)
+class TrainedFromNowhere(Defense):
+    """A defense that trains on entropy of the operating system, and answers from the state alone."""
+
+    def train(self, context: DefenseContext, *, rng: Generator) -> State:
+        return {"noise": torch.frombuffer(bytearray(os.urandom(8)), dtype=torch.uint8)}
+
+    def deploy(self, context: DefenseContext, state: State, *, rng: Generator) -> Responder:
+        return answered_by(context.victim)
