@@ -25,7 +25,7 @@ victims = [{ name = "digits", arch = "mlp", steps = 100 }]
 attacks = [{ name = "knockoff", steps = 20 }]
 defenses = ["none", "gaussian-noise"]
 budgets = [30]
-seeds = 15
+seeds = 6
 recipe = { steps = 20 }
 [resources]
 oracle = { cpus = 0, custom = { oracles_node = 0.1 } }
