@@ -12,6 +12,20 @@ from arena.match.cache import Cache
 from arena.match.site import CACHE_VARIABLE, Site
 from tests.players import Matches
 
+CLUSTER = "tests/cluster/"
+
+
+@pytest.hookimpl(optionalhook=True)
+def pytest_xdist_make_scheduler(config: pytest.Config, log: object) -> object:
+    """Where pytest-xdist has several processes, one of them gets all tests with a cluster: they share it."""
+    from xdist.scheduler import LoadScopeScheduling
+
+    class OneCluster(LoadScopeScheduling):
+        def _split_scope(self, nodeid: str) -> str:
+            return CLUSTER if nodeid.startswith(CLUSTER) else nodeid
+
+    return OneCluster(config, log)
+
 
 @pytest.fixture(scope="session")
 def shared(tmp_path_factory: pytest.TempPathFactory) -> Path:
