@@ -1,8 +1,10 @@
 import os
+import sys
 from pathlib import Path
 
 import pytest
 import torch
+from sklearn.datasets import load_digits
 
 from arena.contracts import BadParameter, DataMissing, UnknownName
 from arena.data.datasets import load
@@ -11,6 +13,16 @@ from arena.learning.tensors import pack
 from tests.data import miniature
 
 REAL = {"mnist": "MNIST", "fashion-mnist": "FashionMNIST"}
+
+
+def test_digits_are_scikit_learns_read_without_importing_it(monkeypatch):
+    theirs = load_digits()
+    with monkeypatch.context() as without:
+        without.setitem(sys.modules, "sklearn.datasets", None)
+        ours = load("digits")
+    assert torch.equal(ours.inputs.squeeze(1), torch.tensor(theirs.images).float() / 16)
+    assert torch.equal(ours.labels, torch.tensor(theirs.target))
+    assert ours.class_names == tuple(map(str, theirs.target_names))
 
 
 def test_digits_keep_their_seventeen_exact_levels():
