@@ -19,7 +19,7 @@ from typing import TextIO
 from arena.cli.main import main
 
 _SERVER = multiprocessing.get_context("forkserver")
-_SERVER.set_forkserver_preload(["pytest", "arena.cli.main", "sklearn.datasets"])
+_SERVER.set_forkserver_preload(["pytest", "arena.cli.main", "sklearn.datasets", "torch._dynamo"])
 
 
 @dataclass(frozen=True, kw_only=True)
