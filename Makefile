@@ -6,10 +6,14 @@ PIP := .venv/bin/python -m pip install --quiet
 BUILT := .venv/built
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test check bench protos
+.PHONY: help demo test test-programs check bench protos
+
+# The tests that need a program beside Python, by their markers; and pytest's exit code where there is no such test.
+PROGRAMS := chromium or postgres or slurm or buildah or bubblewrap
+NO_TESTS := 5
 
 help: ## this list
-	@awk -F ':.*## ' '/^[a-z]+:.*## / {printf "make %-8s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "make %-14s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 	@echo
 	@echo "TORCH_INDEX=URL  take torch from another index, say the one of builds without CUDA; first time only"
 	@echo "ARENA_DATA=DIR   where downloaded data sets lie; tests that need one which is not there are skipped"
@@ -17,8 +21,13 @@ help: ## this list
 demo: $(BUILT) ## play a small tournament and print its table
 	.venv/bin/arena run demo --prove
 
+# Two processes, since much of a run is waiting: for workers of Ray to start, for time limits to pass.
 test: $(BUILT) ## run the tests
-	OMP_NUM_THREADS=1 .venv/bin/pytest
+	OMP_NUM_THREADS=1 .venv/bin/pytest -n 2
+
+test-programs: $(BUILT) ## run the tests that need a program beside Python, such as Chromium
+	@OMP_NUM_THREADS=1 .venv/bin/pytest -m "$(PROGRAMS)" || { \
+	  code=$$?; [ $$code -eq $(NO_TESTS) ] || exit $$code; echo "no test needs one of them yet"; }
 
 check: $(BUILT) ## lint, formatting, types, import contracts
 	.venv/bin/ruff check .

@@ -2,20 +2,52 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
 from arena.data.datasets import FOLDER_VARIABLE
+from arena.match.cache import Cache
 from arena.match.secret import SECRET_VARIABLE
 from arena.match.site import CACHE_VARIABLE, Site
+from tests.players import Matches
+
+CLUSTER = "tests/cluster/"
+
+
+@pytest.hookimpl(optionalhook=True)
+def pytest_xdist_make_scheduler(config: pytest.Config, log: object) -> object:
+    """Where pytest-xdist has several processes, one of them gets all tests with a cluster: they share it."""
+    from xdist.scheduler import LoadScopeScheduling
+
+    class OneCluster(LoadScopeScheduling):
+        def _split_scope(self, nodeid: str) -> str:
+            return CLUSTER if nodeid.startswith(CLUSTER) else nodeid
+
+    return OneCluster(config, log)
 
 
 @pytest.fixture(scope="session")
-def cache(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A folder in which this test session keeps what it trains."""
-    return tmp_path_factory.mktemp("cache")
+def shared(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder of this test run: of all its processes, where pytest-xdist has several."""
+    own = tmp_path_factory.getbasetemp()
+    folder = (own.parent if "PYTEST_XDIST_WORKER" in os.environ else own) / "shared"
+    folder.mkdir(exist_ok=True)
+    return folder
+
+
+@pytest.fixture(scope="session")
+def cache(shared: Path) -> Path:
+    """A folder in which this test run keeps what it trains."""
+    return shared / "cache"
+
+
+@pytest.fixture(scope="session")
+def matches(shared: Path, cache: Path) -> Matches:
+    """The matches that several tests look at; whoever changes one of their players plays for itself."""
+    return Matches(site=Site(work=shared / "ledgers", cache=cache), results=Cache(folder=shared / "results"))
 
 
 @pytest.fixture(scope="session", autouse=True)

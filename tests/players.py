@@ -5,10 +5,25 @@ Players are found in the registry, so that a new one comes into these tests by i
 
 from __future__ import annotations
 
+import json
 from collections.abc import Mapping
-from dataclasses import replace
+from dataclasses import dataclass, replace
+from pathlib import Path
 
-from arena.contracts import UNDEFENDED, Knowledge, MatchResult, Matchup, Parameter, Recipe, Spec
+from arena.contracts import (
+    UNDEFENDED,
+    Knowledge,
+    MatchResult,
+    Matchup,
+    Parameter,
+    Recipe,
+    Spec,
+    from_json,
+    matchup_id,
+    to_json,
+)
+from arena.match.cache import Cache
+from arena.match.deployment import ledger_path
 from arena.match.play import Transport, in_process, play
 from arena.match.site import Site
 from arena.match.victims import load_splits
@@ -20,20 +35,24 @@ MATCHUP = Matchup(
     victim_seed=0,
     defense=UNDEFENDED,
     knowledge=Knowledge(),
-    attack=Spec(name="knockoff", params=(("steps", 20),)),
+    attack=Spec(name="knockoff", params=(("steps", 10),)),
     pool="same",
     budget=40,
     seed=0,
-    recipe=Recipe(steps=20),
+    recipe=Recipe(arch="mlp", steps=10),
 )
 
 SMALL: Mapping[str, Parameter] = {
-    "steps": 20,
-    "steps_inner": 20,
-    "iterations": 20,
+    "steps": 10,
+    "steps_inner": 10,
+    "iterations": 10,
+    "rounds": 3,
+    "restarts": 1,
     "seeds": 20,
     "batch": 8,
     "candidates": 200,
+    "unlabelled": 40,
+    "more_unlabelled": 8,
     "epochs": 1,
     "last_epochs": 1,
     "members": 2,
@@ -42,7 +61,7 @@ SMALL: Mapping[str, Parameter] = {
 }
 """Values of fields that make a player slow, or more than a small budget can pay, for whichever player has them."""
 
-BASES: Mapping[Role, Spec] = {"attack": Spec(name="knockoff", params=(("steps", 20),)), "defense": Spec(name="none")}
+BASES: Mapping[Role, Spec] = {"attack": Spec(name="knockoff", params=(("steps", 10),)), "defense": Spec(name="none")}
 
 
 def small(role: Role, name: str) -> Spec:
@@ -76,11 +95,12 @@ def meeting(attack: Spec, defense: Spec) -> Matchup:
 
 
 def every_meeting() -> list[Matchup]:
-    """Return matchups in which each built-in player stands at least once."""
-    return [
+    """Return matchups in which each built-in player stands at least once, each of them once."""
+    matchups = [
         *(meeting(attack, small("defense", name)) for name in ("none", "mad-argmax") for attack in every("attack")),
         *(meeting(small("attack", "knockoff"), defense) for defense in every("defense")),
     ]
+    return list(dict.fromkeys(matchups))
 
 
 def played(matchup: Matchup, site: Site, *, transport: Transport = in_process) -> MatchResult:
@@ -92,3 +112,23 @@ def played(matchup: Matchup, site: Site, *, transport: Transport = in_process) -
         site=site,
         transport=transport,
     )
+
+
+@dataclass(frozen=True, kw_only=True)
+class Matches:
+    """Matches that several tests look at, each played in process by whichever test asks for it first."""
+
+    site: Site
+    results: Cache
+
+    def result(self, matchup: Matchup) -> MatchResult:
+        """Return the result of a matchup, played unless it was before."""
+
+        def play_now() -> bytes:
+            return json.dumps(to_json(played(matchup, self.site))).encode()
+
+        return from_json(MatchResult, json.loads(self.results.once(matchup_id(matchup), play_now)))
+
+    def ledger(self, matchup: Matchup) -> Path:
+        """Return the ledger of a matchup, played unless it was before."""
+        return ledger_path(self.site, self.result(matchup).matchup, attempt=1)

@@ -24,7 +24,7 @@ from arena.match.site import Site
 from arena.match.victims import load_splits, load_victim
 from arena.oracle.sqlite_ledger import read_transcript
 from arena.registry import names
-from tests.players import MATCHUP, meeting, played, small
+from tests.players import MATCHUP, Matches, meeting, small
 
 DOCUMENT = Path(__file__).parents[1] / "docs" / "deploy-a-defense.md"
 
@@ -36,11 +36,10 @@ def victim_network(site: Site) -> nn.Module:
 
 
 @pytest.mark.parametrize("name", names("defense"))
-def test_releases_what_a_match_releases_bit_for_bit(name: str, site: Site):
+def test_releases_what_a_match_releases_bit_for_bit(name: str, site: Site, matches: Matches):
     defense = small("defense", name)
     matchup = meeting(MATCHUP.attack, defense)
-    played(matchup, site)
-    (ledger,) = site.work.glob("*.sqlite")
+    ledger = matches.ledger(matchup)
     splits = load_splits(MATCHUP.victim, site.data)
     protected = arena.protect(
         victim_network(site),
@@ -121,7 +120,7 @@ def test_the_documented_handler_serves_what_the_callable_releases():
     handler_class.log_message = lambda *_: None  # type: ignore[attr-defined]
     rows = torch.rand(2, 4)
     with ThreadingHTTPServer(("127.0.0.1", 0), handler_class) as server:  # type: ignore[arg-type]
-        threading.Thread(target=server.serve_forever, daemon=True).start()
+        threading.Thread(target=server.serve_forever, args=(0.01,), daemon=True).start()
         request = urllib.request.Request(
             f"http://127.0.0.1:{server.server_port}", data=json.dumps(rows.tolist()).encode(), method="POST"
         )

@@ -9,7 +9,7 @@ import pytest
 from arena.contracts import MatchResult, Matchup, Spec
 from arena.match.site import Site
 from arena.rpc.transport import over_grpc
-from tests.players import MATCHUP, every_meeting, meeting, played, small
+from tests.players import MATCHUP, Matches, every_meeting, meeting, played, small
 
 
 def what_came_of_it(result: MatchResult) -> tuple[object, ...]:
@@ -21,8 +21,8 @@ def what_came_of_it(result: MatchResult) -> tuple[object, ...]:
 @pytest.mark.parametrize(
     "matchup", every_meeting(), ids=lambda matchup: f"{matchup.attack.name}-{matchup.defense.name}"
 )
-def test_the_wire_changes_nothing(matchup: Matchup, site: Site):
-    here = played(matchup, site)
+def test_the_wire_changes_nothing(matchup: Matchup, site: Site, matches: Matches):
+    here = matches.result(matchup)
     assert here.verdict.outcome == "completed", here.verdict
     assert here.transcript_digest
     assert here.clone_digest

@@ -16,7 +16,7 @@ from arena.cli.console import output
 from arena.cli.options import JsonOption, player, print_json, site
 from arena.conformance.checking import check_player
 from arena.conformance.elsewhere import Elsewhere
-from arena.conformance.finding import Finding
+from arena.conformance.finding import PlayerFinding
 from arena.contracts import UnknownName
 from arena.registry import MANIFEST, Role, complete, entry_folder, manifest, names
 
@@ -69,7 +69,7 @@ def role_of(name: str) -> Role:
     return "defense" if name in names("defense") else "attack"
 
 
-def _table(name: str, role: str, findings: list[Finding]) -> Table:
+def _table(name: str, role: str, findings: list[PlayerFinding]) -> Table:
     table = Table(title=f"{name} ({role})", title_justify="left")
     for column in ("", "check", "kind", "seen"):
         table.add_column(column)

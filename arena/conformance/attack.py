@@ -10,7 +10,7 @@ import torch
 from torch import Tensor, nn
 
 from arena.conformance.elsewhere import Elsewhere
-from arena.conformance.finding import Finding, found
+from arena.conformance.finding import PlayerFinding, found
 from arena.conformance.generators import TOUCHED, advance_generators, global_state
 from arena.conformance.situations import attack_matchups, described
 from arena.contracts import Answer, Attack, Matchup, Oracle, Spec, StopReason, Task
@@ -131,7 +131,7 @@ class _Interrupted:
         return self._oracle.query(inputs, explain=explain, account=account)
 
 
-def _clone(trial: AttackTrial) -> Iterator[Finding]:
+def _clone(trial: AttackTrial) -> Iterator[PlayerFinding]:
     name = "returns a clone of logits (N, K)"
     if not trial.first.completed:
         yield found("clone", name, _ending(trial.first))
@@ -147,11 +147,11 @@ def _clone(trial: AttackTrial) -> Iterator[Finding]:
     yield found("clone", "returns a clone that answers alike", problem)
 
 
-def _budget(trial: AttackTrial) -> Iterator[Finding]:
+def _budget(trial: AttackTrial) -> Iterator[PlayerFinding]:
     yield found("budget", "spends its budget, or declares why not", _unspent(trial, trial.first))
 
 
-def _unforeseen(trial: AttackTrial) -> Iterator[Finding]:
+def _unforeseen(trial: AttackTrial) -> Iterator[PlayerFinding]:
     """Play other victims, pools and budgets: what was true of the known one is to be true of them."""
     for number, matchup in enumerate(trial.unforeseen, start=1):
         played = trial.play(matchup)
@@ -160,7 +160,7 @@ def _unforeseen(trial: AttackTrial) -> Iterator[Finding]:
         yield found("unforeseen", name, problem and f"{described(matchup)}: {problem}")
 
 
-def _repeats(trial: AttackTrial) -> Iterator[Finding]:
+def _repeats(trial: AttackTrial) -> Iterator[PlayerFinding]:
     again, _ = trial.again
     problem = _differs(trial.first.digests, again.digests, ADVICE)
     yield found("repeat", "same seed, same transcript and clone", problem)
@@ -169,12 +169,12 @@ def _repeats(trial: AttackTrial) -> Iterator[Finding]:
     yield found("repeat", "same seed, same transcript and clone in another process", problem)
 
 
-def _globals(trial: AttackTrial) -> Iterator[Finding]:
+def _globals(trial: AttackTrial) -> Iterator[PlayerFinding]:
     _, untouched = trial.again
     yield found("globals", "leaves global generators alone", "" if untouched else TOUCHED)
 
 
-def _beside(trial: AttackTrial) -> Iterator[Finding]:
+def _beside(trial: AttackTrial) -> Iterator[PlayerFinding]:
     """Play a whole other match of the same player inside one, and compare with the one that was alone."""
     other = replace(trial.known, seed=trial.known.seed + 1)
 
@@ -186,12 +186,12 @@ def _beside(trial: AttackTrial) -> Iterator[Finding]:
     yield found("beside", "two matches at once do not disturb each other", problem)
 
 
-def _prints(trial: AttackTrial) -> Iterator[Finding]:
+def _prints(trial: AttackTrial) -> Iterator[PlayerFinding]:
     printed = trial.first.report.verdict.output[:200] if trial.first.completed else ""  # a crash is traced there
     yield found("prints", "prints nothing", printed, must=False)
 
 
-def _gpu(trial: AttackTrial) -> Iterator[Finding]:
+def _gpu(trial: AttackTrial) -> Iterator[PlayerFinding]:
     """On a machine with a GPU: the same match there asks for the same number of rows."""
     if torch.cuda.is_available():
         played = trial.play(trial.known, device="cuda")
@@ -200,7 +200,7 @@ def _gpu(trial: AttackTrial) -> Iterator[Finding]:
         yield found("gpu", "plays on a GPU", problem, must=False)
 
 
-ATTACK_CHECKS: Mapping[str, Callable[[AttackTrial], Iterator[Finding]]] = {
+ATTACK_CHECKS: Mapping[str, Callable[[AttackTrial], Iterator[PlayerFinding]]] = {
     "clone": _clone,
     "budget": _budget,
     "unforeseen": _unforeseen,

@@ -9,7 +9,7 @@ from typing import TypeVar
 from arena.conformance.attack import ATTACK_CHECKS, AttackTrial
 from arena.conformance.defense import DEFENSE_CHECKS, DefenseTrial
 from arena.conformance.elsewhere import Elsewhere
-from arena.conformance.finding import Finding, found
+from arena.conformance.finding import PlayerFinding, found
 from arena.contracts import Attack, BadParameter, Defense, Spec, UnknownName, nearest
 from arena.match.site import Site
 from arena.registry import Role, build_attack, build_defense
@@ -21,7 +21,7 @@ PARAMETERS = "parameters"
 
 def check_player(
     role: Role, spec: Spec, site: Site, *, seed: int, elsewhere: Elsewhere, only: Sequence[str] = ()
-) -> list[Finding]:
+) -> list[PlayerFinding]:
     """Run a player's checks and return every finding.
 
     ``seed`` draws the matchups that the player cannot foresee, ``elsewhere`` is the second process, and ``only`` names
@@ -45,7 +45,7 @@ def check_player(
 
 def check_attack(
     build: Callable[[], Attack], spec: Spec, site: Site, *, seed: int, elsewhere: Elsewhere, only: Sequence[str] = ()
-) -> list[Finding]:
+) -> list[PlayerFinding]:
     """Run the checks of the attack that ``build``, which can be pickled, returns in any process."""
     trial = partial(AttackTrial, build, spec, site, seed=seed, elsewhere=elsewhere)
     return _findings(trial, ATTACK_CHECKS, only)
@@ -53,7 +53,7 @@ def check_attack(
 
 def check_defense(
     build: Callable[[], Defense], spec: Spec, site: Site, *, seed: int, elsewhere: Elsewhere, only: Sequence[str] = ()
-) -> list[Finding]:
+) -> list[PlayerFinding]:
     """Run the checks of the defense that ``build``, which can be pickled, returns in any process."""
     trial = partial(DefenseTrial, build, spec, site, seed=seed, elsewhere=elsewhere)
     return _findings(trial, DEFENSE_CHECKS, only)
@@ -61,11 +61,11 @@ def check_defense(
 
 def _findings(
     start: Callable[[], Trial],
-    checks: Mapping[str, Callable[[Trial], Iterator[Finding]]],
+    checks: Mapping[str, Callable[[Trial], Iterator[PlayerFinding]]],
     only: Sequence[str],
-) -> list[Finding]:
+) -> list[PlayerFinding]:
     """Run checks until one ends with an error: then the player can do nothing that the others would look at."""
-    findings: list[Finding] = []
+    findings: list[PlayerFinding] = []
     check = next(iter(only or checks))
     try:
         trial = start()
@@ -77,7 +77,7 @@ def _findings(
     return findings
 
 
-def _refuses_unknown_parameters(role: Role, spec: Spec) -> Finding:
+def _refuses_unknown_parameters(role: Role, spec: Spec) -> PlayerFinding:
     wrong = Spec(name=spec.name, params=(*spec.params, ("no_such_parameter", 1)), digest=spec.digest)
     problem = "make it a frozen dataclass"
     try:

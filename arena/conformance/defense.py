@@ -10,7 +10,7 @@ import torch
 from torch import Generator, Tensor
 
 from arena.conformance.elsewhere import Elsewhere
-from arena.conformance.finding import Finding, found
+from arena.conformance.finding import PlayerFinding, found
 from arena.conformance.generators import TOUCHED, advance_generators, global_state
 from arena.conformance.situations import defense_matchups, described
 from arena.contracts import Answer, Defense, Matchup, QueryBatch, Responder, Spec
@@ -122,16 +122,16 @@ def _answered(responder: Responder, call: QueryBatch, classes: int) -> Answer:
     return answer
 
 
-def _answers(trial: DefenseTrial) -> Iterator[Finding]:
+def _answers(trial: DefenseTrial) -> Iterator[PlayerFinding]:
     trial.first  # noqa: B018  # raises what an answer off the simplex raises
     yield found("answers", "answers on the simplex", "")
 
 
-def _promise(trial: DefenseTrial) -> Iterator[Finding]:
+def _promise(trial: DefenseTrial) -> Iterator[PlayerFinding]:
     yield found("promise", "keeps its promise", _broken(trial, trial.first))
 
 
-def _unforeseen(trial: DefenseTrial) -> Iterator[Finding]:
+def _unforeseen(trial: DefenseTrial) -> Iterator[PlayerFinding]:
     """Defend other victims against other pools, with explanations: what was true of the known one is to be true."""
     for number, matchup in enumerate(trial.unforeseen, start=1):
         try:
@@ -142,7 +142,7 @@ def _unforeseen(trial: DefenseTrial) -> Iterator[Finding]:
         yield found("unforeseen", name, problem and f"{described(matchup)}: {problem}")
 
 
-def _repeats(trial: DefenseTrial) -> Iterator[Finding]:
+def _repeats(trial: DefenseTrial) -> Iterator[PlayerFinding]:
     trained = state_digest(prepare(trial.known, trial.defense, trial.site).state)
     again, trained_again, _ = trial.again
     there = trial.elsewhere(_digests, trial.build, trial.known, trial.site)
@@ -154,7 +154,7 @@ def _repeats(trial: DefenseTrial) -> Iterator[Finding]:
         yield found("repeat", f"same seed, same training{where}", problem)
 
 
-def _alike(trial: DefenseTrial) -> Iterator[Finding]:
+def _alike(trial: DefenseTrial) -> Iterator[PlayerFinding]:
     """One that promises equal rows equal answers gives them, whatever else is asked with, before or by whom."""
     if not trial.forgetful:
         return
@@ -181,7 +181,7 @@ def _alike(trial: DefenseTrial) -> Iterator[Finding]:
         yield found("alike", f"answers alike {how}", problem if differing else "")
 
 
-def _beside(trial: DefenseTrial) -> Iterator[Finding]:
+def _beside(trial: DefenseTrial) -> Iterator[PlayerFinding]:
     """Answer two matches in turn, and compare with the one that was alone."""
     heard = trial.first
     classes = heard.answers[0].posteriors.shape[1]
@@ -196,12 +196,12 @@ def _beside(trial: DefenseTrial) -> Iterator[Finding]:
     yield found("beside", "two matches at once do not disturb each other", problem)
 
 
-def _globals(trial: DefenseTrial) -> Iterator[Finding]:
+def _globals(trial: DefenseTrial) -> Iterator[PlayerFinding]:
     *_, untouched = trial.again
     yield found("globals", "leaves global generators alone", "" if untouched else TOUCHED)
 
 
-DEFENSE_CHECKS: Mapping[str, Callable[[DefenseTrial], Iterator[Finding]]] = {
+DEFENSE_CHECKS: Mapping[str, Callable[[DefenseTrial], Iterator[PlayerFinding]]] = {
     "answers": _answers,
     "promise": _promise,
     "unforeseen": _unforeseen,

@@ -4,8 +4,6 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-UNDER_CHECK = "plays to the end"
-
 
 @dataclass(frozen=True, kw_only=True)
 class Finding:
@@ -13,11 +11,17 @@ class Finding:
 
     name: str
     passed: bool
-    check: str = ""  # what `arena check --only` calls the check
     must: bool = True
     detail: str = ""
 
 
-def found(check: str, name: str, problem: str, *, must: bool = True) -> Finding:
+@dataclass(frozen=True, kw_only=True)
+class PlayerFinding(Finding):
+    """What was found about a player; ``check`` is what `arena check --only` calls the check."""
+
+    check: str
+
+
+def found(check: str, name: str, problem: str, *, must: bool = True) -> PlayerFinding:
     """Return the finding of a check that is passed if there is no ``problem`` to tell."""
-    return Finding(name=name, passed=not problem, check=check, must=must, detail=problem)
+    return PlayerFinding(name=name, passed=not problem, check=check, must=must, detail=problem)

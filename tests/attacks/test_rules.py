@@ -28,7 +28,7 @@ from arena.defenses.reverse_sigmoid import ReverseSigmoid
 from arena.defenses.rounding import Rounding
 from tests.attacks.toy import IMAGES, TABLE, VICTIMS, ToyOracle, context, digest, play
 
-STEPS = 20
+STEPS = 5
 STRATEGIES = typing.get_args(Strategy)
 RECOVERY = {
     "base": KnockoffNets(steps=STEPS),

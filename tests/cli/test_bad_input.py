@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-import subprocess
-import sys
+import signal
 from pathlib import Path
 
 import pytest
 
+from arena.runs.folder import alone_in
 from tests.cli.arena import Arena, Ended
+from tests.forked import forked
 
 TINY = "digits(arch=mlp,steps=100)"
 TOURNAMENT = """
@@ -181,17 +182,18 @@ def test_a_run_is_not_overwritten_and_its_matches_are_named(run_folder: Path, ar
     assert arena("resume", run_folder).code == 0
 
 
+def hold(run_folder: Path) -> None:
+    """Keep a run folder for oneself until one is killed."""
+    with alone_in(run_folder):
+        print("held", flush=True)
+        signal.pause()
+
+
 def test_a_run_folder_that_another_process_plays_is_left_alone(arena: Arena, run_folder: Path):
-    holding = "import sys\nfrom pathlib import Path\nfrom arena.runs.folder import alone_in\n"
-    holding += "with alone_in(Path(sys.argv[1])):\n    print('held', flush=True)\n    sys.stdin.read()\n"
     journal = run_folder / "journal.jsonl"
-    with subprocess.Popen(
-        [sys.executable, "-c", holding, str(run_folder)], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
-    ) as other:
-        assert other.stdout is not None
-        assert other.stdout.readline() == "held\n"
+    with forked(hold, run_folder.resolve()) as other:
+        assert other.out.readline() == "held\n"
         journal.write_bytes(journal.read_bytes() + b"half a li")  # what the other one is writing
         refused(arena("resume", run_folder), "is being played by another process")
         assert journal.read_bytes().endswith(b"half a li")
-        other.kill()
     assert arena("resume", run_folder).code == 0

@@ -7,8 +7,6 @@ import json
 import os
 import signal
 import socket
-import subprocess
-import sys
 
 import pytest
 import torch
@@ -16,23 +14,23 @@ import torch
 from arena.contracts import BudgetExhausted, Spec
 from arena.defenses.gaussian_noise import noisy_logits
 from arena.learning.randomness import derived_seed, generator, keyed_normal
-from arena.match.site import Site
+from arena.match.site import CACHE_VARIABLE, Site
 from arena.match.victims import load_victim
 from arena.rpc.client import Connection, RemoteMatch, RemoteOracle
+from tests.cli.arena import Arena
+from tests.forked import command, forked
 
+VICTIM = "iris(arch=mlp, steps=50)"
 ROWS = torch.rand(6, 4, generator=torch.Generator().manual_seed(0))
 
 
 @contextlib.contextmanager
 def served(tmp_path, *options):
-    command = [sys.executable, "-m", "arena.cli", "serve", "--victim", "iris(arch=mlp, steps=50)", "--json", *options]
-    environment = {**os.environ, "ARENA_CACHE": str(tmp_path / "cache"), "OMP_NUM_THREADS": "1"}
-    process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, env=environment)
-    try:
-        yield process, json.loads(process.stdout.readline())
-    finally:
-        process.kill()
-        process.communicate()
+    arguments = ["serve", "--victim", VICTIM, "--json", *options]
+    with forked(command, arguments, {CACHE_VARIABLE: str(tmp_path / "cache")}) as process:
+        line = process.out.readline()
+        assert line, process.err.read()
+        yield process, json.loads(line)
 
 
 def test_prints_one_line_and_charges_any_client(tmp_path):
@@ -44,9 +42,9 @@ def test_prints_one_line_and_charges_any_client(tmp_path):
             assert oracle.query(ROWS).posteriors.shape == (6, 3)
             with pytest.raises(BudgetExhausted):
                 oracle.query(ROWS)
-        process.send_signal(signal.SIGINT)
-        assert "6 of 10 units were spent" in process.communicate()[1]
-        assert process.returncode == 0
+        os.kill(process.pid, signal.SIGINT)
+        assert "6 of 10 units were spent" in process.err.read()
+        assert process.ended() == 0
 
 
 def test_tells_whoever_joins_a_seed_from_which_nothing_of_the_defense_follows(tmp_path):
@@ -67,8 +65,8 @@ def test_goes_on_under_the_same_token_after_a_kill(tmp_path):
     with served(tmp_path, *defended) as (process, first):
         with Connection(first["address"], first["token"]) as connection:
             RemoteOracle(connection).query(ROWS)
-        process.kill()
-        process.wait()
+        os.kill(process.pid, signal.SIGKILL)
+        assert process.ended() == -signal.SIGKILL
     with (
         served(tmp_path, *defended) as (_, second),
         Connection(second["address"], first["token"]) as connection,
@@ -77,22 +75,27 @@ def test_goes_on_under_the_same_token_after_a_kill(tmp_path):
         assert second["remaining"] == RemoteOracle(connection).remaining == 14
 
 
-def test_a_port_in_use_is_one_sentence_and_exit_code_2(tmp_path):
+@pytest.fixture
+def terminable():
+    """The process's own way to be terminated, which ``serve`` changes."""
+    before = signal.getsignal(signal.SIGTERM)
+    yield
+    signal.signal(signal.SIGTERM, before)
+
+
+@pytest.mark.usefixtures("terminable")
+def test_a_port_in_use_is_one_sentence_and_exit_code_2(arena: Arena):
     with socket.socket() as taken:
         taken.bind(("127.0.0.1", 0))
         taken.listen()
         port = str(taken.getsockname()[1])
-        command = [sys.executable, "-m", "arena.cli", "serve", "--victim", "iris(arch=mlp, steps=50)", "--port", port]
-        environment = {**os.environ, "ARENA_CACHE": str(tmp_path / "cache"), "OMP_NUM_THREADS": "1"}
-        ended = subprocess.run(command, capture_output=True, text=True, env=environment, check=False)
-    assert ended.returncode == 2
-    assert port in ended.stderr
-    assert "Traceback" not in ended.stderr
+        ended = arena("serve", "--victim", VICTIM, "--port", port)
+    assert ended.code == 2
+    assert port in ended.err
+    assert "Traceback" not in ended.err
 
 
-def test_a_bind_that_others_can_reach_must_be_asked_for(tmp_path):
-    command = [sys.executable, "-m", "arena.cli", "serve", "--victim", "iris(arch=mlp, steps=50)", "--host", "0.0.0.0"]
-    environment = {**os.environ, "ARENA_CACHE": str(tmp_path / "cache"), "OMP_NUM_THREADS": "1"}
-    ended = subprocess.run(command, capture_output=True, text=True, env=environment, check=False)
-    assert ended.returncode == 2
-    assert "other machines" in ended.stderr
+def test_a_bind_that_others_can_reach_must_be_asked_for(arena: Arena):
+    ended = arena("serve", "--victim", VICTIM, "--host", "0.0.0.0")
+    assert ended.code == 2
+    assert "other machines" in ended.err

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from pathlib import Path
 
 import pytest
 
@@ -15,9 +14,3 @@ def cluster() -> Iterator[Cluster]:
     started = join(None)
     yield started
     started.leave()
-
-
-@pytest.fixture(scope="session")
-def cache(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Victims are trained once for all tests."""
-    return tmp_path_factory.mktemp("cache")

@@ -1,20 +1,22 @@
 from __future__ import annotations
 
-import os
 import signal
 import subprocess
 import sys
 import time
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
 from arena.cli.console import INTERRUPTED_EXIT
+from arena.match.secret import Secret
 from arena.match.site import Site
 from arena.referee.journal import JOURNAL
 from arena.referee.local import LocalRunner
 from arena.referee.tournament_file import read_tournament
 from arena.report.files import read_results
+from tests.cli.arena import Arena
 from tests.cluster.processes import descendants, left_of
 from tests.cluster.tiny import played, table
 
@@ -24,15 +26,15 @@ victims = [{ name = "digits", arch = "mlp", steps = 100 }]
 attacks = [{ name = "knockoff", steps = 20 }]
 defenses = ["none", "gaussian-noise"]
 budgets = [30]
-seeds = 12
+seeds = 5
 recipe = { steps = 20 }
+secret = "stated"
 """
 
 
-def arena(*words: str, cache: Path) -> subprocess.Popen[str]:
-    environment = {**os.environ, "ARENA_CACHE": str(cache)}
+def started(*words: str) -> subprocess.Popen[str]:
     command = [sys.executable, "-m", "arena.cli", *words]
-    return subprocess.Popen(command, env=environment, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+    return subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
 
 
 def lines(path: Path) -> int:
@@ -41,27 +43,32 @@ def lines(path: Path) -> int:
 
 @pytest.mark.ray
 @pytest.mark.slow
-def test_ctrl_c_leaves_no_process_and_a_folder_that_resumes(tmp_path: Path, cache: Path):
+@pytest.mark.usefixtures("cluster", "environment")
+def test_ctrl_c_leaves_no_process_and_a_folder_that_resumes(
+    tmp_path: Path, site: Site, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+):
     file, folder = tmp_path / "tiny.toml", tmp_path / "run"
     file.write_text(TOURNAMENT)
-    run = arena("run", str(file), "--runner", "ray", "--mlflow", "none", "--out", str(folder), cache=cache)
+    run = started("run", str(file), "--runner", "ray", "--mlflow", "none", "--out", str(folder))
     while lines(folder / JOURNAL) == 0 and run.poll() is None:
         time.sleep(0.02)
-    started = descendants(run.pid)
+    below = descendants(run.pid)
     run.send_signal(signal.SIGINT)
     output, errors = run.communicate(timeout=60)
     assert run.returncode == INTERRUPTED_EXIT, errors
     assert f"arena resume {folder}" in errors.replace("\n", "")
     assert "Traceback" not in output + errors
-    assert any("raylet" in line for line in started.values())
-    assert left_of(started, seconds=5) == {}
+    assert any("raylet" in line for line in below.values())
+    assert left_of(below, seconds=5) == {}
 
     tournament = read_tournament(file)
     finished = lines(folder / JOURNAL)
     assert 1 <= finished < len(tournament.matchups())
-    resumed = arena("resume", str(folder), cache=cache)
-    assert resumed.communicate(timeout=120)[1].count("Traceback") == 0
-    assert resumed.returncode == 0
+    resumed = Arena(monkeypatch, capsys)("resume", folder)
+    assert "Traceback" not in resumed.err
+    assert resumed.code == 0, resumed.err
     assert lines(folder / JOURNAL) == len(tournament.matchups())
-    undisturbed = played(LocalRunner(Site(work=tmp_path, cache=cache)), tournament.matchups(), tmp_path / "local")
+    undisturbed = played(
+        LocalRunner(replace(site, secret=Secret.stated("stated"))), tournament.matchups(), tmp_path / "local"
+    )
     assert table(read_results(folder)) == table(undisturbed)

@@ -2,7 +2,6 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable, Iterator, Mapping
-from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -19,7 +18,7 @@ from arena.referee.tournament import Resources, Share
 from arena.rpc.transport import over_grpc
 from tests.cluster.processes import left_of, workers
 from tests.cluster.tiny import BUDGET, attack_entry, clone_entry, defense_entry, digests, matchup, played, table
-from tests.players import every_meeting
+from tests.players import Matches, every_meeting
 
 pytestmark = pytest.mark.ray
 
@@ -66,17 +65,10 @@ class TestSameAsInProcess:
     def test_the_order_does_not_matter(self, ray_runner: RayRunner, in_process: list[MatchResult], tmp_path: Path):
         assert table(played(ray_runner, MATCHUPS[::-1], tmp_path)) == table(in_process)[::-1]
 
-    def test_every_built_in_plays_the_same_match(self, cluster: Cluster, site: Site, tmp_path: Path):
-        patient = replace(site, limits=Limits())
-        (tmp_path / "ray").mkdir()
-        (tmp_path / "local").mkdir()
-        runner = RayRunner(patient, resources=TWO_SLOTS)
-        try:
-            on_ray = played(runner, every_meeting(), tmp_path / "ray")
-        finally:
-            runner.close()
+    def test_every_built_in_plays_the_same_match(self, ray_runner: RayRunner, matches: Matches, tmp_path: Path):
+        on_ray = played(ray_runner, every_meeting(), tmp_path)
         assert [result.verdict for result in on_ray if not result.clone_digest] == []
-        assert table(on_ray) == table(played(LocalRunner(patient), every_meeting(), tmp_path / "local"))
+        assert table(on_ray) == table(map(matches.result, every_meeting()))
 
     def test_ledgers_come_back_whole(self, ray_runner: RayRunner, site: Site, tmp_path: Path):
         (result,) = played(ray_runner, MATCHUPS[:1], tmp_path)

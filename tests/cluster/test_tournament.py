@@ -24,6 +24,7 @@ TOURNAMENT = {
     "budgets": [30],
     "seeds": 3,
     "recipe": {"steps": 20},
+    "resources": {"slots": 1},
 }
 
 

@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 
 from arena.match.deployment import ledger_path
+from arena.match.secret import Secret
 from arena.match.site import Site
 from arena.oracle.sqlite_ledger import read_transcript
 from arena.referee.journal import read_journal
@@ -25,8 +26,9 @@ victims = [{ name = "digits", arch = "mlp", steps = 100 }]
 attacks = [{ name = "knockoff", steps = 20 }]
 defenses = ["none", "gaussian-noise"]
 budgets = [30]
-seeds = 15
+seeds = 6
 recipe = { steps = 20 }
+secret = "stated"
 [resources]
 oracle = { cpus = 0, custom = { oracles_node = 0.1 } }
 attack = { cpus = 1, custom = { attacks_node = 0.1 } }
@@ -54,7 +56,8 @@ def test_a_run_outlives_the_loss_of_the_oracles_host(tmp_path: Path, cache: Path
     subprocess.run(command, env={**os.environ, "ARENA_CACHE": str(cache)}, check=True, timeout=240)
 
     tournament = read_tournament(file)
-    undisturbed = played(LocalRunner(Site(work=tmp_path, cache=cache)), tournament.matchups(), tmp_path / "local")
+    site = Site(work=tmp_path, cache=cache, secret=Secret.stated("stated"))
+    undisturbed = played(LocalRunner(site), tournament.matchups(), tmp_path / "local")
     assert Path(f"{folder}.run").read_text().endswith("exit 0\n")
     first = read_results(Path(f"{folder}.first"))
     assert table(first) == table(undisturbed)

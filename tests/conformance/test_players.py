@@ -11,7 +11,7 @@ import pytest
 from arena.cli.check import role_of
 from arena.conformance.checking import check_attack, check_defense, check_player
 from arena.conformance.elsewhere import Elsewhere
-from arena.conformance.finding import Finding
+from arena.conformance.finding import PlayerFinding
 from arena.contracts import Promise, Spec, StopReason, UnknownName
 from arena.match.site import Site
 from arena.registry import MANIFEST, Role, complete
@@ -30,7 +30,7 @@ def elsewhere() -> Iterator[Elsewhere]:
         yield process
 
 
-def offences(findings: list[Finding]) -> set[str]:
+def offences(findings: list[PlayerFinding]) -> set[str]:
     """Return the checks that were not passed."""
     return {finding.check for finding in findings if not finding.passed}
 
@@ -50,7 +50,9 @@ def test_every_entry_passes(folder: Path, site: Site, elsewhere: Elsewhere):
     assert offences(check_player(role, spec, site, seed=SEED, elsewhere=elsewhere)) == set()
 
 
-def attacked(how: Extract, site: Site, elsewhere: Elsewhere, *, declares: StopReason | None = None) -> list[Finding]:
+def attacked(
+    how: Extract, site: Site, elsewhere: Elsewhere, *, declares: StopReason | None = None
+) -> list[PlayerFinding]:
     build = partial(PlantedAttack, how=how, declares=declares)
     return check_attack(build, PLANTED, site, seed=SEED, elsewhere=elsewhere)
 

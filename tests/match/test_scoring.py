@@ -32,7 +32,7 @@ from arena.match.play import play
 from arena.match.reference import load_reference
 from arena.match.secret import Secret
 from arena.match.site import Site
-from tests.players import MATCHUP, meeting, played, small
+from tests.players import MATCHUP, Matches, meeting, played, small
 
 KNOCKOFF = MATCHUP.attack
 
@@ -51,51 +51,51 @@ def test_hard_rows_are_the_argmax_ties_to_the_lowest_and_refused_rows_stay_zero(
     assert hardened(rows).tolist() == [[0, 1, 0], [1, 0, 0], [0, 0, 0]]
 
 
-def test_labels_alone_make_tracks_a_and_a_hard_one(site: Site):
-    result = played(against("label-only"), site)
+def test_labels_alone_make_tracks_a_and_a_hard_one(matches: Matches):
+    result = matches.result(against("label-only"))
     hard = scores(result, "a-hard")
     assert hard == {name: value for name, value in scores(result, "a").items() if name in hard}
 
 
 @pytest.mark.parametrize("name", ["mad-argmax", "reverse-sigmoid", "none"])
-def test_a_defense_that_keeps_the_argmax_leaves_a_hard_that_of_label_only(name: str, site: Site):
-    result, label_only = played(against(name), site), played(against("label-only"), site)
+def test_a_defense_that_keeps_the_argmax_leaves_a_hard_that_of_label_only(name: str, matches: Matches):
+    result, label_only = matches.result(against(name)), matches.result(against("label-only"))
     assert result.counts["utility/kept"][0] == result.counts["utility/kept"][1]
     assert scores(result, "a-hard") == scores(label_only, "a-hard")
 
 
-def test_the_argmax_attack_brings_the_clone_of_label_only_bit_for_bit(site: Site):
+def test_the_argmax_attack_brings_the_clone_of_label_only_bit_for_bit(matches: Matches):
     argmax = Spec(name="argmax", params=(("base", KNOCKOFF),))
-    robbed = played(meeting(argmax, small("defense", "mad-argmax")), site)
-    assert robbed.clone_digest == played(against("label-only"), site).clone_digest
+    robbed = matches.result(meeting(argmax, small("defense", "mad-argmax")))
+    assert robbed.clone_digest == matches.result(against("label-only")).clone_digest
 
 
-def test_the_curve_has_the_points_that_were_asked_for_and_the_last(site: Site):
-    result = played(replace(MATCHUP, curve=(10, 25, 1_000)), site)
+def test_the_curve_has_the_points_that_were_asked_for_and_the_last(matches: Matches):
+    result = matches.result(replace(MATCHUP, curve=(10, 25, 1_000)))
     points = {name.split("/")[1] for name in result.counts if name.startswith("curve/")}
     assert points == {"10", "25", "40"}
     assert result.counts["curve/40/a/fidelity"] == result.counts["a/fidelity"]
-    alone = played(replace(MATCHUP, budget=25, attack=KNOCKOFF), site)
+    alone = matches.result(replace(MATCHUP, budget=25, attack=KNOCKOFF))
     assert result.counts["curve/25/a/fidelity"] == alone.counts["a/fidelity"]
 
 
-def test_a_clone_that_was_not_trained_to_the_end_is_flagged_where_nothing_is_defended(site: Site):
-    assert "undertrained" in played(MATCHUP, site).flags
-    assert "undertrained" not in played(replace(MATCHUP, recipe=Recipe(steps=800)), site).flags
-    assert "undertrained" not in played(against("mad-argmax"), site).flags
+def test_a_clone_that_was_not_trained_to_the_end_is_flagged_where_nothing_is_defended(matches: Matches):
+    assert "undertrained" in matches.result(MATCHUP).flags
+    assert "undertrained" not in matches.result(replace(MATCHUP, recipe=replace(MATCHUP.recipe, steps=800))).flags
+    assert "undertrained" not in matches.result(against("mad-argmax")).flags
 
 
-def test_the_floor_is_the_same_for_every_match_of_a_seed(site: Site):
+def test_the_floor_is_the_same_for_every_match_of_a_seed(matches: Matches):
     floors = [
-        scores(played(replace(matchup, seed=seed), site), "floor")
+        scores(matches.result(replace(matchup, seed=seed)), "floor")
         for seed in (0, 1)
         for matchup in (MATCHUP, against("label-only"))
     ]
     assert floors[0] == floors[1] != floors[2] == floors[3]
 
 
-def test_guards_say_when_uniform_inputs_mean_nothing(site: Site):
-    result = played(MATCHUP, site)
+def test_guards_say_when_uniform_inputs_mean_nothing(matches: Matches):
+    result = matches.result(MATCHUP)
     share = result.measures["victim/unif_largest_share"]
     assert 0.1 <= share <= 1
     assert ("uniform inputs degenerate" in result.flags) is (share > 0.9)

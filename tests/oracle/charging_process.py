@@ -1,7 +1,4 @@
-"""A client and its ledger in one process: ``python -m tests.oracle.charging_process PATH FIRST CALLS``.
-
-Prints the number of each call once it was answered, so that a parent which kills it knows what was.
-"""
+"""A client and its ledger in one process: prints each call's number once it was answered, for whoever kills it."""
 
 from __future__ import annotations
 
@@ -11,8 +8,9 @@ from pathlib import Path
 from arena.oracle.sqlite_ledger import SqliteLedger
 from tests.oracle.responders import CountingResponder, batch, key
 
-if __name__ == "__main__":
-    path, first, calls = Path(sys.argv[1]), int(sys.argv[2]), int(sys.argv[3])
+
+def charge(path: Path, first: int, calls: int) -> None:
+    """Open the ledger at ``path`` and charge the calls from ``first`` on."""
     ledger = SqliteLedger.open(path, budget=10_000)
     responder = CountingResponder()
     for number in range(first, calls):

@@ -10,8 +10,10 @@ from arena.contracts import LedgerUnavailable
 from arena.oracle.sqlite_ledger import SqliteLedger
 from tests.oracle.responders import CountingResponder, batch, key
 
-if __name__ == "__main__":
-    ledger = SqliteLedger.open(Path(sys.argv[1]), budget=10_000)
+
+def fill(path: Path) -> None:
+    """Charge to the ledger at ``path``, in a process whose files may not grow for a while."""
+    ledger = SqliteLedger.open(path, budget=10_000)
     limit = resource.getrlimit(resource.RLIMIT_FSIZE)
     resource.setrlimit(resource.RLIMIT_FSIZE, (400_000, limit[1]))
     answered = refused = number = 0

@@ -6,8 +6,6 @@ import os
 import signal
 import sqlite3
 import stat
-import subprocess
-import sys
 import threading
 from pathlib import Path
 from random import Random
@@ -26,6 +24,9 @@ from arena.contracts import (
 )
 from arena.oracle.ledger import MatchLedger, MemoryLedger
 from arena.oracle.sqlite_ledger import SqliteLedger, read_transcript
+from tests.forked import forked
+from tests.oracle.charging_process import charge
+from tests.oracle.full_disk import fill
 from tests.oracle.responders import CountingResponder, batch, key
 
 
@@ -246,9 +247,9 @@ class TestTheFile:
         assert found > 0
 
     def test_refuses_calls_while_the_disk_is_full_and_works_again_after(self, tmp_path: Path):
-        program = [sys.executable, "-m", "tests.oracle.full_disk", str(tmp_path / "match.ledger")]
-        printed = subprocess.run(program, capture_output=True, text=True, check=True, timeout=60).stdout.split()
-        answered, refused, recorded = map(int, printed)
+        with forked(fill, tmp_path / "match.ledger") as process:
+            answered, refused, recorded = map(int, process.out.read().split())
+            assert process.ended() == 0
         assert refused == 3
         assert recorded == answered
 
@@ -257,11 +258,9 @@ def test_kills_lose_and_double_nothing(tmp_path: Path):
     """The client repeats a call under the same id until it is answered; the process is killed in between."""
     path, calls, random, number, kills = tmp_path / "match.ledger", 400, Random(1), 0, 0
     while number < calls:
-        program = [sys.executable, "-m", "tests.oracle.charging_process", str(path), str(number), str(calls)]
-        with subprocess.Popen(program, stdout=subprocess.PIPE) as process:
-            assert process.stdout is not None
+        with forked(charge, path, number, calls) as process:
             until = number + random.randrange(1, 60)
-            for line in process.stdout:
+            for line in process.out:
                 number = int(line) + 1
                 if number > until and kills < 10:
                     os.kill(process.pid, signal.SIGKILL)
