@@ -63,8 +63,9 @@ def score_match(
         clones = score_clones(played.matchup, transcript, report, defense=defense, defended=defended, site=site)
         counts: dict[CountName, Count] = {**clones.counts}
         measures: dict[MeasureName, float] = {**played.measures, **clones.measures}
+        honest = honest_scores(matchup, transcript, site)
         for found in (
-            honest_scores(matchup, transcript, site),
+            honest,
             promise_scores(matchup, transcript, defense, site),
             explanation_scores(matchup, transcript, defended.context.explainer, site),
         ):
@@ -96,6 +97,7 @@ def score_match(
         },
         pictures=tuple(sorted(pictures)),
         flags=(*played.flags, *clones.flags, *(("timed",) if report.timed else ())),
+        honest=honest.outcomes,
     )
     return Scored(result=result, pictures=pictures)
 

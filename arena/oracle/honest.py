@@ -94,6 +94,10 @@ class HonestTraffic:
 
     def labels(self, calls: Sequence[QueryBatch]) -> Tensor:
         """Return the labels (rows,) of recorded honest calls, in their order."""
+        return self._labels[self.images(calls)]
+
+    def images(self, calls: Sequence[QueryBatch]) -> Tensor:
+        """Return which rows of the honest split (rows,) int64 recorded honest calls asked, in their order."""
         position: dict[int, int] = {}
         found = []
         numbers = self._numbers[self._accounts :]
@@ -101,8 +105,8 @@ class HonestTraffic:
             start = position.get(call.account, 0)
             position[call.account] = start + len(call.inputs)
             order = self._orders[numbers.index(call.account)]
-            found.append(self._labels[order[torch.arange(start, position[call.account]) % len(order)]])
-        return torch.cat(found) if found else self._labels[:0]
+            found.append(order[torch.arange(start, position[call.account]) % len(order)])
+        return torch.cat(found) if found else torch.zeros(0, dtype=torch.int64)
 
     @property
     def _capacity(self) -> int:

@@ -134,3 +134,12 @@ def test_table_rows_cannot_be_shifted_and_so_run_out_sooner():
     script = traffic(budget=SPLIT + 1, rows=rows)
     assert script.falls_short
     assert len(script.after(SPLIT + 1)[0].inputs) == SPLIT
+
+
+def test_the_images_of_recorded_calls_are_those_that_they_carry():
+    rows = torch.arange(SPLIT, dtype=torch.float32).reshape(-1, 1, 1, 1).expand(-1, 1, 4, 4) / SPLIT  # flat images
+    script = traffic(budget=SPLIT, rows=rows.clone())
+    calls = [*script.after(SPLIT - 5), *script.after(5), *script.rest()]
+    asked = torch.cat([(call.inputs[:, 0, 0, 0] * SPLIT).round().long() for call in calls])
+    assert torch.equal(traffic(budget=SPLIT, rows=rows.clone()).images(calls), asked)
+    assert traffic().images([]).tolist() == []
