@@ -1,4 +1,9 @@
-"""The value of the game and how both sides would mix, if each knew the other's mixture: a zero-sum equilibrium."""
+"""The value of the game and how both sides would mix, if each knew the other's mixture: a zero-sum equilibrium.
+
+Of several equilibria it is the most even one, the mixture of maximum entropy, as in Balduzzi, Tuyls, Perolat and Graepel,
+"Re-evaluating Evaluation" (NeurIPS 2018, arXiv 1806.02643). Departure: players with equal payoffs are one player first,
+whose share they divide evenly; so a copy moves nobody else even where many mixtures are in equilibrium.
+"""
 
 from __future__ import annotations
 
@@ -6,7 +11,16 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
-from scipy.optimize import linprog
+from numpy.typing import NDArray
+from scipy.optimize import linprog, minimize
+
+Matrix = NDArray[np.float64]
+Mixture = NDArray[np.float64]
+
+TOLERANCE = 1e-9  # of payoffs
+EQUAL_TO = 12  # decimals to which the payoffs of copies agree
+LEAST_SHARE = 1e-7  # below which a strategy is never played
+STEPS = 500
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -19,30 +33,102 @@ class Equilibrium:
 
 
 def equilibrium(payoffs: Sequence[Sequence[float]]) -> Equilibrium:
-    """Return an equilibrium of the zero-sum game in which rows maximise and columns minimise ``payoffs``.
-
-    Two linear programmes (von Neumann 1928; the standard form is in any textbook of game theory). Where several
-    mixtures are in equilibrium, one of them is returned; the value is unique.
-    """
+    """Return the equilibrium of maximum entropy of the game in which rows maximise and columns minimise ``payoffs``."""
     matrix = np.asarray(payoffs, dtype=float)
-    value, rows = _maximin(matrix)
-    _, columns = _maximin(-matrix.T)
-    return Equilibrium(value=value, attacks=rows, defenses=columns)
+    _, first_rows, row_of = np.unique(matrix.round(EQUAL_TO), axis=0, return_index=True, return_inverse=True)
+    _, first_columns, column_of = np.unique(matrix.round(EQUAL_TO), axis=1, return_index=True, return_inverse=True)
+    game = matrix[np.ix_(first_rows, first_columns)]
+    rows, columns = _maximin(game), _maximin(-game.T)
+    if not _only_one(game, rows, columns):
+        rows, columns = _most_even(game, rows), _most_even(-game.T, columns)
+    return Equilibrium(
+        value=float(rows @ game @ columns),
+        attacks=_divided(rows, row_of.reshape(-1)),
+        defenses=_divided(columns, column_of.reshape(-1)),
+    )
 
 
-def _maximin(matrix: np.ndarray[tuple[int, int], np.dtype[np.float64]]) -> tuple[float, tuple[float, ...]]:
-    """Return the largest value that the rows can secure, and the mixture that secures it."""
-    rows, columns = matrix.shape
-    cost = np.zeros(rows + 1)
-    cost[-1] = -1.0
+def _maximin(game: Matrix) -> Mixture:
+    """Return a mixture of the rows that secures the value: a linear programme (von Neumann 1928)."""
+    rows, columns = game.shape
     found = linprog(
-        cost,
-        A_ub=np.hstack([-matrix.T, np.ones((columns, 1))]),
+        np.append(np.zeros(rows), -1.0),
+        A_ub=np.hstack([-game.T, np.ones((columns, 1))]),
         b_ub=np.zeros(columns),
-        A_eq=np.hstack([np.ones((1, rows)), np.zeros((1, 1))]),
+        A_eq=np.append(np.ones(rows), 0.0)[None],
         b_eq=[1.0],
         bounds=[(0, 1)] * rows + [(None, None)],
         method="highs",
     )
-    mixture = np.clip(found.x[:-1], 0, 1) + 0.0  # no negative zeros
-    return float(found.x[-1]), tuple(float(share) for share in mixture / mixture.sum())
+    return _on_simplex(found.x[:-1])
+
+
+def _only_one(game: Matrix, rows: Mixture, columns: Mixture) -> bool:
+    """Whether an equilibrium is certainly the only one.
+
+    That is so if every best answer is played, both sides play equally many strategies, and the equations by which each
+    makes the other indifferent have one solution.
+    """
+    value = float(rows @ game @ columns)
+    played = rows > LEAST_SHARE, columns > LEAST_SHARE
+    best = game @ columns > value - TOLERANCE, rows @ game < value + TOLERANCE
+    if not all(np.array_equal(one, other) for one, other in zip(played, best, strict=True)):
+        return False
+    kernel = game[np.ix_(*played)]
+    count, others = kernel.shape
+    if count != others:
+        return False
+    bordered = np.block([[kernel, np.ones((count, 1))], [np.ones((1, count)), np.zeros((1, 1))]])
+    return bool(np.linalg.matrix_rank(bordered) == count + 1)
+
+
+def _most_even(game: Matrix, mixture: Mixture) -> Mixture:
+    """Return the mixture of maximum entropy among those of the rows that secure what ``mixture`` secures.
+
+    They are a polytope. Each strategy's largest share in it is a linear programme; the mean of the mixtures that reach
+    them plays every strategy that can be played, and from there the entropy, which is strictly concave, is climbed.
+    """
+    bound = float((mixture @ game).min()) - TOLERANCE
+    start = np.mean([_largest_share(game, bound, row) for row in range(len(game))], axis=0)
+    played = start > LEAST_SHARE
+    reduced = game[played]
+    found = minimize(
+        lambda shares: float((shares * np.log(shares)).sum()),
+        start[played] / start[played].sum(),
+        jac=lambda shares: np.log(shares) + 1,
+        bounds=[(LEAST_SHARE / 10, 1)] * len(reduced),
+        constraints=[
+            {"type": "eq", "fun": lambda shares: shares.sum() - 1, "jac": lambda shares: np.ones_like(shares)},
+            {"type": "ineq", "fun": lambda shares: shares @ reduced - bound, "jac": lambda _: reduced.T},
+        ],
+        method="SLSQP",
+        options={"maxiter": STEPS, "ftol": TOLERANCE**1.5},
+    )
+    shares = np.zeros(len(game))
+    shares[played] = found.x
+    return _on_simplex(shares)
+
+
+def _largest_share(game: Matrix, bound: float, row: int) -> Mixture:
+    """Return the mixture that plays ``row`` the most of those that secure ``bound``."""
+    rows, columns = game.shape
+    found = linprog(
+        -np.eye(rows)[row],
+        A_ub=-game.T,
+        b_ub=np.full(columns, -bound),
+        A_eq=np.ones((1, rows)),
+        b_eq=[1.0],
+        bounds=[(0, 1)] * rows,
+        method="highs",
+    )
+    return _on_simplex(found.x)
+
+
+def _on_simplex(shares: Mixture) -> Mixture:
+    clipped = np.clip(shares, 0, 1) + 0.0  # no negative zeros
+    return np.asarray(clipped / clipped.sum())
+
+
+def _divided(shares: Mixture, kind: NDArray[np.intp]) -> tuple[float, ...]:
+    """Return the share of each player: that of its kind, divided evenly among the copies."""
+    return tuple(float(share) for share in shares[kind] / np.bincount(kind)[kind])
