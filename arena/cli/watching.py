@@ -22,7 +22,8 @@ from rich.text import Text
 from arena.cli.console import errors, output
 from arena.contracts import Matchup, matchup_id
 from arena.match.victims import load_splits
-from arena.metrics.intervals import MIN_SEEDS, smallest_difference
+from arena.metrics.differences import smallest_difference
+from arena.metrics.intervals import MIN_SEEDS
 from arena.payoff.matrix import label
 from arena.referee.estimate import seconds_of_training
 from arena.referee.referee import Progress, Summary

@@ -6,12 +6,15 @@ answer, the floor of a clone that asked nothing.
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable, Mapping
+import functools
+from collections.abc import Collection, Iterable, Mapping, Set
 from dataclasses import dataclass
 
 from arena.contracts import TRACKS, Count, CountName, Knowledge, MatchResult, Parameter, Spec, Track
 from arena.contracts.scores import CloneCount, clone_count
-from arena.metrics.intervals import Interval, mean_interval
+from arena.metrics.extremes import largest_mean
+from arena.metrics.intervals import Interval
+from arena.metrics.shared_variance import share_intervals
 from arena.registry import is_newest
 
 UNSAID = ("none", "random")  # what a defense knows at the least: a label leaves it out
@@ -24,6 +27,16 @@ class Setting:
     victim: str
     pool: str
     budget: int
+
+
+@dataclass(frozen=True, kw_only=True)
+class WorstCase:
+    """What the worst attack on a defense gets: the one with the largest mean over the seeds that all of them have."""
+
+    attack: str
+    interval: Interval  # of the largest true mean, whichever attack has it
+    values: Mapping[int, float]  # of the named attack, by seed
+    near: int  # attacks that may just as well be the worst, itself included
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -41,6 +54,7 @@ class PayoffMatrix:
     payoffs: Mapping[tuple[str, str], Mapping[int, float]]
     own: Mapping[tuple[str, str], Mapping[int, float]]  # what the attack made of its answers
     results: Mapping[tuple[str, str], tuple[MatchResult, ...]]
+    images: int  # test rows that a payoff is a share of; the fewest, where matches differ
 
     def short(self, player: str) -> str:
         """Return the shortest name of a player that still tells it from the others of its side.
@@ -57,25 +71,46 @@ class PayoffMatrix:
         """Return the first player of this name, whatever its parameters; None if there is none."""
         return next((one for one in (*self.attacks, *self.defenses) if self.specs[one].name == name), None)
 
+    @property
+    def seeds(self) -> int:
+        """How many seeds the cell with the most of them has."""
+        return max((len(cell) for cell in self.payoffs.values()), default=0)
+
+    @functools.cached_property
+    def cells(self) -> Mapping[tuple[str, str], Interval]:
+        """Mean and interval over seeds of every cell that has a match."""
+        played = {place: tuple(values.values()) for place, values in self.payoffs.items()}
+        return dict(zip(played, share_intervals(list(played.values()), images=self.images), strict=True))
+
     def cell(self, attack: str, defense: str) -> Interval | None:
         """Return mean and interval over seeds, None if every match of the cell is missing."""
-        values = list(self.payoffs.get((attack, defense), {}).values())
-        return mean_interval(values) if values else None
+        return self.cells.get((attack, defense))
 
-    def worst_case(self, defense: str, *, attacks: Collection[str] | None = None) -> Interval | None:
-        """Return what the worst of ``attacks`` gets, all by default, None if every match is missing.
+    def seeds_of(self, defense: str, *, attacks: Collection[str] | None = None) -> Set[int]:
+        """Return the seeds on which every one of ``attacks`` that met a defense at all has a payoff."""
+        columns = [self.payoffs.get((attack, defense), {}) for attack in attacks or self.attacks]
+        return set.intersection(*(set(column) for column in columns if column)) if any(columns) else set()
 
-        For each seed the attack is chosen on the other seeds: a maximum over the same seeds is biased up, and a single
-        seed gives just that.
+    def worst_case(
+        self, defense: str, *, attacks: Collection[str] | None = None, seeds: Set[int] | None = None
+    ) -> WorstCase | None:
+        """Return what the worst of ``attacks`` gets, all by default, None if no seed is common to them.
+
+        ``seeds`` are those to be counted, by default all that the attacks have in common. Of attacks with equal means
+        the first by name is named.
         """
-        columns = {attack: self.payoffs.get((attack, defense), {}) for attack in attacks or self.attacks}
-        seeds = sorted({seed for column in columns.values() for seed in column})
-        values = []
-        for seed in seeds:
-            elsewhere = {attack: _mean_without(column, seed) for attack, column in columns.items() if seed in column}
-            worst = max(elsewhere, key=lambda attack: elsewhere[attack])
-            values.append(columns[worst][seed])
-        return mean_interval(values) if values else None
+        played = sorted(attack for attack in attacks or self.attacks if self.payoffs.get((attack, defense)))
+        counted = sorted(self.seeds_of(defense, attacks=attacks) if seeds is None else seeds)
+        if not played or not counted:
+            return None
+        rows = [[self.payoffs[attack, defense][seed] for seed in counted] for attack in played]
+        worst = largest_mean(rows, images=self.images)
+        return WorstCase(
+            attack=played[worst.place],
+            interval=worst.interval,
+            values=dict(zip(counted, rows[worst.place], strict=True)),
+            near=worst.near,
+        )
 
     def of_defense(self, defense: str) -> list[MatchResult]:
         """Return all matches of a defended victim."""
@@ -166,7 +201,14 @@ def _matrix(setting: Setting, results: Iterable[MatchResult]) -> PayoffMatrix:
         payoffs=payoffs,
         own=own,
         results={place: tuple(found) for place, found in cells.items()},
+        images=min((total for found in cells.values() for one in found for total in _test_rows(one)), default=1),
     )
+
+
+def _test_rows(result: MatchResult) -> list[int]:
+    """Return how many test rows each clone of a match was compared with the victim on."""
+    names = [clone_count(track, "fidelity") for track in (*TRACKS, "floor")]
+    return [result.counts[name].total for name in names if name in result.counts and result.counts[name].total]
 
 
 def _largest_fidelity(result: MatchResult, tracks: Iterable[Track]) -> float | None:
@@ -187,11 +229,6 @@ def pooled(results: Iterable[MatchResult], name: CountName) -> Count:
     """Return a count summed over the results that have it."""
     counts = [result.counts[name] for result in results if name in result.counts]
     return Count(sum(count.hits for count in counts), sum(count.total for count in counts))
-
-
-def _mean_without(column: Mapping[int, float], seed: int) -> float:
-    others = [value for other, value in column.items() if other != seed]
-    return sum(others) / len(others) if others else column[seed]
 
 
 def _method_name(spec: Spec) -> str:

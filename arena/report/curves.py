@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from pathlib import Path
 
+import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
@@ -47,15 +48,19 @@ def draw_curves(results: Sequence[MatchResult], path: Path) -> None:
 
 def _draw(axes: Axes, curve: TradeOff, places: Sequence[float]) -> None:
     means = [100 * point.clone.mean for point in curve.points]
-    axes.errorbar(places, means, yerr=[_half(point.clone) for point in curve.points], marker="o", label=curve.defense)
+    arms = [_arms(point.clone) for point in curve.points]
+    axes.errorbar(places, means, yerr=np.array(arms).T, marker="o", label=curve.defense)
     for place, mean, point in zip(places, means, curve.points, strict=True):
         axes.annotate(f"{point.value:g}", (place, mean), textcoords="offset points", xytext=(4, 4), fontsize="x-small")
 
 
 def _draw_undefended(axes: Axes, point: Point, place: float) -> None:
-    mean, half = 100 * point.clone.mean, _half(point.clone)
-    axes.errorbar([place], [mean], yerr=[half], marker="*", color="black", label="none")
+    arms = np.array([_arms(point.clone)]).T
+    axes.errorbar([place], [100 * point.clone.mean], yerr=arms, marker="*", color="black", label="none")
 
 
-def _half(interval: Interval) -> float:
-    return 100 * (interval.half or 0.0)
+def _arms(interval: Interval) -> tuple[float, float]:
+    """Return how far an interval reaches below and above its mean, in points."""
+    if interval.low is None or interval.high is None:
+        return 0.0, 0.0
+    return 100 * (interval.mean - interval.low), 100 * (interval.high - interval.mean)

@@ -12,18 +12,14 @@ from dataclasses import dataclass
 
 from arena.contracts import Count, CountName, Knowledge, MatchResult, MeasureName
 from arena.contracts import scores as names
-from arena.metrics.intervals import Interval, mean_interval
-from arena.payoff.matrix import PayoffMatrix, Setting, largest_share, matrices, pooled
-from arena.payoff.ranking import (
-    Cost,
-    Mixture,
-    Standing,
-    attack_standings,
-    mixture,
-    standings,
-)
+from arena.metrics.intervals import Interval, share_interval
+from arena.metrics.rank_intervals import RankInterval
+from arena.payoff.cost import Cost
+from arena.payoff.matrix import PayoffMatrix, Setting, WorstCase, largest_share, matrices, pooled
+from arena.payoff.mixture import Mixture, mixture
+from arena.payoff.ranking import AttackGroup, DefenseGroup, Standing, attack_group, defense_groups
 from arena.payoff.tradeoff import ALLOWED_LOSSES, TradeOff, at_matched_loss, tradeoffs
-from arena.report.sentences import FLOOR, YARDSTICK_ATTACK, YARDSTICK_DEFENSE, sentences, share
+from arena.report.sentences import FLOOR, YARDSTICK_ATTACK, YARDSTICK_DEFENSE, of_intervals, sentences, share
 
 PROMISES: Mapping[CountName, str] = {
     names.ARGMAX_BROKEN: "the same decision",
@@ -47,7 +43,7 @@ class AttackRow:
     attack: Player
     cells: tuple[Interval | None, ...]
     own: Interval | None  # the attack's own clone, mean over defenses
-    rank: int | None
+    ranks: RankInterval | None
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -55,7 +51,7 @@ class WorstCases:
     """The worst case of every defense over some of the attacks."""
 
     over: str  # "", "blind" or "informed"
-    cells: tuple[Interval | None, ...]
+    cells: tuple[WorstCase | None, ...]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -66,11 +62,20 @@ class DefenseRow:
     knew: tuple[str, ...]  # "surrogate random", "outliers far"; empty: nothing
     leak: bool
     standing: Standing
+    worst_attack: str  # the shortest name of the attack that gets the most
     brier_cost: float | None
 
     @property
     def cost(self) -> Cost:
         return self.standing.cost
+
+
+@dataclass(frozen=True, kw_only=True)
+class GroupRows:
+    """The defenses that are ranked together, in their order."""
+
+    group: DefenseGroup
+    rows: tuple[DefenseRow, ...]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -89,6 +94,7 @@ class MatchedLoss:
     """The least that clones get at any swept value that costs honest users at most ``allowed``, a share."""
 
     allowed: float
+    value: float | None  # the one that leaves it; None: no defense does
     clone: Interval
 
 
@@ -134,13 +140,16 @@ class Findings:
 
     setting: Setting
     seeds: int
+    images: int  # test rows that a payoff is a share of
+    intervals: str  # a sentence that says what the intervals speak of
     told: str  # "blind", "informed", "blind and informed"
     defenses: tuple[Player, ...]
     attacks: tuple[AttackRow, ...]
     worst_cases: tuple[WorstCases, ...]
     equilibrium: Mixture | None
     floors: tuple[float | None, ...]  # fidelity of a clone that asked nothing, by defense
-    standings: tuple[DefenseRow, ...]  # by division, class and rank
+    ranked_attacks: AttackGroup
+    groups: tuple[GroupRows, ...]  # by division and class
     deployed: tuple[DeployedRow, ...]
     swept: tuple[SweptDefense, ...]
     threats: tuple[ThreatFindings, ...]
@@ -156,26 +165,33 @@ def findings(results: Sequence[MatchResult]) -> list[Findings]:
 
 def findings_of(matrix: PayoffMatrix) -> Findings:
     """Return what one payoff matrix shows."""
-    ranked = {one.attack: one for one in attack_standings(matrix)}
+    ranked = attack_group(matrix)
+    standings = {one.attack: one for one in ranked.standings}
     broken, checked = _promises(matrix)
     return Findings(
         setting=matrix.setting,
-        seeds=max((len(cell) for cell in matrix.payoffs.values()), default=0),
+        seeds=matrix.seeds,
+        images=matrix.images,
+        intervals=of_intervals(matrix),
         told=_told(matrix),
         defenses=tuple(_player(matrix, defense) for defense in matrix.defenses),
         attacks=tuple(
             AttackRow(
                 attack=_player(matrix, attack),
                 cells=tuple(matrix.cell(attack, defense) for defense in matrix.defenses),
-                own=ranked[attack].score if attack in ranked else None,
-                rank=ranked[attack].rank if attack in ranked else None,
+                own=standings[attack].score if attack in standings else None,
+                ranks=standings[attack].ranks if attack in standings else None,
             )
             for attack in matrix.attacks
         ),
         worst_cases=tuple(_worst_cases(matrix)),
         equilibrium=mixture(matrix),
         floors=tuple(share(matrix.of_defense(defense), FLOOR) for defense in matrix.defenses),
-        standings=tuple(_defense_row(matrix, standing) for standing in standings(matrix)),
+        ranked_attacks=ranked,
+        groups=tuple(
+            GroupRows(group=group, rows=tuple(_defense_row(matrix, standing) for standing in group.standings))
+            for group in defense_groups(matrix)
+        ),
         deployed=tuple(_deployed(matrix)),
         swept=tuple(_swept(matrix, curve) for curve in tradeoffs(matrix)),
         threats=tuple(_threats(matrix)),
@@ -224,6 +240,7 @@ def _defense_row(matrix: PayoffMatrix, standing: Standing) -> DefenseRow:
         knew=known(played[0].matchup.knowledge),
         leak=any("leak" in result.flags for result in played),
         standing=standing,
+        worst_attack=matrix.short(standing.worst_case.attack),
         brier_cost=_mean(played, names.BRIER_COST),
     )
 
@@ -243,18 +260,19 @@ def _deployed(matrix: PayoffMatrix) -> list[DeployedRow]:
         DeployedRow(
             defense=_player(matrix, defense),
             attack=_player(matrix, attack),
-            to_victim=_largest_over_seeds(matrix.results.get((attack, defense), ()), "fidelity"),
-            to_deployed=_largest_over_seeds(matrix.results.get((attack, defense), ()), "fidelity_deployed"),
+            to_victim=_largest_over_seeds(matrix, (attack, defense), "fidelity"),
+            to_deployed=_largest_over_seeds(matrix, (attack, defense), "fidelity_deployed"),
             accuracy=share(matrix.of_defense(defense), names.DEPLOYED_ACCURACY),
         )
         for defense, attack in itertools.product(replaced, matrix.attacks)
     ]
 
 
-def _largest_over_seeds(results: Sequence[MatchResult], what: names.CloneCount) -> Interval | None:
-    """Return the largest share over tracks of a count, mean over seeds, None if no match has it."""
-    values = [value for result in results if (value := largest_share(result, what)) is not None]
-    return mean_interval(values) if values else None
+def _largest_over_seeds(matrix: PayoffMatrix, place: tuple[str, str], what: names.CloneCount) -> Interval | None:
+    """Return the largest share over tracks of a count in a cell, mean over seeds, None if no match has it."""
+    played = matrix.results.get(place, ())
+    values = [value for result in played if (value := largest_share(result, what)) is not None]
+    return share_interval(values, images=matrix.images) if values else None
 
 
 def _swept(matrix: PayoffMatrix, curve: TradeOff) -> SweptDefense:
@@ -262,7 +280,15 @@ def _swept(matrix: PayoffMatrix, curve: TradeOff) -> SweptDefense:
     return SweptDefense(
         curve=curve,
         best_thieves=tuple(matrix.short(point.attack) for point in curve.points),
-        least=tuple(MatchedLoss(allowed=allowed, clone=found) for allowed, found in least if found is not None),
+        least=tuple(
+            MatchedLoss(
+                allowed=float(allowed),
+                value=found.point.value if found.point is not curve.undefended else None,
+                clone=found.clone,
+            )
+            for allowed, found in least
+            if found is not None
+        ),
     )
 
 

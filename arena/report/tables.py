@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import itertools
 from collections.abc import Iterable, Sequence
 
 from rich.console import Group, RenderableType
@@ -10,15 +9,17 @@ from rich.table import Table
 from rich.text import Text
 
 from arena.contracts import MatchResult, matchup_id
-from arena.metrics.intervals import MIN_SEEDS
+from arena.metrics.decision_cost import unseen_at_most
+from arena.metrics.intervals import Interval
+from arena.payoff.cost import SCORES_BOUND, Cost
 from arena.payoff.matrix import bare_label
-from arena.payoff.ranking import SCORES_BOUND
-from arena.report.findings import DefenseRow, Findings, Player, SweptDefense, findings
+from arena.payoff.mixture import Spread
+from arena.report.findings import DefenseRow, Findings, GroupRows, MatchedLoss, Player, SweptDefense, findings
 from arena.report.rich_tables import GUTTER, add_row, counted, table_of, titled
-from arena.report.sentences import percent, percent_of
+from arena.report.sentences import percent, percent_and_range, percent_of, percent_range
 
 PAGE = 106  # columns that a table may fill
-OWN_COLUMNS = len("  100.0 ±10.0  rank ")
+OWN_COLUMNS = len("  100.0 ±10.0  rank  ")
 LONGEST_ROW_NAME = "asked nothing"
 SHOWN_FAULTS = 20
 SHOWN_ID, SHOWN_REASON = 8, 80  # characters
@@ -30,6 +31,8 @@ def tournament_report(results: Sequence[MatchResult]) -> RenderableType:
     for found in findings(results):
         further = (deployed_table(found), tradeoff_table(found), threat_table(found))
         parts += [
+            Text(found.intervals),
+            Text(),
             payoff_table(found),
             defense_table(found),
             *(table for table in further if table is not None),
@@ -58,18 +61,37 @@ def _payoff_page(found: Findings, page: Sequence[int], *, own: bool) -> Table:
     heads = [_header(found.defenses[place]) for place in page]
     table = table_of("attack", numbers=heads + ["own", "rank"] * own)
     for row in found.attacks:
-        cells = [percent(row.cells[place]) for place in page]
-        rank = "-" if row.rank is None else str(row.rank)
-        add_row(table, _starred(row.attack), *cells, *((percent(row.own), rank) if own else ()))
+        cells = [_with_values(row.cells[place]) for place in page]
+        ranks = "-" if row.ranks is None else str(row.ranks)
+        add_row(table, _starred(row.attack), *cells, *((_with_values(row.own), ranks) if own else ()))
     table.add_section()
-    for worst in found.worst_cases:
-        name = f"  {worst.over}" if worst.over else "worst case"
-        add_row(table, name, *(percent(worst.cells[place]) for place in page))
-    if found.equilibrium is not None:
-        shares = found.equilibrium.defenses
-        add_row(table, "equilibrium", *(_plays(shares.get(found.defenses[place].label)) for place in page))
-    add_row(table, "asked nothing", *(percent_of(found.floors[place]) for place in page))
+    for name, places in _closing_rows(found):
+        add_row(table, name, *(places[place] for place in page))
     return table
+
+
+def _closing_rows(found: Findings) -> list[tuple[str, list[str]]]:
+    """Return the rows below the attacks, each a cell a defense: worst cases, equilibrium, the floor."""
+    rows: list[tuple[str, list[str]]] = []
+    for worst in found.worst_cases:
+        cases = [cell.interval if cell else None for cell in worst.cells]
+        means = ["missing" if case is None else percent_of(case.mean) for case in cases]
+        rows.append((f"  {worst.over}" if worst.over else "worst case", means))
+        if any(percent_range(case) for case in cases):
+            rows.append(("  95 %", [percent_range(case) for case in cases]))
+    mixed, labels = found.equilibrium, [defense.label for defense in found.defenses]
+    if mixed is not None:
+        rows.append(("equilibrium", [_plays(mixed.defenses.get(label)) for label in labels]))
+        if mixed.resampled is not None:
+            rows.append(("  resampled", [_spread(mixed.resampled.defenses.get(label)) for label in labels]))
+    rows.append((LONGEST_ROW_NAME, [percent_of(floor) for floor in found.floors]))
+    return rows
+
+
+def _with_values(interval: Interval | None) -> str:
+    """Return a cell: the mean with its interval, and below it the values where they are too few for one."""
+    values = interval.values if interval is not None and len(interval.values) > 1 else ()
+    return percent(interval) + ("\n" + " ".join(percent_of(value) for value in values) if values else "")
 
 
 def _pages(found: Findings) -> list[list[int]]:
@@ -77,9 +99,10 @@ def _pages(found: Findings) -> list[list[int]]:
     room = PAGE - max(map(len, [*(_starred(row.attack) for row in found.attacks), LONGEST_ROW_NAME]))
     pages: list[list[int]] = [[]]
     left = room - OWN_COLUMNS
+    closing = _closing_rows(found)
     for place, defense in enumerate(found.defenses):
-        cells = [percent(row.cells[place]) for row in found.attacks]
-        width = GUTTER + max(map(len, [*_header(defense).split("\n"), *cells]))
+        cells = [_with_values(row.cells[place]) for row in found.attacks] + [cells[place] for _, cells in closing]
+        width = GUTTER + max(len(line) for cell in [_header(defense), *cells] for line in cell.split("\n"))
         if pages[-1] and width > left:
             pages.append([])
             left = room
@@ -97,52 +120,96 @@ def _payoff_title(found: Findings) -> str:
 
 
 def _payoff_caption(found: Findings) -> str:
-    over = (
-        f"mean over {found.seeds} seeds ± 95 % interval"
-        if found.seeds >= MIN_SEEDS
-        else f"{counted(found.seeds, 'seed')}, too few for an interval"
-    )
-    mixed = found.equilibrium
+    ranked, mixed = found.ranked_attacks, found.equilibrium
+    ranks = f"; rank: by own; {_simultaneous(_points(ranked.resolved))}" if ranked.resolved is not None else ""
     value = (
-        "" if mixed is None else f"; equilibrium: how often a mixing defender plays it, worth {100 * mixed.value:.1f} %"
+        ""
+        if mixed is None
+        else f"; equilibrium: how often a defender who mixes as evenly as possible plays it, worth "
+        f"{100 * mixed.value:.1f} %"
+        + ("" if mixed.resampled is None else ", and the middle 95 % of that over resampled seeds")
     )
+    fewer = _fewer_seeds(ranked.seeds, found, "own")
     return (
-        f"Per match the largest of tracks A, A-hard and B, {over}. * yardstick; own: the attack's own clone, mean over "
-        f"defenses; worst case: the attack is chosen on the other seeds{value}."
+        "Per match the largest of tracks A, A-hard and B. * yardstick; own: the attack's own clone, mean over "
+        f"defenses{ranks}; worst case: the largest mean over attacks{value}.{fewer}"
     )
+
+
+def _simultaneous(resolved: str) -> str:
+    """Return what a rank says, and how small a difference such a number of players and seeds can tell."""
+    return (
+        "the ranks of a group hold all at once with 95 % confidence, and the smallest difference that is told apart half "
+        f"of the time is {resolved}"
+    )
+
+
+def _points(share: float) -> str:
+    return f"{100 * share:.1f} points"
+
+
+def _fewer_seeds(seeds: int, found: Findings, what: str) -> str:
+    return "" if seeds == found.seeds else f" {what}: over the {counted(seeds, 'seed')} that all of them have."
 
 
 def defense_table(found: Findings) -> RenderableType:
     """Return a row a defense, grouped as they are ranked: what it knew, what honest users lost, worst case and rank."""
     table = table_of("defense", "knew", numbers=["lost", "flipped", "L1", "Brier", "worst case", "rank"])
-    for _, group in itertools.groupby(found.standings, key=lambda row: row.cost.place):
-        peers = list(group)
-        table.add_row(Text(f"{peers[0].cost.division}, {peers[0].cost.score_class}", style="bold"))
-        for row in peers:
+    for ranked in found.groups:
+        table.add_row(Text(_group_name(ranked), style="bold"))
+        for row in ranked.rows:
             add_row(table, *_defense_cells(row))
         table.add_section()
-    return titled(
-        "What each defense knew and cost",
-        table,
-        caption="Lost: points of accuracy on honest traffic, refusals counted wrong; flipped: decisions; L1, Brier: "
-        "shift and cost of honest posteriors; ~ the interval crosses a division's border; scores kept: mean L1 up to "
-        f"{SCORES_BOUND:g} and not one-hot; a rank is shared where the seeds cannot tell.",
+    return titled("What each defense knew and cost", table, caption=_defense_caption(found))
+
+
+def _defense_caption(found: Findings) -> str:
+    told = [
+        f"{_points(one.group.resolved)} in {_group_name(one)}" for one in found.groups if one.group.resolved is not None
+    ]
+    unrecorded = any(row.cost.images is None for one in found.groups for row in one.rows)
+    fewer = min((one.group.seeds for one in found.groups), default=found.seeds)
+    return (
+        "Lost: points of accuracy on honest images, each counted once, refusals wrong; ~ and the division whose border the "
+        "interval holds; flipped: decisions, or of how many images none did; L1, Brier: shift and cost of honest "
+        f"posteriors; scores kept: mean L1 up to {SCORES_BOUND:g} and not one-hot; worst case: the largest mean over "
+        "attacks, its 95 % interval and its attack"
+        + (f"; {_simultaneous(', '.join(told))}" if told else "")
+        + "."
+        + _fewer_seeds(fewer, found, "Worst case and rank")
+        + (
+            " Which honest images were asked was not recorded: the intervals of lost are the widest."
+            if unrecorded
+            else ""
+        )
     )
 
 
+def _group_name(ranked: GroupRows) -> str:
+    return f"{ranked.group.division}, {ranked.group.score_class}"
+
+
 def _defense_cells(row: DefenseRow) -> list[str]:
-    cost = row.cost
+    cost, standing = row.cost, row.standing
     knew = "\n".join(row.knew) or "nothing"
+    borders = "".join(f" ~{border}" for border in cost.borders)
     return [
         f"  {_starred(row.defense)}",
         f"{knew} (leak)" if row.leak else knew,
-        f"{'~' if cost.borderline else ''}{100 * cost.decisions:.1f} ±{100 * cost.half:.1f}",
-        f"{100 * cost.changed / cost.rows:.2f} %",
+        f"{100 * cost.decisions:.1f} ±{100 * cost.half:.1f}" + (f"\n{borders.strip()}" if borders else ""),
+        _flipped(cost),
         "-" if cost.l1 is None else f"{cost.l1:.2f}",
         "-" if row.brier_cost is None else f"{row.brier_cost:+.3f}",
-        percent(row.standing.worst_case),
-        f"{row.standing.rank}",
+        f"{percent_and_range(standing.worst_case.interval)}\n{row.worst_attack}",
+        "-" if standing.ranks is None else str(standing.ranks),
     ]
+
+
+def _flipped(cost: Cost) -> str:
+    """Return the share of decisions that changed, or of how many images none did and what that leaves open."""
+    if cost.changed or cost.images is None:
+        return f"{100 * cost.changed / cost.rows:.2f} %"
+    return f"0 of {cost.images:,}\n< {100 * unseen_at_most(cost.images):.2g} %"
 
 
 def deployed_table(found: Findings) -> RenderableType | None:
@@ -175,22 +242,28 @@ def tradeoff_table(found: Findings) -> RenderableType | None:
                 thief,
                 f"{100 * point.defended:.1f}",
                 "-" if point.l1 is None else f"{point.l1:.2f}",
-                percent(point.clone),
+                percent_and_range(point.clone),
             )
         table.add_section()
     return titled(
         "What each swept defense costs its users and a thief",
         table,
         *(Text(_least(swept)) for swept in found.swept),
-        caption="Accuracy, %, of honest answers and of the best clone of the best thief. The least is over the swept values "
-        "that cost honest users so much at most, no defense among them, chosen on the other seeds.",
+        caption="Accuracy, %, of honest answers and of the best clone of the best thief, with an interval that allows for the "
+        "choice of the thief. The least is over the swept values that cost honest users so much at most, no defense among "
+        "them; its interval allows for that choice, too.",
     )
 
 
 def _least(swept: SweptDefense) -> str:
     """Return what clones get at best for the defender, for each loss of honest accuracy that it may cost."""
-    told = [f"{percent(one.clone)} at {100 * one.allowed:g}" for one in swept.least]
+    told = [_least_at(swept, one) for one in swept.least]
     return f"{swept.curve.defense}, least clone accuracy by points that honest users lose: {', '.join(told)}."
+
+
+def _least_at(swept: SweptDefense, one: MatchedLoss) -> str:
+    value = "no defense" if one.value is None else f"{swept.curve.parameter} = {one.value:g}"
+    return f"{percent_and_range(one.clone)} at {100 * one.allowed:g} by {value}"
 
 
 def threat_table(found: Findings) -> RenderableType | None:
@@ -248,6 +321,13 @@ def _header(defense: Player) -> str:
     """Return a column's head; parameters, where a name needs them, stand below it."""
     name = _starred(defense).replace(" +", "\n+")
     return name.replace(")", "").replace("(", "\n").replace(", ", "\n")
+
+
+def _spread(spread: Spread | None) -> str:
+    if spread is None:
+        return "-"
+    low, high = (f"{100 * end:.0f}" for end in (spread.low, spread.high))
+    return f"{low} %" if low == high else f"{low}-{high} %"
 
 
 def _plays(share: float | None) -> str:

@@ -1,0 +1,87 @@
+"""How both sides of a payoff matrix would mix, and how much of that the seeds decided."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from arena.metrics.intervals import MIN_SEEDS
+from arena.payoff.equilibrium import equilibrium
+from arena.payoff.matrix import PayoffMatrix
+
+RESAMPLES = 200
+RESAMPLING_SEED = 0
+PERCENTILES = (2.5, 97.5)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Spread:
+    """Where the middle 95 % of a number lie over resampled seeds."""
+
+    low: float
+    high: float
+
+
+@dataclass(frozen=True, kw_only=True)
+class Resampled:
+    """The spreads of the value of the game and of every player's share."""
+
+    value: Spread
+    attacks: Mapping[str, Spread]
+    defenses: Mapping[str, Spread]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Mixture:
+    """How both sides would mix in the most even equilibrium, by player, and the payoff that they would arrive at."""
+
+    value: float
+    attacks: Mapping[str, float]
+    defenses: Mapping[str, float]
+    resampled: Resampled | None  # None: too few common seeds
+
+
+def mixture(matrix: PayoffMatrix) -> Mixture | None:
+    """Return the equilibrium over all attacks and the defenses whose column is complete, None if there is none.
+
+    Its spread is that of the equilibria of the same cells over seeds that are drawn with replacement.
+    """
+    complete = [
+        defense for defense in matrix.defenses if all(matrix.cell(attack, defense) for attack in matrix.attacks)
+    ]
+    if not complete:
+        return None
+    cells = [[matrix.payoffs[attack, defense] for defense in complete] for attack in matrix.attacks]
+    found = equilibrium([[float(np.mean(list(cell.values()))) for cell in row] for row in cells])
+    seeds = sorted(set.intersection(*(set(cell) for row in cells for cell in row)))
+    by_seed = np.array([[[cell[seed] for seed in seeds] for cell in row] for row in cells])
+    return Mixture(
+        value=found.value,
+        attacks=dict(zip(matrix.attacks, found.attacks, strict=True)),
+        defenses=dict(zip(complete, found.defenses, strict=True)),
+        resampled=_resampled(by_seed, matrix.attacks, complete) if len(seeds) >= MIN_SEEDS else None,
+    )
+
+
+def _resampled(cells: NDArray[np.float64], attacks: Sequence[str], defenses: Sequence[str]) -> Resampled:
+    """Return the spreads for cells (attacks, defenses, seeds)."""
+    random, seeds = np.random.default_rng(RESAMPLING_SEED), cells.shape[2]
+    drawn = [random.integers(seeds, size=seeds) for _ in range(RESAMPLES)]
+    found = [equilibrium(cells[:, :, places].mean(axis=2).tolist()) for places in drawn]
+    return Resampled(
+        value=_spread([one.value for one in found]),
+        attacks=_spreads(attacks, [one.attacks for one in found]),
+        defenses=_spreads(defenses, [one.defenses for one in found]),
+    )
+
+
+def _spreads(players: Sequence[str], shares: Sequence[Sequence[float]]) -> dict[str, Spread]:
+    return {player: _spread(column) for player, column in zip(players, zip(*shares, strict=True), strict=True)}
+
+
+def _spread(values: Sequence[float]) -> Spread:
+    low, high = np.percentile(values, PERCENTILES)
+    return Spread(low=float(low), high=float(high))
