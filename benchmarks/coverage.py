@@ -69,15 +69,16 @@ class Demands:
     def __init__(self, repetitions: int) -> None:
         self.repetitions, self.checked, self.missed = repetitions, 0, list[str]()
 
-    def at_least(self, rate: float, demand: float, what: str) -> None:
-        self._check(demand - rate, demand, f"{what}: {100 * rate:.1f} %, at least {100 * demand:.0f} %")
+    def at_least(self, rate: float, demand: float, what: str, *, rows: int = 1) -> None:
+        """Demand a rate of one row, or of several together."""
+        self._check(demand - rate, demand, f"{what}: {100 * rate:.1f} %, at least {100 * demand:.0f} %", rows)
 
-    def at_most(self, rate: float, demand: float, what: str) -> None:
-        self._check(rate - demand, demand, f"{what}: {100 * rate:.1f} %, at most {100 * demand:.0f} %")
+    def at_most(self, rate: float, demand: float, what: str, *, rows: int = 1) -> None:
+        self._check(rate - demand, demand, f"{what}: {100 * rate:.1f} %, at most {100 * demand:.0f} %", rows)
 
-    def _check(self, short: float, demand: float, words: str) -> None:
+    def _check(self, short: float, demand: float, words: str, rows: int) -> None:
         self.checked += 1
-        if short > STANDARD_ERRORS * math.sqrt(demand * (1 - demand) / self.repetitions):
+        if short > STANDARD_ERRORS * math.sqrt(demand * (1 - demand) / (self.repetitions * rows)):
             self.missed.append(words)
 
 
@@ -205,13 +206,34 @@ def _print_equal_players(kinds: Mapping[str, Group], demands: Demands, random: n
     print("Equal players: told apart falsely, and all rank intervals right at once, in % of tournaments.\n")
     heads = [f"{seeds} seeds: {what}" for seeds in RANKED_SEEDS for what in ("false", "joint", "old rule false")]
     print("| players | kind | " + " | ".join(heads) + " |\n|--:|---|" + "--:|" * len(heads))
-    for players, (name, group) in itertools.product(PLAYERS, kinds.items()):
-        cells = []
-        for seeds in RANKED_SEEDS:
-            found = repeated(group, players, spread=0, seeds=seeds, repetitions=demands.repetitions, rng=random)
-            _demand_of_ranks(demands, found, f"{players} equal players, {name}, {seeds} seeds")
-            cells += [_percent(one) for one in (found.new.false, found.new.joint, found.old.false)]
-        print(f"| {players} | {name} | " + " | ".join(cells) + " |", flush=True)
+    for players in PLAYERS:
+        everything: dict[int, list[Records]] = {seeds: [] for seeds in RANKED_SEEDS}
+        for name, group in kinds.items():
+            for seeds, so_far in everything.items():
+                found = repeated(group, players, spread=0, seeds=seeds, repetitions=demands.repetitions, rng=random)
+                _demand_of_ranks(demands, [found], f"{players} equal players, {name}, {seeds} seeds")
+                so_far.append(found)
+            print(
+                f"| {players} | {name} | "
+                + " | ".join(_null_cells([so_far[-1:] for so_far in everything.values()]))
+                + " |"
+            )
+        for seeds, together in everything.items():
+            _demand_of_ranks(demands, together, f"{players} equal players, all kinds, {seeds} seeds")
+        print(f"| {players} | all kinds | " + " | ".join(_null_cells(list(everything.values()))) + " |", flush=True)
+
+
+def _null_cells(by_seeds: Sequence[Sequence[Records]]) -> list[str]:
+    """Return for each number of seeds how often ranks were false, right at once, and false by the old rule."""
+    return [
+        _percent(rates)
+        for found in by_seeds
+        for rates in (
+            [rate for one in found for rate in one.new.false],
+            [rate for one in found for rate in one.new.joint],
+            [rate for one in found for rate in one.old.false],
+        )
+    ]
 
 
 def _print_unequal_players(group: Group, words: str, demands: Demands, random: np.random.Generator) -> None:
@@ -224,15 +246,16 @@ def _print_unequal_players(group: Group, words: str, demands: Demands, random: n
         cells = []
         for seeds in RANKED_SEEDS:
             found = repeated(group, players, spread=spread, seeds=seeds, repetitions=demands.repetitions, rng=random)
-            _demand_of_ranks(demands, found, f"{players} players, spread {100 * spread:g} points, {seeds} seeds")
+            _demand_of_ranks(demands, [found], f"{players} players, spread {100 * spread:g} points, {seeds} seeds")
             before = f"{_percent(found.old.found)} ({_percent(found.old.false)})"
             cells += [_percent(found.new.found), _percent(found.new.widths), before]
         print(f"| {players} | {100 * spread:g} | " + " | ".join(cells) + " |", flush=True)
 
 
-def _demand_of_ranks(demands: Demands, found: Records, name: str) -> None:
-    demands.at_most(float(np.mean(found.new.false)), FALSE, f"{name}, told apart falsely")
-    demands.at_least(float(np.mean(found.new.joint)), JOINT, f"{name}, all ranks right")
+def _demand_of_ranks(demands: Demands, found: Sequence[Records], name: str) -> None:
+    false, joint = (float(np.mean([getattr(one.new, what) for one in found])) for what in ("false", "joint"))
+    demands.at_most(false, FALSE, f"{name}, told apart falsely", rows=len(found))
+    demands.at_least(joint, JOINT, f"{name}, all ranks right", rows=len(found))
 
 
 def _percent(shares: Sequence[float]) -> str:

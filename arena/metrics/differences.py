@@ -55,7 +55,7 @@ def smallest_difference(seeds: int, *, spread: float, players: int = 2) -> float
     """Return the smallest mean difference that ``seeds`` resolve between two of ``players`` that are all compared.
 
     ``spread`` is the standard deviation over seeds of a paired difference, taken to be the same for all pairs; a true
-    difference of the returned size is seen at least half of the time. None with too few seeds. The test is that of
+    difference of the returned size is seen about half of the time. None with too few seeds. The test is that of
     `arena.metrics.rank_intervals`: the first step of Holm's procedure over all pairs, with the degrees of freedom of a
     variance that equal pairs share.
     """

@@ -38,7 +38,7 @@ class Comparisons:
     """Who of K players is above whom, all pairs at once."""
 
     above: NDArray[np.bool_]  # (K, K): the mean of the row was found to be larger than that of the column
-    resolved: float | None  # a difference of this size is found half of the time or more; None: all rows are equal
+    resolved: float | None  # a difference of this size is found about half of the time; None: all rows are equal
 
     def ranks(self, *, largest_first: bool) -> tuple[RankInterval, ...]:
         """Return each player's rank interval, the largest mean being the best or the worst."""

@@ -33,7 +33,7 @@ class SharedVariances:
     degrees: float
 
 
-def share_variance(variances: NDArray[np.float64], *, degrees: int, independent: int) -> SharedVariances:
+def share_variance(variances: NDArray[np.float64], *, degrees: int, independent: float) -> SharedVariances:
     """Return variances (N,) > 0 of ``degrees`` degrees of freedom, each drawn towards what all of them have in common.
 
     ``independent`` is how many of them are independent: K - 1 of the differences between K rows. The degrees f0 and the
@@ -96,9 +96,25 @@ def _shared_halves(values: NDArray[np.float64], images: int) -> list[float | Non
         return [None] * len(values)
     seeds = values.shape[1]
     spreads = np.maximum(rows.var(axis=1, ddof=1), resolution(images) ** 2)
-    shared = share_variance(spreads, degrees=seeds - 1, independent=len(rows))
+    shared = share_variance(spreads, degrees=seeds - 1, independent=independent_rows(rows))
     halves = t_quantile(shared.degrees) * np.sqrt(shared.variances / seeds)
     return [float(half) for half in halves[places]]
+
+
+def independent_rows(values: NDArray[np.float64]) -> float:
+    """Return as how many independent rows those of (K, S) tell the variance of one: 1 to K.
+
+    What all rows of a seed have in common they tell once, however many they are. With the mean squares of seeds M (S - 1
+    degrees) and of the rest E ((K - 1)(S - 1) degrees) the mean variance is (M + (K - 1) E) / K; Satterthwaite's degrees of
+    that sum, in units of S - 1, are (M + (K - 1) E)^2 / (M^2 + (K - 1) E^2).
+    """
+    rows, seeds = values.shape
+    common = values.mean(axis=0)
+    of_seeds = rows * common.var(ddof=1)
+    rest = ((values - values.mean(axis=1, keepdims=True) - common + common.mean()) ** 2).sum()
+    left = rest / ((rows - 1) * (seeds - 1))
+    whole = of_seeds + (rows - 1) * left
+    return float(whole**2 / (of_seeds**2 + (rows - 1) * left**2)) if whole > 0 else 1.0
 
 
 def _approximate(interval: Interval, half: float | None) -> Interval:

@@ -32,7 +32,7 @@ class DefenseGroup:
     division: Division
     score_class: ScoreClass
     seeds: int  # that all of them have
-    resolved: float | None  # a difference of this size is found half of the time or more; None: too few seeds, or equal
+    resolved: float | None  # a difference of this size is found about half of the time; None: too few seeds, or equal
     standings: tuple[Standing, ...]
 
 

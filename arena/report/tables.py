@@ -139,8 +139,8 @@ def _payoff_caption(found: Findings) -> str:
 def _simultaneous(resolved: str) -> str:
     """Return what a rank says, and how small a difference such a number of players and seeds can tell."""
     return (
-        "the ranks of a group hold all at once with 95 % confidence, and the smallest difference that is told apart half "
-        f"of the time is {resolved}"
+        "the ranks of a group hold all at once with 95 % confidence, and the smallest difference that is told apart about "
+        f"half of the time is {resolved}"
     )
 
 

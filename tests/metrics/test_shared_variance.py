@@ -2,9 +2,10 @@ import numpy as np
 import pytest
 
 from arena.metrics.intervals import share_interval
-from arena.metrics.shared_variance import share_intervals, share_variance, trigamma_inverse
+from arena.metrics.shared_variance import independent_rows, share_intervals, share_variance, trigamma_inverse
 
-SEEDS_3 = [[0.70 + 0.01 * cell, 0.72 + 0.01 * cell, 0.71 + 0.01 * cell] for cell in range(6)]  # all of sd .01
+TURNS = ((0.70, 0.72, 0.71), (0.71, 0.70, 0.72), (0.72, 0.71, 0.70))  # all of sd .01, and nothing in common
+SEEDS_3 = [[value + 0.01 * cell for value in TURNS[cell % 3]] for cell in range(6)]
 
 
 def test_the_inverse_of_trigamma():
@@ -38,11 +39,19 @@ def test_five_seeds_speak_for_themselves():
 
 
 def test_six_cells_of_three_seeds_have_an_approximate_interval():
-    # variance .0001 everywhere: f0 = inf, cut to 5 x 2, at half weight 5; t(7) = 2.3646
+    # variance .0001 everywhere, five independent rows: f0 = inf, cut to 4 x 2, at half weight 4; t(6) = 2.4469
     intervals = share_intervals(SEEDS_3, images=400)
     assert all(interval.approximate for interval in intervals)
-    assert intervals[0].half == pytest.approx(2.3646 * 0.01 / 3**0.5, abs=1e-6)
+    assert intervals[0].half == pytest.approx(2.4469 * 0.01 / 3**0.5, abs=1e-6)
     assert intervals[0].values == tuple(SEEDS_3[0])
+
+
+def test_what_all_cells_of_a_seed_have_in_common_they_tell_once():
+    # six cells that move as one are one: t(2) = 4.3027
+    cells = [[value + 0.01 * cell for value in TURNS[0]] for cell in range(6)]
+    assert independent_rows(np.array(cells)) == pytest.approx(1)
+    assert share_intervals(cells, images=400)[0].half == pytest.approx(4.3027 * 0.01 / 3**0.5, abs=1e-6)
+    assert independent_rows(np.array(SEEDS_3)) == pytest.approx(5)  # that sum to the same on each seed
 
 
 def test_fewer_than_six_different_cells_or_three_seeds_have_none():

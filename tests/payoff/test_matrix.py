@@ -50,7 +50,7 @@ def test_three_seeds_have_an_approximate_interval_once_six_cells_share_a_varianc
     ]
     cells = only(results).cells
     assert all(
-        cell.approximate and cell.half == pytest.approx(2.3646 * 0.01 / 3**0.5, abs=1e-5) for cell in cells.values()
+        cell.approximate and cell.half == pytest.approx(4.3027 * 0.01 / 3**0.5, abs=1e-5) for cell in cells.values()
     )
     assert all(cell.half is None for cell in only(results[:15]).cells.values())
 
