@@ -20,6 +20,7 @@ Mixture = NDArray[np.float64]
 TOLERANCE = 1e-9  # of payoffs
 EQUAL_TO = 12  # decimals to which the payoffs of copies agree
 LEAST_SHARE = 1e-7  # below which a strategy is never played
+ENOUGH = 1e-4  # a share that shows that a strategy can be played
 STEPS = 500
 
 
@@ -85,43 +86,51 @@ def _only_one(game: Matrix, rows: Mixture, columns: Mixture) -> bool:
 def _most_even(game: Matrix, mixture: Mixture) -> Mixture:
     """Return the mixture of maximum entropy among those of the rows that secure what ``mixture`` secures.
 
-    They are a polytope. Each strategy's largest share in it is a linear programme; the mean of the mixtures that reach
-    them plays every strategy that can be played, and from there the entropy, which is strictly concave, is climbed.
+    They are a polytope. If it holds the uniform mixture of all that can be played, that is it; else the entropy, which is
+    strictly concave, is climbed from a mixture that plays all of it.
     """
     bound = float((mixture @ game).min()) - TOLERANCE
-    start = np.mean([_largest_share(game, bound, row) for row in range(len(game))], axis=0)
+    start = _playing_all(game, bound)
     played = start > LEAST_SHARE
-    reduced = game[played]
+    shares = np.where(played, 1 / played.sum(), 0.0)
+    if (shares @ game).min() < bound:
+        shares[played] = _climbed(game[played], bound, start[played] / start[played].sum())
+    return _on_simplex(shares)
+
+
+def _playing_all(game: Matrix, bound: float) -> Mixture:
+    """Return a mixture that secures ``bound`` and plays every strategy which some such mixture plays.
+
+    A linear programme: as many strategies as possible have a share of `ENOUGH`, and those that cannot as much as can be.
+    """
+    rows, columns = game.shape
+    found = linprog(
+        np.append(np.zeros(rows), -np.ones(rows)),
+        A_ub=np.block([[-game.T, np.zeros((columns, rows))], [-np.eye(rows), np.eye(rows)]]),
+        b_ub=np.append(np.full(columns, -bound), np.zeros(rows)),
+        A_eq=np.append(np.ones(rows), np.zeros(rows))[None],
+        b_eq=[1.0],
+        bounds=[(0, 1)] * rows + [(0, ENOUGH)] * rows,
+        method="highs",
+    )
+    return _on_simplex(found.x[:rows])
+
+
+def _climbed(game: Matrix, bound: float, start: Mixture) -> Mixture:
+    """Return the mixture of maximum entropy that secures ``bound``, of rows that can all be played."""
     found = minimize(
         lambda shares: float((shares * np.log(shares)).sum()),
-        start[played] / start[played].sum(),
+        start,
         jac=lambda shares: np.log(shares) + 1,
-        bounds=[(LEAST_SHARE / 10, 1)] * len(reduced),
+        bounds=[(LEAST_SHARE / 10, 1)] * len(game),
         constraints=[
-            {"type": "eq", "fun": lambda shares: shares.sum() - 1, "jac": lambda shares: np.ones_like(shares)},
-            {"type": "ineq", "fun": lambda shares: shares @ reduced - bound, "jac": lambda _: reduced.T},
+            {"type": "eq", "fun": lambda shares: shares.sum() - 1, "jac": np.ones_like},
+            {"type": "ineq", "fun": lambda shares: shares @ game - bound, "jac": lambda _: game.T},
         ],
         method="SLSQP",
         options={"maxiter": STEPS, "ftol": TOLERANCE**1.5},
     )
-    shares = np.zeros(len(game))
-    shares[played] = found.x
-    return _on_simplex(shares)
-
-
-def _largest_share(game: Matrix, bound: float, row: int) -> Mixture:
-    """Return the mixture that plays ``row`` the most of those that secure ``bound``."""
-    rows, columns = game.shape
-    found = linprog(
-        -np.eye(rows)[row],
-        A_ub=-game.T,
-        b_ub=np.full(columns, -bound),
-        A_eq=np.ones((1, rows)),
-        b_eq=[1.0],
-        bounds=[(0, 1)] * rows,
-        method="highs",
-    )
-    return _on_simplex(found.x)
+    return np.asarray(found.x)
 
 
 def _on_simplex(shares: Mixture) -> Mixture:

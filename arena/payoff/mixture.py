@@ -12,7 +12,7 @@ from arena.metrics.intervals import MIN_SEEDS
 from arena.payoff.equilibrium import equilibrium
 from arena.payoff.matrix import PayoffMatrix
 
-RESAMPLES = 200
+RESAMPLES = 100
 RESAMPLING_SEED = 0
 PERCENTILES = (2.5, 97.5)
 
