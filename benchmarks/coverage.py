@@ -237,9 +237,14 @@ def _null_cells(by_seeds: Sequence[Sequence[Records]]) -> list[str]:
 
 
 def _print_unequal_players(group: Group, words: str, demands: Demands, random: np.random.Generator) -> None:
-    print(f"\nUnequal players ({words}): pairs found in %, mean width of the rank intervals in % of all ranks.\n")
+    print(
+        f"\nUnequal players ({words}): pairs found in % (tournaments with a false one), mean width of the rank intervals in % of "
+        "all ranks.\n"
+    )
     heads = [
-        f"{seeds} seeds: {what}" for seeds in RANKED_SEEDS for what in ("found", "width", "old rule found (false)")
+        f"{seeds} seeds: {what}"
+        for seeds in RANKED_SEEDS
+        for what in ("found (false)", "width", "old rule found (false)")
     ]
     print("| players | spread | " + " | ".join(heads) + " |\n|--:|--:|" + "--:|" * len(heads))
     for players, spread in itertools.product(PLAYERS, SPREADS):
@@ -247,8 +252,8 @@ def _print_unequal_players(group: Group, words: str, demands: Demands, random: n
         for seeds in RANKED_SEEDS:
             found = repeated(group, players, spread=spread, seeds=seeds, repetitions=demands.repetitions, rng=random)
             _demand_of_ranks(demands, [found], f"{players} players, spread {100 * spread:g} points, {seeds} seeds")
-            before = f"{_percent(found.old.found)} ({_percent(found.old.false)})"
-            cells += [_percent(found.new.found), _percent(found.new.widths), before]
+            now, before = (f"{_percent(one.found)} ({_percent(one.false)})" for one in (found.new, found.old))
+            cells += [now, _percent(found.new.widths), before]
         print(f"| {players} | {100 * spread:g} | " + " | ".join(cells) + " |", flush=True)
 
 
