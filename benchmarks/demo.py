@@ -31,8 +31,9 @@ def main() -> None:
         folder = Path(name)
         training = victim_seconds(terms.victims[0], folder)
         settings = Settings(cache=str(folder / "cache"))
-        matchups = admit_all(terms, site_of(folder / "run", terms, settings)).matchups
-        create_run_folder(folder / "run", terms, settings, matchups)
+        admitted = admit_all(terms, site_of(folder / "run", terms, settings))
+        matchups = admitted.matchups
+        create_run_folder(folder / "run", terms, settings, admitted)
         started = time.perf_counter()
         first: list[tuple[float, float]] = []
 

@@ -17,7 +17,8 @@ from arena.defenses.adaptive_misinformation import CONFIDENCE, EXPOSED, Adaptive
 from arena.defenses.diverse_ensemble import DiverseEnsemble, coherence
 from arena.defenses.parts.defender_networks import restored
 from arena.learning.training import one_thread, predict
-from arena.match.preparation import DefendedVictim, load_pool, prepare
+from arena.match.preparation import DefendedVictim, prepare
+from arena.match.rows import load_pool
 from arena.match.site import Site, default_data
 from arena.match.victims import load_splits
 

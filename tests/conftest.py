@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
 from arena.data.datasets import FOLDER_VARIABLE
+from arena.match.secret import SECRET_VARIABLE
 from arena.match.site import CACHE_VARIABLE, Site
 
 
@@ -14,6 +16,14 @@ from arena.match.site import CACHE_VARIABLE, Site
 def cache(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A folder in which this test session keeps what it trains."""
     return tmp_path_factory.mktemp("cache")
+
+
+@pytest.fixture(scope="session", autouse=True)
+def secret_of_the_tests(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
+    """Commands of these tests make and read a secret of their own, not the user's."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv(SECRET_VARIABLE, str(tmp_path_factory.mktemp("settings") / "secret"))
+        yield
 
 
 @pytest.fixture

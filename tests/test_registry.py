@@ -188,7 +188,7 @@ def test_an_unknown_name_is_told_the_nearest(player: Spec, said: str):
         (spec("jbda", step="far"), "step = 'far' is not"),
         (spec("jbda", seeds=2.5), "seeds = 2.5 is not"),
         (spec("equation-solving", design="best"), "one of 'mixed', 'uniform', 'pool'"),
-        (spec("equation-solving", n_check=0), "n_check = 0 is at least 1"),
+        (spec("equation-solving", n_check=0), "n_check = 0 must be at least 1"),
         (spec("argmax"), "argmax needs base"),
         (spec("argmax", base=3), "base = 3 is not"),
     ],

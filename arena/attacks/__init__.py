@@ -1,1 +1,1 @@
-"""Published attacks, one a file."""
+"""Model extraction attacks, one published method per file."""

@@ -1,11 +1,11 @@
-"""Active learning on the attacker's pool: each round asks what the current clone finds most useful.
+"""Active learning on the attacker's pool: each round queries the rows that the current clone finds most useful.
 
 Source: Pal, Gupta, Shukla, Kanade, Shevade, Ganapathy, "ActiveThief: Model Extraction Using Active Learning and
 Unannotated Public Data", AAAI 2020 (earlier text: arXiv 1905.09165). Its strategies come from Sener, Savarese, arXiv
 1708.00489 (k-center) and Ducoffe, Precioso, arXiv 1802.09841 (DFAL).
-Departures: clones are trained by the arena's recipe for a fixed number of steps, so no bought row is held back for
-validation and early stopping. DeepFool looks at the logits, and at fewer candidates than the other strategies.
-Published number: none at equal terms (its pools are ImageNet and WikiText-2). Reproduced: formula.
+Departures: Clones are trained by the arena's recipe for a fixed number of steps, so no labelled query is held back for
+validation and early stopping. DeepFool is run on the logits, and on fewer candidates than the other strategies.
+Published number: none on equal terms (its pools are ImageNet and WikiText-2). Reproduced: formula.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ from torch import Generator, Tensor, nn
 
 from arena.attacks.parts.clustering import distances
 from arena.attacks.parts.deepfool import boundary_distances
-from arena.attacks.parts.rounds import FreshClones, Unasked
+from arena.attacks.parts.rounds import FreshClones, Unqueried
 from arena.attacks.parts.transfer_set import TransferSet, shares
 from arena.contracts import Attack, AttackContext, BadParameter, Need, Oracle, StopReason
 from arena.learning.randomness import child
@@ -32,12 +32,13 @@ Strategy = Literal["random", "uncertainty", "k-center", "dfal", "dfal+k-center"]
 
 @dataclass(frozen=True, kw_only=True)
 class ActiveThief(Attack):
-    """Asks ``seed_share`` of the budget at random, then ``rounds`` equal shares by ``strategy``.
+    """Spends ``seed_share`` of the budget on random rows, then ``rounds`` equal shares by ``strategy``.
 
-    ``uncertainty``: the highest entropy; ``k-center``: far in posteriors from everything asked; ``dfal``: nearest to
-    the clone's boundary; ``dfal+k-center``: the latter among as many of the former as the budget has rows. Each round
-    chooses among ``candidates`` random rows, ``fooled`` where it takes DeepFool, of ``iterations`` steps.
-    ``steps_inner`` train a round's clone, ``steps`` the last one (None: the referee's recipe).
+    ``uncertainty`` prefers rows of high entropy, ``k-center`` rows whose posteriors are far from those of all queried
+    rows, and ``dfal`` rows near the clone's decision boundary. ``dfal+k-center`` takes as many rows by ``dfal`` as the
+    budget has, and chooses among them by ``k-center``. Each round chooses among ``candidates`` random rows, or among
+    ``fooled`` rows if it needs DeepFool, which takes ``iterations`` steps. The clone of a round is trained for
+    ``steps_inner`` steps, the last one for ``steps`` (None: the referee's recipe).
     """
 
     needs: ClassVar[frozenset[Need]] = frozenset({"pool"})
@@ -55,30 +56,30 @@ class ActiveThief(Attack):
 
     def __post_init__(self) -> None:
         if not 0 < self.seed_share <= 1 or min(self.rounds, self.candidates, self.fooled, self.iterations) < 1:
-            message = f"seed_share = {self.seed_share} lies in (0, 1], and rounds, candidates, fooled and iterations "
-            message += "are at least 1"
+            message = f"seed_share = {self.seed_share} must lie in (0, 1]; rounds, candidates, fooled and iterations "
+            message += "must be at least 1"
             raise BadParameter(message)
 
     def extract(self, oracle: Oracle, context: AttackContext, *, rng: Generator) -> nn.Module:
-        """Choose, ask and train anew, round by round, until the budget or the pool is over."""
+        """Choose rows, query them and train a new clone, round by round, until the budget or the pool is exhausted."""
         clones, choice = FreshClones(self.arch, oracle.task, context, rng=rng), child(rng)
-        unasked, bought = Unasked(context.pool, rng=choice), TransferSet(oracle)
-        budget = min(oracle.remaining, len(unasked))
+        unqueried, transfer_set = Unqueried(context.pool, rng=choice), TransferSet(oracle)
+        budget = min(oracle.remaining, len(unqueried))
         seed = min(budget, max(1, int(self.seed_share * budget)))
-        bought.ask(unasked.take(seed))
+        transfer_set.extend(unqueried.take(seed))
         for share in filter(None, shares(budget - seed, self.rounds)):
             if context.time_left() <= 0:
                 break
-            candidates = unasked.sample(max(share, self.fooled if "dfal" in self.strategy else self.candidates))
+            candidates = unqueried.sample(max(share, self.fooled if "dfal" in self.strategy else self.candidates))
             if self.strategy != "random":
-                clone = clones.fitted(bought, steps=self.steps_inner)
+                clone = clones.fitted(transfer_set, steps=self.steps_inner)
                 rows = context.pool[candidates]
-                candidates = candidates[self._best(clone, rows, bought.inputs, share, budget=budget)]
-            bought.ask(unasked.take(candidates[:share]))
-        return clones.fitted(bought, steps=self.steps)
+                candidates = candidates[self._best(clone, rows, transfer_set.inputs, share, budget=budget)]
+            transfer_set.extend(unqueried.take(candidates[:share]))
+        return clones.fitted(transfer_set, steps=self.steps)
 
-    def _best(self, clone: nn.Module, rows: Tensor, asked: Tensor, share: int, *, budget: int) -> Tensor:
-        """Return the indices of the ``share`` rows of (C, *shape) that the strategy finds best, in that order."""
+    def _best(self, clone: nn.Module, rows: Tensor, queried: Tensor, share: int, *, budget: int) -> Tensor:
+        """Return the indices of the ``share`` best of the rows (C, *shape) by the strategy, best first."""
         if self.strategy == "uncertainty":
             return entropy(predict(clone, rows)).argsort(descending=True, stable=True)[:share]
         near = torch.arange(len(rows))
@@ -87,14 +88,14 @@ class ActiveThief(Attack):
             near = lengths.argsort(stable=True)[: share if self.strategy == "dfal" else budget]
         if self.strategy == "dfal":
             return near
-        return near[k_center(predict(clone, rows[near]), predict(clone, asked), share)]
+        return near[k_center(predict(clone, rows[near]), predict(clone, queried), share)]
 
 
 def k_center(points: Tensor, centres: Tensor, chosen: int) -> Tensor:
-    """Return indices of points (N, d), ``chosen`` of them, by the greedy rule of Sener and Savarese.
+    """Choose ``chosen`` of the points (N, d) by the greedy rule of Sener and Savarese, and return their indices.
 
-    Each next one is the point that is farthest from its nearest centre (M, d), and then is a centre itself. Ties go
-    to the lowest index.
+    Each step chooses the point that is farthest from its nearest centre, and makes it a centre too; the first centres
+    are given (M, d). Ties go to the lowest index.
     """
     nearest = torch.full((len(points),), torch.inf)
     for chunk in centres.split(_CENTRES_AT_ONCE):
@@ -104,5 +105,5 @@ def k_center(points: Tensor, centres: Tensor, chosen: int) -> Tensor:
         farthest = int(nearest.argmax())
         picked.append(farthest)
         nearest = torch.minimum(nearest, distances(points, points[farthest : farthest + 1]).squeeze(1))
-        nearest[farthest] = -1.0  # never again, though all others be as near
+        nearest[farthest] = -1.0  # never chosen again, even if every other point is at distance 0
     return torch.tensor(picked, dtype=torch.long)

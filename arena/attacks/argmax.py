@@ -1,9 +1,10 @@
-"""Trust the label alone: play another attack on the one-hot rows of the released argmax.
+"""Use only the predicted label: play another attack on one-hot answers, as in the hard-label setting.
 
 Source: the label-only adversary of Orekondy, Schiele, Fritz, "Prediction Poisoning", ICLR 2020, arXiv 1906.10908,
-section 5.3, who note that it undoes defenses that keep the argmax.
-Departures: wraps any attack. Published number: none at equal terms.
-Reproduced: formula; against a defense that keeps the argmax the clone is that of label-only, bit for bit.
+section 5.3, who note that it circumvents every defense that keeps the argmax.
+Departures: It wraps any attack.
+Published number: none on equal terms. Reproduced: formula; against a defense that keeps the argmax, the clone equals
+the one stolen from a label-only oracle, bit for bit.
 """
 
 from __future__ import annotations
@@ -19,8 +20,8 @@ from arena.learning.training import hardened
 
 @dataclass(frozen=True, kw_only=True)
 class Argmax(AttackWrapper):
-    """``base`` is the attack that plays."""
+    """``base`` is the attack that plays on the labels."""
 
     def extract(self, oracle: Oracle, context: AttackContext, *, rng: Generator) -> nn.Module:
-        """Whatever ``base`` does, with one-hot answers."""
+        """Play ``base`` with each answer replaced by the one-hot row of its argmax."""
         return self.base.extract(TransformedOracle(oracle=oracle, transform=hardened), context, rng=rng)

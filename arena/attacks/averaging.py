@@ -1,12 +1,12 @@
-"""Ask each row several times and average the answers: fresh noise shrinks, at the price of fewer rows.
+"""Query each row several times and average the answers, which reduces fresh noise at the price of fewer rows.
 
 Source: repeated queries against randomised answers, as in Orekondy, Schiele, Fritz, "Prediction Poisoning", ICLR
 2020, arXiv 1906.10908, section 5.3, and in the smoothing attacker of Tang et al., "ModelGuard", USENIX Security 2024.
-Departures: a probe first finds out whether there is noise to average at all, and whether it follows the bytes of the
-input, so that only moved copies get fresh noise. Its rows do not train the clone, and below 30 times ``probe`` rows
-it would cost more than a tenth of the budget: the base then plays as it is. Averaging removes variance, not bias:
-noise that was clipped to the simplex stays off by its mean.
-Published number: none at equal terms. Reproduced: formula.
+Departures: A probe first determines whether there is any noise to average, and whether it is a function of the input's
+bytes, so that only perturbed copies receive fresh noise. The probe's rows do not train the clone. If the budget is
+below 30 times ``probe`` rows, probing would cost more than a tenth of it, and the base plays unchanged. Averaging
+removes variance but not bias: the mean of noise that was clipped to the simplex remains.
+Published number: none on equal terms. Reproduced: formula.
 """
 
 from __future__ import annotations
@@ -25,17 +25,18 @@ from arena.learning.randomness import child
 
 Space = Literal["probabilities", "logits"]
 
-EQUAL = 1e-6  # answers that differ by less are the same answer
-LARGEST_SHARE = 10  # a probe costs at most this part of the budget
+EQUAL = 1e-6  # answers that differ by less count as equal
+LARGEST_SHARE = 10  # a probe costs at most the budget divided by this number
 
 
 @dataclass(frozen=True, kw_only=True)
 class Averaging(AttackWrapper):
-    """Each row of ``base`` is asked ``repeats`` times, and what the budget has over goes to its first rows.
+    """Queries each row of ``base`` ``repeats`` times; any remaining budget pays for more copies of its first rows.
 
-    ``probe`` rows are asked twice, and once more moved by normal noise of deviation ``jitter``; answers that moved by
-    more than ``moved`` (mean L1 distance) then show noise that follows the input. ``space`` is where means are taken:
-    of posteriors, or of their logarithms for noise that was added to logits.
+    ``probe`` rows are queried twice, and a third time after adding normal noise of standard deviation ``jitter`` to
+    them. If the first two answers agree but the third differs by more than ``moved`` (mean L1 distance), the noise is a
+    function of the input. Means are taken in ``space``: of posteriors, or of their logarithms if noise was added to
+    logits.
     """
 
     repeats: int = 4
@@ -47,13 +48,12 @@ class Averaging(AttackWrapper):
     def __post_init__(self) -> None:
         super().__post_init__()
         if min(self.repeats, self.probe) < 1 or self.jitter < 0:
-            message = (
-                f"repeats = {self.repeats} and probe = {self.probe} are at least 1, jitter = {self.jitter} not below 0"
-            )
+            message = f"repeats = {self.repeats} and probe = {self.probe} must be at least 1, and "
+            message += f"jitter = {self.jitter} at least 0"
             raise BadParameter(message)
 
     def extract(self, oracle: Oracle, context: AttackContext, *, rng: Generator) -> nn.Module:
-        """Probe, then play ``base`` on averaged answers, or on plain ones where there is no noise to average."""
+        """Probe for noise, then play ``base`` on averaged answers, or on unchanged ones if there is no noise."""
         if oracle.remaining < LARGEST_SHARE * 3 * self.probe:
             return self.base.extract(oracle, context, rng=rng)
         noise = child(rng)
@@ -66,7 +66,7 @@ class Averaging(AttackWrapper):
         return self.base.extract(averaged, context, rng=rng)
 
     def _probed(self, oracle: Oracle, pool: Tensor, *, rng: Generator) -> float | None:
-        """Return by how much to move copies so that their noise is fresh, or None if there is no noise."""
+        """Return how much to perturb copies so that each receives fresh noise, or None if there is no noise."""
         rows = pool[torch.randperm(len(pool), generator=rng)[: self.probe]]
         rows = torch.cat([rows, torch.rand(self.probe - len(rows), *oracle.task.shape, generator=rng)])
         first, second = (oracle.query(rows).posteriors for _ in range(2))
@@ -78,7 +78,7 @@ class Averaging(AttackWrapper):
 
 @dataclass(kw_only=True, eq=False)
 class _AveragedOracle(OracleView):
-    """Answers each row by the mean over ``repeats`` copies of it; one row costs what they cost."""
+    """Answers each row with the mean answer to ``repeats`` copies of it, and charges the price of all copies."""
 
     repeats: int
     moved: Callable[[Tensor], Tensor]
@@ -90,34 +90,35 @@ class _AveragedOracle(OracleView):
 
     def query(self, inputs: Tensor, *, explain: bool = False, account: int = 0) -> Answer:
         price = self.price(inputs, explain=explain) // len(inputs)
-        over = self.oracle.remaining % self.repeats // price  # copies that would otherwise never be asked
-        copies = self.repeats + over // len(inputs) + (torch.arange(len(inputs)) < over % len(inputs)).long()
+        extra = self.oracle.remaining % self.repeats // price  # copies that the budget would otherwise never pay for
+        copies = self.repeats + extra // len(inputs) + (torch.arange(len(inputs)) < extra % len(inputs)).long()
         row = torch.arange(len(inputs)).repeat_interleave(copies)
         answer = self.oracle.query(self.moved(inputs[row]), explain=explain, account=account)
-        heard, maps = ~answer.refused, answer.explanations
+        answered, maps = ~answer.refused, answer.explanations
         return Answer(
-            posteriors=averaged(answer.posteriors, row, heard, rows=len(inputs), space=self.space),
-            refused=torch.zeros(len(inputs)).index_add(0, row, heard.float()) == 0,
-            explanations=None if maps is None else averaged(maps, row, heard, rows=len(inputs)),
+            posteriors=averaged(answer.posteriors, row, answered, rows=len(inputs), space=self.space),
+            refused=torch.zeros(len(inputs)).index_add(0, row, answered.float()) == 0,
+            explanations=None if maps is None else averaged(maps, row, answered, rows=len(inputs)),
         )
 
 
-def averaged(values: Tensor, row: Tensor, heard: Tensor, *, rows: int, space: Space = "probabilities") -> Tensor:
-    """Return (N, ...) float32 means of the values (M, ...) whose ``row`` (M,) is n and that were ``heard`` (M,) bool.
+def averaged(values: Tensor, row: Tensor, answered: Tensor, *, rows: int, space: Space = "probabilities") -> Tensor:
+    """Return means (N, ...) float32 of the values (M, ...), grouped by ``row`` (M,), over those that were ``answered``.
 
-    Of the logarithms for ``logits``, normalised again. N = ``rows``; a row of which nothing was heard is zero.
+    N = ``rows``; ``answered`` is (M,) bool. In the space of ``logits``, logarithms are averaged and the result is
+    normalised again. A row without an answer is zero.
     """
-    weight = heard.double().reshape(-1, *[1] * (values.dim() - 1))
-    heard_of = torch.zeros(rows, *weight.shape[1:], dtype=weight.dtype).index_add(0, row, weight)
+    weight = answered.double().reshape(-1, *[1] * (values.dim() - 1))
+    answers = torch.zeros(rows, *weight.shape[1:], dtype=weight.dtype).index_add(0, row, weight)
     logarithms = space == "logits"
     terms = weight * (values.double().clamp(min=LOG_FLOOR).log() if logarithms else values.double())
     sums = torch.zeros(rows, *values.shape[1:], dtype=weight.dtype).index_add(0, row, terms)
-    means = sums / heard_of.clamp(min=1)
-    return ((means.softmax(dim=1) * (heard_of > 0)) if logarithms else means).float()
+    means = sums / answers.clamp(min=1)
+    return ((means.softmax(dim=1) * (answers > 0)) if logarithms else means).float()
 
 
 def _moved_by(jitter: float, *, rng: Generator) -> Callable[[Tensor], Tensor]:
-    """Return what adds normal noise of deviation ``jitter`` to inputs, within [0, 1]; nothing for 0."""
+    """Return a function that adds normal noise of standard deviation ``jitter`` and clips to [0, 1]; 0 adds none."""
 
     def moved(inputs: Tensor) -> Tensor:
         return (inputs + jitter * torch.randn(inputs.shape, generator=rng)).clamp(0, 1) if jitter else inputs

@@ -1,10 +1,10 @@
-"""Hide generated queries among natural ones, so that what a detector measures stays near what ordinary users send.
+"""Hide generated queries among natural ones, so that a detector measures much the same as for ordinary users.
 
 Source: the evasion that Juuti, Szyller, Marchal, Asokan, "PRADA: Protecting Against DNN Model Stealing Attacks",
 EuroS&P 2019, arXiv 1805.02628, section 7, expect of an attacker who knows the detector: dummy queries.
-Departures: the dummies are rows of the pool and train the clone too, so that their price is not the whole of their
-share. The base is given what the pool has over.
-Published number: none at equal terms. Reproduced: formula.
+Departures: The dummy queries are rows of the pool and also train the clone, so that their share of the budget is not
+entirely lost. The base plays with the rest of the pool.
+Published number: none on equal terms. Reproduced: formula.
 """
 
 from __future__ import annotations
@@ -25,10 +25,10 @@ from arena.learning.release import joined, picked
 
 @dataclass(frozen=True, kw_only=True)
 class BenignMix(AttackWrapper):
-    """``ratio`` natural rows go with each row of ``base``, fewer where the pool is short, in calls of ``call_rows``.
+    """Sends ``ratio`` natural rows for each row of ``base``, or fewer if the pool is small, in calls of ``call_rows``.
 
-    The clone of the base is trained on by ``steps`` (None: the referee's recipe) with everything that was bought; with
-    a ratio of 0 the base plays as it is.
+    Afterwards the clone of the base is trained for ``steps`` more steps (None: the referee's recipe) on the whole
+    transfer set. With a ratio of 0 the base plays unchanged.
     """
 
     needs: ClassVar[frozenset[Need]] = frozenset({"pool"})
@@ -41,56 +41,56 @@ class BenignMix(AttackWrapper):
     def __post_init__(self) -> None:
         super().__post_init__()
         if self.ratio < 0 or self.call_rows < 1:
-            message = f"ratio = {self.ratio} is not below 0, and call_rows = {self.call_rows} is at least 1"
+            message = f"ratio = {self.ratio} must be at least 0, and call_rows = {self.call_rows} at least 1"
             raise BadParameter(message)
 
     def extract(self, oracle: Oracle, context: AttackContext, *, rng: Generator) -> nn.Module:
-        """Whatever ``base`` does, mixed; then train its clone on the natural rows too."""
+        """Play ``base`` with natural rows mixed in, then train its clone on the natural rows as well."""
         share, spare = self.ratio / (1 + self.ratio), oracle.remaining - self.base.min_budget(oracle.task)
         size = min(int(share * oracle.remaining), int(share * len(context.pool)), spare)
         if size == 0:
             return self.base.extract(oracle, context, rng=rng)
-        own = child(rng)
-        pool = context.pool[torch.randperm(len(context.pool), generator=own)]
-        bought = TransferSet(oracle)
-        mixed = _MixedOracle(oracle=bought, natural=pool[:size], call_rows=self.call_rows, rng=own)
+        draws = child(rng)
+        pool = context.pool[torch.randperm(len(context.pool), generator=draws)]
+        transfer_set = TransferSet(oracle)
+        mixed = _MixedOracle(oracle=transfer_set, natural=pool[:size], call_rows=self.call_rows, rng=draws)
         clone = self.base.extract(mixed, replace(context, pool=pool[size:]), rng=rng)
         if context.time_left() > 0:
             mixed.finish()
-        return distil(clone, *bought.answered(), rng=own, steps=self.steps, time_left=context.time_left)
+        return distil(clone, *transfer_set.answered(), rng=draws, steps=self.steps, time_left=context.time_left)
 
 
 @dataclass(kw_only=True, eq=False)
 class _MixedOracle(OracleView):
-    """Sends ``natural`` rows along with each call, in proportion; their price is kept back from whom it is for."""
+    """Mixes ``natural`` rows into each call, in proportion, and reserves their price from the budget."""
 
     natural: Tensor
     call_rows: int
     rng: Generator
 
     def __post_init__(self) -> None:
-        self._kept_back = len(self.natural)  # units for natural rows; an explained one costs more of them
+        self._reserved = len(self.natural)  # units of the budget for natural rows; an explained row costs more
 
     @property
     def remaining(self) -> int:
-        return self.oracle.remaining - self._kept_back
+        return self.oracle.remaining - self._reserved
 
     def query(self, inputs: Tensor, *, explain: bool = False, account: int = 0) -> Answer:
         price = self.price(inputs, explain=explain) // len(inputs)
-        company = self._kept_back * len(inputs) // self.remaining
-        order = torch.randperm(len(inputs) + company, generator=self.rng)
-        mixed = torch.cat([inputs, self._taken(company, price=price)])[order]
-        ask = self.oracle.query
-        answers = [ask(call, explain=explain, account=account) for call in mixed.split(self.call_rows)]
+        dummies = self._reserved * len(inputs) // self.remaining
+        order = torch.randperm(len(inputs) + dummies, generator=self.rng)
+        mixed = torch.cat([inputs, self._taken(dummies, price=price)])[order]
+        query = self.oracle.query
+        answers = [query(call, explain=explain, account=account) for call in mixed.split(self.call_rows)]
         return picked(joined(answers), order.argsort()[: len(inputs)])
 
     def finish(self) -> None:
-        """Ask the natural rows that are still to come."""
-        for call in self._taken(self._kept_back, price=1).split(self.call_rows):
+        """Query the natural rows that have not been sent yet."""
+        for call in self._taken(self._reserved, price=1).split(self.call_rows):
             if len(call):
                 self.oracle.query(call)
 
     def _taken(self, rows: int, *, price: int) -> Tensor:
         taken, self.natural = self.natural[:rows], self.natural[rows:]
-        self._kept_back -= rows * price
+        self._reserved -= rows * price
         return taken

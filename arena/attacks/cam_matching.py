@@ -1,11 +1,12 @@
-"""Where answers come with explanations, train the clone to give the same ones for the same reasons.
+"""If answers come with explanations, train the clone to give the same answers for the same reasons.
 
-Source: Milli, Schmidt, Dragan, Hardt, "Model Reconstruction from Model Explanations", FAT* 2019, arXiv 1807.05185, who match
-input gradients; class activation maps in their place are the threat that DeepDefense (J. Lee, S. Han, S. Lee, IJCAI 2022)
-answers.
-Departures: maps are compared by their cosine after their mean is taken away, so that neither scale nor offset counts.
-What an oracle explains by Relevance-CAM or Libra-CAM is matched by the clone's Grad-CAM, which can be trained through.
-Published number: none at equal terms. Reproduced: formula.
+Source: Milli, Schmidt, Dragan, Hardt, "Model Reconstruction from Model Explanations", FAT* 2019, arXiv 1807.05185, who
+match input gradients. Matching class activation maps instead is the threat that DeepDefense (J. Lee, S. Han, S. Lee,
+IJCAI 2022) addresses.
+Departures: Maps are compared by the cosine after subtracting their means, so that neither scale nor offset matters. The
+maps of an oracle that explains by Relevance-CAM or Libra-CAM are matched by the clone's Grad-CAM, which is
+differentiable.
+Published number: none on equal terms. Reproduced: formula.
 """
 
 from __future__ import annotations
@@ -24,17 +25,18 @@ from arena.learning.chains import split_after_convolution
 from arena.learning.distillation import distil
 
 BY_GRADIENT = "gradient-input"
-_FLAT = 1e-12  # the norm of a map that is the same everywhere, and so says nothing
+_FLAT = 1e-12  # the norm up to which a centred map counts as constant, and so as uninformative
 
 MapOf = Callable[[Tensor, Tensor], Tensor]
-"""Inputs (N, *shape) and classes (N,) to the clone's maps, which its weights can be trained through."""
+"""Maps inputs (N, *shape) and classes (N,) to the clone's attribution maps, differentiable in its weights."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class CamMatching(Attack):
-    """``weight`` is that of the maps beside the cross entropy; it is reached after ``ramp`` steps.
+    """``weight`` is the weight of the maps relative to the cross entropy; it rises to this value over ``ramp`` steps.
 
-    ``arch`` names the clone's network, ``auto`` follows the task; ``steps`` None is the referee's recipe.
+    ``arch`` is the clone's architecture (``auto``: chosen by the task) and ``steps`` its training steps (None: the
+    referee's recipe).
     """
 
     needs: ClassVar[frozenset[Need]] = frozenset({"pool", "explanations"})
@@ -47,11 +49,11 @@ class CamMatching(Attack):
 
     def __post_init__(self) -> None:
         if self.weight < 0 or self.ramp < 1:
-            message = f"weight = {self.weight} is 0 or more, and ramp = {self.ramp} at least 1"
+            message = f"weight = {self.weight} must be at least 0, and ramp = {self.ramp} at least 1"
             raise BadParameter(message)
 
     def extract(self, oracle: Oracle, context: AttackContext, *, rng: Generator) -> nn.Module:
-        """Buy as many explained rows as the budget pays for, plain ones with what is left, and match both."""
+        """Query as many explained rows as the budget allows, spend the rest on plain ones, and train on both."""
         order = torch.randperm(len(context.pool), generator=rng)
         clone = build(self.arch, oracle.task, rng=rng).to(context.device)
         map_of = differentiable_maps(clone, oracle.explanation or BY_GRADIENT, oracle.task)
@@ -72,7 +74,10 @@ class CamMatching(Attack):
     def _penalty(
         self, map_of: MapOf, explained: Tensor, released: Tensor, maps: Tensor
     ) -> Callable[[int, Tensor], Tensor]:
-        """Return step and chosen rows to the weighted distance of their maps; plain rows have none."""
+        """Return a function from the step and the rows of a batch to the weighted distance between their maps.
+
+        Plain rows, which have no map, do not count.
+        """
         classes, wanted = released.argmax(dim=1), directions(maps)
 
         def penalty(step: int, chosen: Tensor) -> Tensor:
@@ -86,7 +91,10 @@ class CamMatching(Attack):
 
 
 def differentiable_maps(clone: nn.Module, explanation: str, task: Task) -> MapOf:
-    """Return the clone's maps of a kind. Raises `BadParameter` if it has no convolution, and the oracle's are of one."""
+    """Return a function that computes the clone's maps, of a kind that can be compared with the oracle's explanations.
+
+    Raises `BadParameter` if that takes a convolution and the clone has none.
+    """
     if explanation == BY_GRADIENT:
 
         def gradient_map(inputs: Tensor, classes: Tensor) -> Tensor:
@@ -110,9 +118,9 @@ def differentiable_maps(clone: nn.Module, explanation: str, task: Task) -> MapOf
 
 
 def directions(maps: Tensor, *, like: Tensor | None = None) -> Tensor:
-    """Return maps (N, ...) less their mean, of length 1, as (N, P); zeros of one that is the same everywhere.
+    """Return maps (N, ...) as centred vectors (N, P) of length 1; a constant map becomes zeros.
 
-    Maps (N, h, w) of another size than those of ``like`` are brought to it.
+    Maps (N, h, w) are first resized to the size of ``like``, if it has another.
     """
     if like is not None and maps.dim() == 3 and maps.shape[1:] != like.shape[1:]:
         size = (int(like.shape[1]), int(like.shape[2]))
@@ -124,6 +132,6 @@ def directions(maps: Tensor, *, like: Tensor | None = None) -> Tensor:
 
 
 def map_distance(found: Tensor, wanted: Tensor) -> Tensor:
-    """Return the mean of 1 - cos over the directions (N, P) that are any; 0 if none is."""
-    told = wanted.any(dim=1)
-    return ((1 - (found * wanted).sum(dim=1)) * told).sum() / told.sum().clamp(min=1)
+    """Return the mean of 1 - cos over the rows whose wanted direction (N, P) is not zero; 0 if there are none."""
+    informative = wanted.any(dim=1)
+    return ((1 - (found * wanted).sum(dim=1)) * informative).sum() / informative.sum().clamp(min=1)

@@ -1,9 +1,10 @@
-"""Train on the answers that look honest: where two kinds of confidence are released, the less confident kind is lies.
+"""Train only on answers that look honest: if confidence scores fall into two groups, the lower group is distrusted.
 
 Source: the arena's own attacker of defenses that answer unlike queries with misinformation, such as Kariyappa,
 Qureshi, "Defending Against Model Stealing Attacks with Adaptive Misinformation", CVPR 2020, arXiv 1911.07100.
-Departures: two kinds are told by Ashman's D over 3.5, where its usual bound is 2: that of flat confidence cut in the
-middle is 3.46. Misinformation that is as confident as the truth is not noticed.
+Departures: Two groups are recognised by an Ashman's D above 3.5 instead of the usual bound of 2, because a uniform
+distribution of confidence, split in the middle, has 3.46. Misinformation that is as confident as the truth goes
+undetected.
 Published number: none. Reproduced: formula.
 """
 
@@ -26,16 +27,17 @@ from arena.learning.tensors import row_digests
 from arena.learning.training import predict
 
 MIXTURE_STEPS = 100
-LEAST_DEVIATION = 1e-3  # of a component, so that equal numbers have a density
+LEAST_DEVIATION = 1e-3  # the smallest standard deviation of a component, so that equal numbers have a density
 
 
 @dataclass(frozen=True, kw_only=True)
 class ConfidenceFilter(AttackWrapper):
-    """``base`` spends all but ``second`` of the budget; answers that look dishonest reach it as refused.
+    """``base`` spends all but a share ``second`` of the budget; answers that look dishonest reach it as refusals.
 
-    The rest is spent on the unasked rows of the pool of which the base's clone is surest, as it learnt where the
-    victim is honest; then the clone is trained on by ``steps`` (None: the referee's recipe) with all honest rows.
-    Two kinds of answers are told apart from ``least`` rows on, if Ashman's D is more than ``separation``.
+    The rest is spent on the pool rows of which the base's clone is most certain, because the clone has learnt where the
+    victim answers honestly. Then the clone is trained for ``steps`` more steps (None: the referee's recipe) on all
+    honest rows. Two groups of answers are distinguished once there are ``least`` rows, if Ashman's D is above
+    ``separation``.
     """
 
     needs: ClassVar[frozenset[Need]] = frozenset({"pool"})
@@ -49,42 +51,49 @@ class ConfidenceFilter(AttackWrapper):
     def __post_init__(self) -> None:
         super().__post_init__()
         if not 0 <= self.second < 1 or self.least < 2 or self.separation <= 0:
-            message = f"second = {self.second} lies in [0, 1), least = {self.least} is at least 2, "
-            message += f"and separation = {self.separation} is more than 0"
+            message = f"second = {self.second} must lie in [0, 1), least = {self.least} must be at least 2, "
+            message += f"and separation = {self.separation} more than 0"
             raise BadParameter(message)
 
     def extract(self, oracle: Oracle, context: AttackContext, *, rng: Generator) -> nn.Module:
-        """Let ``base`` play on what looks honest, ask what its clone is sure of, and train on with both."""
-        own = child(rng)
-        bought = TransferSet(oracle)
-        kept_back = min(int(self.second * oracle.remaining), oracle.remaining - self.base.min_budget(oracle.task))
-        filtered = _FilteredOracle(oracle=bought, kept_back=kept_back, honest=lambda: self._honest(bought.released))
+        """Play ``base`` on honest-looking answers, query the rows that its clone is sure of, and train it on both."""
+        draws = child(rng)
+        transfer_set = TransferSet(oracle)
+        reserved = min(int(self.second * oracle.remaining), oracle.remaining - self.base.min_budget(oracle.task))
+        filtered = _FilteredOracle(
+            oracle=transfer_set, reserved=reserved, honest=lambda: self._honest(transfer_set.released)
+        )
         clone = self.base.extract(filtered, context, rng=rng)
         if context.time_left() > 0:
-            bought.ask(surest(clone, unasked(context.pool, bought.inputs), rows=oracle.remaining, rng=own))
-        honest = self._honest(bought.released)
-        inputs, released = bought.inputs[honest], bought.released[honest]
-        return distil(clone, inputs, released, rng=own, steps=self.steps, time_left=context.time_left)
+            transfer_set.extend(
+                most_certain(clone, unqueried(context.pool, transfer_set.inputs), rows=oracle.remaining, rng=draws)
+            )
+        honest = self._honest(transfer_set.released)
+        inputs, released = transfer_set.inputs[honest], transfer_set.released[honest]
+        return distil(clone, inputs, released, rng=draws, steps=self.steps, time_left=context.time_left)
 
     def _honest(self, released: Tensor) -> Tensor:
-        """Return which rows (N, K) were answered and look honest, (N,) bool."""
+        """Return which rows (N, K) were answered and look honest, as (N,) bool."""
         answered = released.sum(dim=1) > 0
-        kept = answered.clone()
+        honest = answered.clone()
         if int(answered.sum()) >= self.least:
-            kept[answered] = ~lower_kind(released[answered].amax(dim=1), separation=self.separation)
-        return kept
+            honest[answered] = ~lower_component(released[answered].amax(dim=1), separation=self.separation)
+        return honest
 
 
 @dataclass(kw_only=True, eq=False)
 class _FilteredOracle(OracleView):
-    """Keeps ``kept_back`` rows of the budget, and refuses what is not ``honest`` among all rows that were bought."""
+    """Reserves ``reserved`` rows of the budget, and marks answers as refused if they are not ``honest``.
 
-    kept_back: int
+    ``honest`` judges all rows of the transfer set so far, (M,) bool.
+    """
+
+    reserved: int
     honest: Callable[[], Tensor]
 
     @property
     def remaining(self) -> int:
-        return self.oracle.remaining - self.kept_back
+        return self.oracle.remaining - self.reserved
 
     def query(self, inputs: Tensor, *, explain: bool = False, account: int = 0) -> Answer:
         self.price(inputs, explain=explain)
@@ -93,10 +102,10 @@ class _FilteredOracle(OracleView):
         return replace(answer, posteriors=answer.posteriors * honest.unsqueeze(1), refused=~honest)
 
 
-def lower_kind(values: Tensor, *, separation: float) -> Tensor:
-    """Return which of the values (N,) belong to the lower of two separated normal components, (N,) bool.
+def lower_component(values: Tensor, *, separation: float) -> Tensor:
+    """Return which of the values (N,) belong to the lower of two separated normal components, as (N,) bool.
 
-    None do where Ashman's D = sqrt(2) |m1 - m2| / sqrt(s1^2 + s2^2) of the fitted mixture is not over ``separation``.
+    None do unless the fitted mixture's Ashman's D = sqrt(2) |m1 - m2| / sqrt(s1^2 + s2^2) is above ``separation``.
     """
     v = values.double()
     upper = (v > (v.min() + v.max()) / 2).double()
@@ -112,14 +121,14 @@ def lower_kind(values: Tensor, *, separation: float) -> Tensor:
     return lower & (distance > separation)
 
 
-def unasked(pool: Tensor, asked: Tensor) -> Tensor:
-    """Return the rows of the pool (M, *shape) that were not asked, in order."""
-    known = set(row_digests(asked))
-    return pool[torch.tensor([digest not in known for digest in row_digests(pool)], dtype=torch.bool)]
+def unqueried(pool: Tensor, queried: Tensor) -> Tensor:
+    """Return the rows of the pool (M, *shape) that have not been queried, in order."""
+    digests = set(row_digests(queried))
+    return pool[torch.tensor([digest not in digests for digest in row_digests(pool)], dtype=torch.bool)]
 
 
-def surest(clone: nn.Module, candidates: Tensor, *, rows: int, rng: Generator) -> Tensor:
-    """Return the ``rows`` candidates that the clone is surest of, ties at random; all if there are fewer."""
+def most_certain(clone: nn.Module, candidates: Tensor, *, rows: int, rng: Generator) -> Tensor:
+    """Return the ``rows`` candidates of which the clone is most certain, ties at random; all if there are fewer."""
     shuffled = candidates[torch.randperm(len(candidates), generator=rng)]
     if rows >= len(shuffled):
         return shuffled

@@ -1,14 +1,14 @@
-"""Steal without data: a generator learns to make inputs on which clone and victim disagree, and the clone learns them.
+"""Steal without data: a generator learns inputs on which clone and victim disagree, and the clone learns their answers.
 
 Source: ``maze``: Kariyappa, Prakash, Qureshi, "MAZE: Data-Free Model Stealing Attack Using Zeroth-Order Gradient
 Estimation", CVPR 2021, arXiv 2005.03161. ``dfme``: Truong, Maini, Walls, Papernot, "Data-Free Model Extraction", CVPR
-2021, arXiv 2011.14779. The victim's part of the generator's gradient comes from finite differences.
-Departures: the defaults are for some thousand rows on small images, where the papers have millions; their constants
-are fields. Every row is bought once: MAZE's reused batch is stored, and both variants replay from all that was
-bought. What is left of the budget after the last whole round buys plain samples. Where answers are labels there is no
-gradient to estimate, and the generator's rows train the clone. Where answers do not move with the input (rounding),
-differences are taken over ``coarse_step``.
-Published number: none at equal terms. Reproduced: formula.
+2021, arXiv 2011.14779. The victim's part of the generator's gradient is estimated by finite differences.
+Departures: The defaults are for a few thousand queries on small images, where the papers use millions; the papers'
+constants are fields. Each row is queried only once: the batch that MAZE reuses is stored, and both variants replay rows
+from the whole transfer set. What is left of the budget after the last whole round is spent on plain samples. If the
+answers are hard labels, there is no gradient to estimate, and the generator's queries train the clone instead. If the
+answers do not change with the input (because they are rounded), differences are taken over ``coarse_step``.
+Published number: none on equal terms. Reproduced: formula.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ from typing import ClassVar, Literal
 import torch
 from torch import Generator, Tensor, nn
 
-from arena.attacks.parts.transfer_set import TransferSet
+from arena.attacks.parts.transfer_set import LabelledQueries, TransferSet
 from arena.contracts import Attack, AttackContext, BadParameter, Oracle, StopReason, Task
 from arena.learning.architectures import build, drawn_from
 from arena.learning.randomness import child
@@ -30,20 +30,28 @@ Variant = Literal["maze", "dfme"]
 Optimiser = Literal["adam", "sgd"]
 
 MOMENTUM, WEIGHT_DECAY = 0.9, 5e-4  # of sgd, in both papers
-MILESTONES, FALL = (0.1, 0.3, 0.5), 0.3  # of the schedule "steps": parts of the rounds, and by how much rates fall
+MILESTONES, FALL = (
+    (0.1, 0.3, 0.5),
+    0.3,
+)  # of the schedule "steps": after each of these shares, rates are multiplied by FALL
 CHANNELS = 64  # of the generator
-SMALLEST_POSTERIOR = 1e-6  # where logits are recovered
-STUCK_SHARE = 0.5  # of answers that did not move with their input: they are coarse
+SMALLEST_POSTERIOR = 1e-6  # posteriors are clipped here before logits are recovered from them
+STUCK_SHARE = 0.5  # if more answers than this share do not change with the input, the answers are rounded
 
 
 @dataclass(frozen=True, kw_only=True)
 class DataFreeExtraction(Attack):
-    """One round: ``generator_steps`` with ``directions`` differences of length ``step`` for each of ``batch`` samples.
+    """Plays rounds of ``generator_steps``, ``clone_steps`` and ``replays``, each step on ``batch`` samples.
 
-    Then ``clone_steps`` on samples, of which MAZE's first are those of the generator, and ``replays`` of stored rows.
-    ``latent`` numbers make a sample; optimisers, rates and schedule are those of the clone and of the generator.
-    MAZE's paper: batch 128, directions 10, latent 100, both ``sgd``, 0.1 and 1e-4, ``cosine``. DFME's: batch 256,
-    latent 256, clone ``sgd`` 0.1, generator ``adam`` 1e-4, ``steps``, no replays.
+    A generator step estimates the gradient from ``directions`` finite differences of length ``step`` for each sample. A
+    clone step uses fresh samples, except that MAZE's first reuses those of the generator; a replay uses stored rows.
+    The generator takes ``latent`` random numbers for each sample. Clone and generator have an optimiser and a learning
+    rate each, and share the ``schedule``.
+
+    The papers' values are:
+    - MAZE: batch 128, directions 10, latent 100, ``sgd`` for both with rates 0.1 and 1e-4, schedule ``cosine``
+    - DFME: batch 256, latent 256, clone ``sgd`` with rate 0.1, generator ``adam`` with 1e-4, schedule ``steps``, no
+    replays
     """
 
     stops_early: ClassVar[frozenset[StopReason]] = frozenset({"budget below one round", "deadline"})
@@ -66,60 +74,60 @@ class DataFreeExtraction(Attack):
 
     def __post_init__(self) -> None:
         if self.batch < 2 or min(self.directions, self.generator_steps, self.clone_steps, self.latent) < 1:
-            message = "batch is at least 2; directions, generator_steps, clone_steps and latent are at least 1"
+            message = "batch must be at least 2; directions, generator_steps, clone_steps and latent at least 1"
             raise BadParameter(message)
         if self.replays < 0 or min(self.step, self.coarse_step, self.clone_rate, self.generator_rate) <= 0:
-            message = "replays is not below 0; step, coarse_step and both rates are more than 0"
+            message = "replays must be at least 0; step, coarse_step and both rates must be more than 0"
             raise BadParameter(message)
 
     @property
     def round_rows(self) -> int:
-        """What a round costs."""
+        """The number of queries that a round costs."""
         reused = self.variant == "maze"
         return self.batch * (self.generator_steps * (1 + self.directions) + self.clone_steps - reused)
 
     def extract(self, oracle: Oracle, context: AttackContext, *, rng: Generator) -> nn.Module:
-        """Play as many whole rounds as the budget has, and spend what is left on samples; the pool is not looked at."""
+        """Play as many whole rounds as the budget allows, and spend the rest on samples; the pool is not used."""
         duel = _Duel(self, oracle, context, rng=rng)
         rounds = oracle.remaining // self.round_rows
         for number in range(rounds):
             if context.time_left() <= 0:
                 break
-            duel.set_rates(self.falling(number / rounds))
+            duel.set_rates(self.rate_factor(number / rounds))
             duel.round()
         if rounds and context.time_left() > 0:
             duel.train_clone(oracle.remaining)
         return duel.clone.eval()
 
-    def falling(self, progress: float) -> float:
-        """Return by how much the rates have fallen at a part of the rounds in [0, 1)."""
+    def rate_factor(self, progress: float) -> float:
+        """Return the factor of the learning rates after a share ``progress`` of the rounds, in [0, 1)."""
         if self.schedule == "cosine":
             return (1 + math.cos(math.pi * progress)) / 2
         return FALL ** sum(progress >= milestone for milestone in MILESTONES) if self.schedule == "steps" else 1.0
 
 
 class _Duel:
-    """Clone and generator of one match, against each other over all that was bought."""
+    """The clone and the generator of one match, which train against each other on the transfer set."""
 
     def __init__(self, attack: DataFreeExtraction, oracle: Oracle, context: AttackContext, *, rng: Generator) -> None:
         self._attack, self._device, self._shape = attack, context.device, oracle.task.shape
-        self._bought = TransferSet(oracle)
+        self._transfer_set = TransferSet(oracle)
         self.clone = build(attack.arch, oracle.task, rng=rng).to(context.device)
         with drawn_from(rng):
             self._generator = generator(oracle.task, attack.latent).to(context.device)
-        self._of_clone = _optimiser(attack.clone_optimiser, self.clone)
-        self._of_generator = _optimiser(attack.generator_optimiser, self._generator)
+        self._clone_optimiser = _optimiser(attack.clone_optimiser, self.clone)
+        self._generator_optimiser = _optimiser(attack.generator_optimiser, self._generator)
         self._rng = child(rng)
         self._step = attack.step
 
-    def set_rates(self, falling: float) -> None:
-        self._of_clone.param_groups[0]["lr"] = falling * self._attack.clone_rate
-        self._of_generator.param_groups[0]["lr"] = falling * self._attack.generator_rate
+    def set_rates(self, rate_factor: float) -> None:
+        self._clone_optimiser.param_groups[0]["lr"] = rate_factor * self._attack.clone_rate
+        self._generator_optimiser.param_groups[0]["lr"] = rate_factor * self._attack.generator_rate
 
     def round(self) -> None:
         attack = self._attack
         fresh = attack.round_rows // attack.batch
-        if not looks_one_hot(self._bought.answered()[1]):
+        if not looks_one_hot(self._transfer_set.answered()[1]):
             for _ in range(attack.generator_steps):
                 inputs, rows = self._train_generator()
             fresh = attack.clone_steps
@@ -129,63 +137,67 @@ class _Duel:
         for _ in range(fresh):
             self.train_clone(attack.batch)
         for _ in range(attack.replays):
-            chosen = torch.randint(len(self._bought), (attack.batch,), generator=self._rng)
-            self._learn(self._bought.inputs[chosen], self._bought.released[chosen])
+            chosen = torch.randint(len(self._transfer_set), (attack.batch,), generator=self._rng)
+            self._learn(self._transfer_set.inputs[chosen], self._transfer_set.released[chosen])
 
     def train_clone(self, rows: int) -> None:
-        """Take one step of the clone on new samples, if any."""
+        """Query ``rows`` new samples, if any, and take one step of the clone on them."""
         if rows:
             with torch.no_grad():
                 samples = [self._sampled() for _ in range(0, rows, self._attack.batch)]
             inputs = pixels(torch.cat(samples).cpu())[:rows]
-            self._learn(inputs, self._bought.ask(inputs))
+            self._learn(inputs, self._transfer_set.extend(inputs))
 
-    def _train_generator(self) -> tuple[Tensor, Tensor]:
-        """Take one step of the generator towards disagreement, and return the samples with their released rows."""
-        count, many = self._attack.batch, self._attack.directions
-        made = self._sampled()
-        directions = torch.randn(count, many, made[0].numel(), generator=self._rng)
+    def _train_generator(self) -> LabelledQueries:
+        """Take one step of the generator towards disagreement, and return its samples with their released rows."""
+        count, per_sample = self._attack.batch, self._attack.directions
+        samples = self._sampled()
+        directions = torch.randn(count, per_sample, samples[0].numel(), generator=self._rng)
         directions = directions / directions.norm(dim=2, keepdim=True)
-        moved = made.detach().cpu().unsqueeze(1) + self._step * directions.reshape(count, many, *self._shape)
-        inputs = pixels(torch.cat([made.detach().cpu().unsqueeze(1), moved], dim=1)).flatten(0, 1)
-        rows = self._bought.ask(inputs)
+        displaced = samples.detach().cpu().unsqueeze(1) + self._step * directions.reshape(
+            count, per_sample, *self._shape
+        )
+        inputs = pixels(torch.cat([samples.detach().cpu().unsqueeze(1), displaced], dim=1)).flatten(0, 1)
+        rows = self._transfer_set.extend(inputs)
         self.clone.eval()
         with torch.no_grad():
             logits = self.clone(inputs.to(self._device)).cpu()
-        losses = disagreement(logits.double(), rows.double(), variant=self._attack.variant).reshape(count, many + 1)
-        heard = (rows.sum(dim=1) > 0).reshape(count, many + 1)
-        losses = torch.where(heard & heard[:, :1], losses, losses[:, :1])
-        gradient = sphere_gradient(losses, directions, step=self._step).reshape(made.shape) / count
-        self._of_generator.zero_grad()
-        made.backward(-gradient.to(made))
-        self._of_generator.step()
-        by_sample = rows.reshape(count, many + 1, -1)
+        losses = disagreement(logits.double(), rows.double(), variant=self._attack.variant).reshape(
+            count, per_sample + 1
+        )
+        answered = (rows.sum(dim=1) > 0).reshape(count, per_sample + 1)
+        losses = torch.where(answered & answered[:, :1], losses, losses[:, :1])
+        gradient = sphere_gradient(losses, directions, step=self._step).reshape(samples.shape) / count
+        self._generator_optimiser.zero_grad()
+        samples.backward(-gradient.to(samples))
+        self._generator_optimiser.step()
+        by_sample = rows.reshape(count, per_sample + 1, -1)
         if float((by_sample[:, 1:] == by_sample[:, :1]).all(dim=2).float().mean()) > STUCK_SHARE:
             self._step = self._attack.coarse_step
-        return inputs[:: many + 1], rows[:: many + 1]
+        return LabelledQueries(inputs[:: per_sample + 1], rows[:: per_sample + 1])
 
     def _sampled(self) -> Tensor:
-        """Return samples of the generator before the activation, (batch, *shape)."""
+        """Return samples of the generator (batch, *shape), before the output activation."""
         latent = torch.randn(self._attack.batch, self._attack.latent, generator=self._rng).to(self._device)
         samples: Tensor = self._generator(latent)
         return samples
 
     def _learn(self, inputs: Tensor, rows: Tensor) -> None:
-        """Take one step of the clone on answered rows; refused ones drop out."""
+        """Take one step of the clone on the rows that were answered, leaving out refused ones."""
         self.clone.train()
         rows = rows.to(self._device)
-        heard = (rows.sum(dim=1) > 0).float()
+        answered = (rows.sum(dim=1) > 0).float()
         losses = disagreement(self.clone(inputs.to(self._device)), rows, variant=self._attack.variant)
-        self._of_clone.zero_grad()
-        ((losses * heard).sum() / heard.sum().clamp(min=1)).backward()
-        self._of_clone.step()
+        self._clone_optimiser.zero_grad()
+        ((losses * answered).sum() / answered.sum().clamp(min=1)).backward()
+        self._clone_optimiser.step()
 
 
 def disagreement(logits: Tensor, rows: Tensor, *, variant: Variant) -> Tensor:
-    """Return how far logits (N, K) of the clone are from released rows (N, K), (N,).
+    """Return how far the clone's logits (N, K) are from the released rows (N, K), as (N,).
 
-    MAZE: KL(row || softmax of the logits) in nats. DFME: the mean over classes of |logit - recovered logit|, which is
-    log y - mean log y, y at least 1e-6.
+    MAZE: KL(row || softmax of the logits) in nats. DFME: the mean over classes of |logit - recovered logit|, where the
+    recovered logit is log y - mean log y with y clipped to at least 1e-6.
     """
     if variant == "maze":
         return (torch.xlogy(rows, rows) - rows * logits.log_softmax(dim=1)).sum(dim=1)
@@ -194,22 +206,23 @@ def disagreement(logits: Tensor, rows: Tensor, *, variant: Variant) -> Tensor:
 
 
 def sphere_gradient(losses: Tensor, directions: Tensor, *, step: float) -> Tensor:
-    """Return the estimated gradients (N, D) of losses (N, 1 + m): at N points and at ``step`` along m directions.
+    """Estimate the gradients (N, D) from losses (N, 1 + m), at N points and at ``step`` along m directions from each.
 
-    D / m sum_i (l_i - l_0) / step u_i for unit vectors u (N, m, D): D makes it unbiased for uniform directions.
+    The estimate is D / m sum_i (l_i - l_0) / step u_i for unit vectors u (N, m, D); the factor D makes it unbiased if
+    the directions are uniform.
     """
     differences = (losses[:, 1:] - losses[:, :1]) / step
-    _, many, columns = directions.shape
-    return columns / many * (differences.unsqueeze(2) * directions).sum(dim=1)
+    _, per_sample, columns = directions.shape
+    return columns / per_sample * (differences.unsqueeze(2) * directions).sum(dim=1)
 
 
 def pixels(samples: Tensor) -> Tensor:
-    """Return inputs in [0, 1] for samples before the activation."""
+    """Apply the output activation: return inputs in [0, 1]."""
     return (samples.tanh() + 1) / 2
 
 
 def generator(task: Task, latent: int) -> nn.Module:
-    """Return a network from (N, latent) to samples before the activation (N, *shape), each feature normalised."""
+    """Return a network from (N, latent) to normalised samples (N, *shape), before the output activation."""
     if len(task.shape) == 1:
         columns = task.shape[0]
         return nn.Sequential(

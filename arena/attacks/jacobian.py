@@ -1,13 +1,14 @@
-"""Start from a few pool rows and step each along a gradient of the clone, so that queries cross its boundaries.
+"""Start from a few pool rows and move each along a gradient of the clone, so that queries cross its decision boundary.
 
 Source: ``jbda``: Papernot, McDaniel, Goodfellow, Jha, Celik, Swami, "Practical Black-Box Attacks against Machine
 Learning", ASIA CCS 2017, arXiv 1602.02697. ``jbda-tr`` (targeted-random): Juuti, Szyller, Marchal, Asokan, "PRADA:
 Protecting Against DNN Model Stealing Attacks", EuroS&P 2019, arXiv 1805.02628.
-Departures: the number of rounds follows from the budget. Papernot steps along the gradient of the predicted class's
-score (``direction = "gradient"``); the default ``"loss"``, which later code has, along that of the loss, whose sign
-is the opposite for log p but not for the logit. A step that leads to a row that was asked before is replaced by an
-unasked row of the pool, and by a random step once there is none. Inner clones start anew each round.
-Published number: none at equal terms. Reproduced: formula.
+Departures: The number of rounds follows from the budget. Papernot et al. step along the gradient of the predicted
+class's score (``direction = "gradient"``). The default ``"loss"``, which later implementations use, steps along the
+gradient of the loss, whose sign is the opposite for log p but not for the logit. If a step leads to a row that has
+already been queried, a fresh row of the pool takes its place, or a random step once the pool is used up. Each round
+trains its clone from scratch.
+Published number: none on equal terms. Reproduced: formula.
 """
 
 from __future__ import annotations
@@ -18,7 +19,7 @@ from typing import ClassVar, Literal
 import torch
 from torch import Generator, Tensor, nn
 
-from arena.attacks.parts.rounds import FreshClones, Unasked
+from arena.attacks.parts.rounds import FreshClones, Unqueried
 from arena.attacks.parts.transfer_set import TransferSet
 from arena.contracts import Attack, AttackContext, BadParameter, Need, Oracle, StopReason
 from arena.learning.input_gradients import Direction, input_gradient
@@ -26,16 +27,17 @@ from arena.learning.randomness import child
 from arena.learning.tensors import row_digests
 
 REACH = 1.85
-"""The small steps of targeted-random add up to this many times ``step``; the projection keeps them within one."""
+"""The small steps of targeted-random add up to this multiple of ``step``; projection keeps them within ``step``."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class JacobianAugmentation(Attack):
-    """Pixel units are those of [0, 1].
+    """Queries ``seeds`` rows of the pool, then moves every queried row by ``step`` in each round; inputs are in [0, 1].
 
-    ``step`` turns round every ``flip_every`` rounds; after ``doubling_rounds`` only ``reservoir`` random rows are
-    stepped from. ``inner_steps`` are the small steps of targeted-random, ``steps_inner`` the training steps of the
-    inner clones, ``steps`` those of the last one (None: the referee's recipe).
+    ``step`` changes its sign every ``flip_every`` rounds. After ``doubling_rounds``, each round moves only
+    ``reservoir`` random rows. A targeted-random step consists of ``inner_steps`` small ones. The clone of a round, of
+    architecture ``arch``, is trained for ``steps_inner`` steps, the last one for ``steps`` (None: the referee's
+    recipe).
     """
 
     needs: ClassVar[frozenset[Need]] = frozenset({"pool"})
@@ -55,25 +57,31 @@ class JacobianAugmentation(Attack):
 
     def __post_init__(self) -> None:
         if min(self.seeds, self.reservoir, self.inner_steps, self.flip_every or 1) < 1 or self.step <= 0:
-            message = "seeds, reservoir, inner_steps and flip_every are at least 1, and step is more than 0"
+            message = "seeds, reservoir, inner_steps and flip_every must be at least 1, and step more than 0"
             raise BadParameter(message)
 
     def extract(self, oracle: Oracle, context: AttackContext, *, rng: Generator) -> nn.Module:
-        """Double what was asked, round by round, until the budget is spent."""
+        """Double the transfer set, round by round, until the budget is spent."""
         clones, choice = FreshClones(self.arch, oracle.task, context, rng=rng), child(rng)
-        unasked, bought = Unasked(context.pool, rng=choice), TransferSet(oracle)
+        unqueried, transfer_set = Unqueried(context.pool, rng=choice), TransferSet(oracle)
         budget, number = oracle.remaining, 0
-        bought.ask(unasked.take(self.seeds if budget >= 2 * self.seeds else max(1, budget // 2)))
+        transfer_set.extend(unqueried.take(self.seeds if budget >= 2 * self.seeds else max(1, budget // 2)))
         while oracle.remaining > 0 and context.time_left() > 0:
-            clone, inputs, released = clones.fitted(bought, steps=self.steps_inner), bought.inputs, bought.released
+            clone, inputs, released = (
+                clones.fitted(transfer_set, steps=self.steps_inner),
+                transfer_set.inputs,
+                transfer_set.released,
+            )
             chosen = self._base(released, number, limit=oracle.remaining, rng=choice)
             stepped = self._stepped(clone, inputs[chosen], released[chosen], number, rng=choice)
-            bought.ask(_new(stepped, unasked, asked=inputs, near=inputs[chosen], step=self.step, rng=choice))
+            transfer_set.extend(
+                _new(stepped, unqueried, queried=inputs, near=inputs[chosen], step=self.step, rng=choice)
+            )
             number += 1
-        return clones.fitted(bought, steps=self.steps)
+        return clones.fitted(transfer_set, steps=self.steps)
 
     def _base(self, released: Tensor, number: int, *, limit: int, rng: Generator) -> Tensor:
-        """Return indices of the rows to step from: answered ones, if any; a random subset where not all fit."""
+        """Return the indices of the rows to step from: the answered ones, if any, or a random subset if not all fit."""
         answered = (released.sum(dim=1) > 0).nonzero().squeeze(1)
         rows = answered if len(answered) else torch.arange(len(released))
         doubling = self.doubling_rounds is None or number < self.doubling_rounds
@@ -85,19 +93,21 @@ class JacobianAugmentation(Attack):
         if self.mode == "targeted-random":
             targets = other_classes(classes, released.shape[1], rng=rng)
             return targeted_steps(clone, inputs, targets, step=self.step, inner_steps=self.inner_steps)
-        turned = self.flip_every is not None and (number // self.flip_every) % 2 == 1
-        return jacobian_step(clone, inputs, classes, step=-self.step if turned else self.step, direction=self.direction)
+        flipped = self.flip_every is not None and (number // self.flip_every) % 2 == 1
+        return jacobian_step(
+            clone, inputs, classes, step=-self.step if flipped else self.step, direction=self.direction
+        )
 
 
 def jacobian_step(
     clone: nn.Module, inputs: Tensor, classes: Tensor, *, step: float, direction: Direction = "gradient"
 ) -> Tensor:
-    """Return clip(x + step sign(g), 0, 1) on the CPU; g is the gradient of the logit z_c, or of the loss at c."""
+    """Return clip(x + step sign(g), 0, 1) on the CPU, where g is the gradient of the logit z_c or of the loss at c."""
     return (inputs + step * input_gradient(clone, inputs, classes, direction=direction).sign()).clamp(0, 1)
 
 
 def targeted_steps(clone: nn.Module, inputs: Tensor, targets: Tensor, *, step: float, inner_steps: int) -> Tensor:
-    """Return inputs moved towards ``targets`` (N,) by projected sign steps, within ``step`` of each pixel."""
+    """Return inputs moved towards the classes ``targets`` (N,) by projected sign steps, at most ``step`` per pixel."""
     moved = inputs
     for _ in range(inner_steps):
         moved = moved - REACH * step / inner_steps * input_gradient(clone, moved, targets, direction="loss").sign()
@@ -106,20 +116,20 @@ def targeted_steps(clone: nn.Module, inputs: Tensor, targets: Tensor, *, step: f
 
 
 def other_classes(classes: Tensor, total: int, *, rng: Generator) -> Tensor:
-    """Return for each class (N,) another one, uniformly over the ``total`` - 1 others."""
+    """Return a different class for each class (N,), drawn uniformly from the ``total`` - 1 others."""
     return (classes + torch.randint(1, total, classes.shape, generator=rng)) % total
 
 
-def _new(rows: Tensor, unasked: Unasked, *, asked: Tensor, near: Tensor, step: float, rng: Generator) -> Tensor:
-    """Return ``rows``, those in ``asked`` replaced by the pool's next, or by a random step from ``near``."""
-    known, fresh = set(row_digests(asked)), rows.clone()
+def _new(rows: Tensor, unqueried: Unqueried, *, queried: Tensor, near: Tensor, step: float, rng: Generator) -> Tensor:
+    """Return ``rows``, with those already ``queried`` replaced by pool rows or by random steps from ``near``."""
+    digests, fresh = set(row_digests(queried)), rows.clone()
     for number, digest in enumerate(row_digests(rows)):
-        while digest in known:
-            if len(unasked):
-                fresh[number] = unasked.take(1)[0]
+        while digest in digests:
+            if len(unqueried):
+                fresh[number] = unqueried.take(1)[0]
             else:
                 random = 2 * torch.rand(near[number].shape, generator=rng) - 1
                 fresh[number] = (near[number] + step * random).clamp(0, 1)
             digest = row_digests(fresh[number : number + 1])[0]
-        known.add(digest)
+        digests.add(digest)
     return fresh

@@ -1,9 +1,10 @@
-"""Ask random rows of the pool and distil the answers: the attack that every other is read against.
+"""Query random rows of the pool and distil the answers: the baseline for every other attack.
 
 Source: Orekondy, Schiele, Fritz, "Knockoff Nets: Stealing Functionality of Black-Box Models", CVPR 2019, arXiv
 1812.02766; the random strategy.
-Departures: the clone is trained by the arena's recipe (Adam, cosine) and not by SGD over 200 epochs.
-Published number: none at equal terms (the paper's pools are ImageNet and OpenImages). Reproduced: formula.
+Departures: The clone (the literature's substitute model) is trained by the arena's recipe, Adam with cosine decay,
+instead of SGD over 200 epochs.
+Published number: none on equal terms (the paper's pools are ImageNet and OpenImages). Reproduced: formula.
 """
 
 from __future__ import annotations
@@ -21,7 +22,7 @@ from arena.learning.distillation import distil
 
 @dataclass(frozen=True, kw_only=True)
 class KnockoffNets(Attack):
-    """``arch`` names the clone's network, ``auto`` follows the task; ``steps`` None is the referee's recipe."""
+    """``arch`` is the clone's architecture (``auto``: chosen by the task), ``steps`` None the referee's recipe."""
 
     needs: ClassVar[frozenset[Need]] = frozenset({"pool"})
     stops_early: ClassVar[frozenset[StopReason]] = frozenset({"pool exhausted"})
@@ -30,7 +31,7 @@ class KnockoffNets(Attack):
     steps: int | None = None
 
     def extract(self, oracle: Oracle, context: AttackContext, *, rng: Generator) -> nn.Module:
-        """Spend min(budget, len(pool)) queries without replacement, then distil."""
+        """Query min(budget, len(pool)) rows without replacement, then distil."""
         order = torch.randperm(len(context.pool), generator=rng)
         chosen = context.pool[order[: oracle.remaining]]
         released = oracle.query(chosen).posteriors

@@ -1,13 +1,14 @@
-"""Learn, while asking, which parts of the pool teach most: a gradient bandit over a tree of groups of rows.
+"""Learn while querying which parts of the pool teach most: a gradient bandit over a tree of groups of rows.
 
 Source: Orekondy, Schiele, Fritz, "Knockoff Nets: Stealing Functionality of Black-Box Models", CVPR 2019, arXiv
 1812.02766; the adaptive strategy with all three rewards.
-Departures: pools have no labels, so the groups are k-means clusters of principal components, in two levels. Rows are
-drawn without replacement and in batches; the policy is a tilt of random sampling, which it is where all preferences
-are equal, and ``floor`` of it stays so. The first rows are random. A reward is a mean of ranks among recent rows, where
-the paper sums rewards: a gentler bandit, as certainty and diversity both lead away from the boundary. The clone that
-rewards are measured with, and the last one, start anew from every row so far.
-Published number: none at equal terms (the paper's pools are ImageNet and OpenImages). Reproduced: formula.
+Departures: Pools have no labels, so the groups are k-means clusters of principal components, in two levels. Rows are
+drawn without replacement and in batches. The policy reweights random sampling: with equal preferences it is random
+sampling, and a share ``floor`` always remains so. The first queries are random. A reward is a mean of ranks among
+recent rows, where the paper sums rewards; this makes the bandit gentler, because certainty and diversity both lead away
+from the decision boundary. The clones that measure rewards, and the last one, are trained from scratch on the whole
+transfer set.
+Published number: none on equal terms (the paper's pools are ImageNet and OpenImages). Reproduced: formula.
 """
 
 from __future__ import annotations
@@ -20,7 +21,7 @@ import torch
 from torch import Generator, Tensor, nn
 
 from arena.attacks.parts.clustering import k_means, nearest_centre, principal_components
-from arena.attacks.parts.rounds import FreshClones, Unasked
+from arena.attacks.parts.rounds import FreshClones, Unqueried
 from arena.attacks.parts.transfer_set import TransferSet
 from arena.contracts import Attack, AttackContext, BadParameter, Need, Oracle, StopReason
 from arena.learning.randomness import child
@@ -30,20 +31,21 @@ Reward = Literal["certainty", "diversity", "loss"]
 
 COMPONENTS = 50
 CLUSTERED_ROWS = 10_000
-"""Of the pool, from which components and centres are taken; every row then goes to its nearest centre."""
+"""Components and centres come from this many rows of the pool; then every row is assigned to its nearest centre."""
 
 STRONGEST = 2.0
-"""Preferences stay within this of 0: no group is drawn more than e^4 times as readily as its sibling."""
+"""Preferences stay within this distance of 0, so no group is drawn more than e^4 times as readily as its sibling."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class KnockoffAdaptive(Attack):
-    """``arms`` are the groups of the pool and the groups in each of them.
+    """``arms`` is the number of groups in the pool, and of subgroups in each group.
 
-    The first ``warmup`` share of the budget is random. Then ``batch`` rows at once (or so many that ``batches`` spend
-    the budget), of which ``floor`` stays random; ``step`` is the bandit's, ``rewards`` are ranked among those of the
-    last ``window`` batches. The clone that they are measured with is trained anew, for ``steps_inner`` steps, each
-    ``refit`` share of the budget; ``steps`` train the last one (None: the referee's recipe).
+    The first share ``warmup`` of the budget is spent at random. Then ``batch`` rows are drawn at a time, or as many as
+    it takes to spend the budget in ``batches``; a share ``floor`` of the sampling stays random. ``step`` is the
+    bandit's step size, and ``rewards`` are ranked among those of the last ``window`` batches. The clone that measures
+    them is trained from scratch for ``steps_inner`` steps after every share ``refit`` of the budget, the last one for
+    ``steps`` (None: the referee's recipe).
     """
 
     needs: ClassVar[frozenset[Need]] = frozenset({"pool"})
@@ -64,67 +66,67 @@ class KnockoffAdaptive(Attack):
 
     def __post_init__(self) -> None:
         if min(*self.arms, self.batch, self.batches, self.window) < 1 or not self.rewards:
-            message = "arms, batch, batches and window are at least 1, and there is at least one reward"
+            message = "arms, batch, batches and window must be at least 1, and rewards must name at least one"
             raise BadParameter(message)
         if not all(0 <= share <= 1 for share in (self.warmup, self.floor, self.refit)) or self.step <= 0:
-            message = f"warmup = {self.warmup}, floor = {self.floor} and refit = {self.refit} lie in [0, 1], and "
-            message += f"step = {self.step} is more than 0"
+            message = f"warmup = {self.warmup}, floor = {self.floor} and refit = {self.refit} must lie in [0, 1], and "
+            message += f"step = {self.step} must be more than 0"
             raise BadParameter(message)
 
     def extract(self, oracle: Oracle, context: AttackContext, *, rng: Generator) -> nn.Module:
-        """Ask at random, then where it paid, until the budget or the pool is over."""
+        """Query random rows, then rows of rewarding groups, until the budget or the pool is exhausted."""
         clones, choice = FreshClones(self.arch, oracle.task, context, rng=rng), child(rng)
-        unasked, bought = Unasked(context.pool, rng=choice), TransferSet(oracle)
-        budget = min(oracle.remaining, len(unasked))
+        unqueried, transfer_set = Unqueried(context.pool, rng=choice), TransferSet(oracle)
+        budget = min(oracle.remaining, len(unqueried))
         batch = max(self.batch, math.ceil(budget / self.batches))
-        bought.ask(unasked.take(max(1, int(self.warmup * budget))))
+        transfer_set.extend(unqueried.take(max(1, int(self.warmup * budget))))
         tree = tree_of(context.pool, self.arms, rng=choice)
         recent, due = torch.empty(0, len(self.rewards)), 0
-        while len(bought) < budget and context.time_left() > 0:
-            if len(bought) >= due:
-                clone = clones.fitted(bought, steps=self.steps_inner)
-                due = len(bought) + int(self.refit * budget)
-            before, known = unasked.numbers, bought.released[-self.window * batch :]
-            chosen = self._drawn(tree, before, min(batch, budget - len(bought)), rng=choice)
-            inputs = unasked.take(chosen)
-            rewards = self._rewards(bought.ask(inputs), padded_forward(clone, inputs), known)
+        while len(transfer_set) < budget and context.time_left() > 0:
+            if len(transfer_set) >= due:
+                clone = clones.fitted(transfer_set, steps=self.steps_inner)
+                due = len(transfer_set) + int(self.refit * budget)
+            before, earlier = unqueried.indices, transfer_set.released[-self.window * batch :]
+            chosen = self._drawn(tree, before, min(batch, budget - len(transfer_set)), rng=choice)
+            inputs = unqueried.take(chosen)
+            rewards = self._rewards(transfer_set.extend(inputs), padded_forward(clone, inputs), earlier)
             recent = torch.cat([recent, rewards])[-self.window * batch :]
             gains = centred_ranks(recent).mean(dim=1)[-len(chosen) :]
             for level in tree:
                 level.reward(chosen, gains, before, step=self.step)
-        return clones.fitted(bought, steps=self.steps)
+        return clones.fitted(transfer_set, steps=self.steps)
 
-    def _drawn(self, tree: list[Level], unasked: Tensor, rows: int, *, rng: Generator) -> Tensor:
-        """Return indices of pool rows, without replacement.
+    def _drawn(self, tree: list[Level], unqueried: Tensor, rows: int, *, rng: Generator) -> Tensor:
+        """Return the indices of pool rows, drawn without replacement.
 
-        A walk from the root that ends at a random row of a leaf reaches a row with the product of what each level
-        makes of its share, so one weighted draw of rows is many walks.
+        A walk from the root to a random row of a leaf reaches that row with a probability that is a product over the
+        levels, so many walks amount to one weighted draw of rows.
         """
-        weights = torch.ones(len(unasked))
+        weights = torch.ones(len(unqueried))
         for level in tree:
-            weights *= (self.floor + (1 - self.floor) * level.tilts(unasked))[level.groups[unasked]]
-        return unasked[torch.multinomial(weights, rows, generator=rng)]
+            weights *= (self.floor + (1 - self.floor) * level.tilts(unqueried))[level.groups[unqueried]]
+        return unqueried[torch.multinomial(weights, rows, generator=rng)]
 
-    def _rewards(self, released: Tensor, logits: Tensor, known: Tensor) -> Tensor:
-        """Return (N, rewards) of released rows (N, K), by the clone's logits and the rows (M, K) released before."""
+    def _rewards(self, released: Tensor, logits: Tensor, earlier: Tensor) -> Tensor:
+        """Return the rewards (N, rewards) of released rows (N, K), given the clone's logits and earlier rows (M, K)."""
         values = {
             "certainty": certainty(released),
-            "diversity": (released - known.mean(dim=0)).clamp(min=0).sum(dim=1),
+            "diversity": (released - earlier.mean(dim=0)).clamp(min=0).sum(dim=1),
             "loss": -(released * logits.log_softmax(dim=1)).sum(dim=1),
         }
         return torch.stack([values[name] for name in self.rewards], dim=1)
 
 
 def certainty(rows: Tensor) -> Tensor:
-    """Return by how much the largest entry of each row (N, K) leads, (N,)."""
+    """Return by how much the largest entry of each row (N, K) exceeds the second largest, as (N,)."""
     best = rows.topk(2, dim=1).values
     return best[:, 0] - best[:, 1]
 
 
 def centred_ranks(values: Tensor) -> Tensor:
-    """Return for each column of (N, R) the ranks 1 .. N over N, less their mean (N + 1) / 2N; ties share one.
+    """Return the ranks 1 .. N of each column of (N, R), over N and less their mean (N + 1) / 2N; ties share a rank.
 
-    A rank has no variance to divide by and no outlier, and a column of equal values is all zeros.
+    Ranks need no division by a variance and have no outliers; a column of equal values becomes zeros.
     """
     return torch.stack([_ranks(column) for column in values.unbind(dim=1)], dim=1) - (len(values) + 1) / 2 / len(values)
 
@@ -136,33 +138,33 @@ def _ranks(column: Tensor) -> Tensor:
 
 
 class Level:
-    """One level of the tree: the group of each row of the pool, the node above each group, a bandit in each node.
+    """One level of the tree: the group of each pool row, the node above each group, and a bandit in each node.
 
-    The policy of a node is q(group) = share exp(H) / (sum over siblings of the same), with its preferences H and the
-    groups' shares of the rows that were not asked yet.
+    The policy of a node is q(group) = share exp(H) / (sum of the same over its siblings), with preferences H and the
+    groups' shares of the rows that have not been queried yet.
     """
 
     def __init__(self, groups: Tensor, nodes: Tensor) -> None:
         self.groups, self._nodes = groups, nodes
         self.preferences, self._updates = torch.zeros(len(nodes)), torch.zeros(len(nodes))
 
-    def tilts(self, unasked: Tensor) -> Tensor:
-        """Return for each group q / share: how much more readily than at random the policy takes it."""
-        sizes = self._count(unasked)
+    def tilts(self, unqueried: Tensor) -> Tensor:
+        """Return q / share for each group: how much more often the policy takes it than random sampling would."""
+        sizes = self._count(unqueried)
         expected = self._over_siblings(sizes * self.preferences.exp()) / self._over_siblings(sizes)
-        return torch.where(expected > 0, self.preferences.exp() / expected, 1.0)  # of nothing left: whatever
+        return torch.where(expected > 0, self.preferences.exp() / expected, 1.0)  # irrelevant where no row is left
 
-    def reward(self, drawn: Tensor, gains: Tensor, unasked: Tensor, *, step: float) -> None:
-        """Learn from the ``gains`` (N,) over the mean reward that rows ``drawn`` (N,) from ``unasked`` had.
+    def reward(self, drawn: Tensor, gains: Tensor, unqueried: Tensor, *, step: float) -> None:
+        """Update the preferences by the ``gains`` (N,), relative to the mean reward, of ``drawn`` rows (N,).
 
-        For each group z that was drawn: H(z) += a (1 - q(z)), and H(z') -= a q(z') for its siblings, with a the mean
-        gain in z times ``step`` / sqrt(1 + updates of z so far).
+        They were drawn from ``unqueried``. For each group z among them, H(z) += a (1 - q(z)), and H(z') -= a q(z') for
+        its siblings, where a is the mean gain in z times ``step`` / sqrt(1 + number of updates of z so far).
         """
-        rows, sizes = self._count(drawn), self._count(unasked)
+        rows, sizes = self._count(drawn), self._count(unqueried)
         shares = sizes / self._over_siblings(sizes).clamp(min=1)
         means = torch.zeros_like(rows).index_add(0, self.groups[drawn], gains) / rows.clamp(min=1)
         moves = step * means / (1 + self._updates).sqrt()
-        self.preferences += moves - shares * self.tilts(unasked) * self._over_siblings(moves)
+        self.preferences += moves - shares * self.tilts(unqueried) * self._over_siblings(moves)
         self.preferences.clamp_(-STRONGEST, STRONGEST)
         self._updates += rows > 0
 
@@ -170,12 +172,12 @@ class Level:
         return self.groups[rows].bincount(minlength=len(self._nodes)).float()
 
     def _over_siblings(self, values: Tensor) -> Tensor:
-        """Return for each group the sum of the values (groups,) of all that share its node."""
+        """Return, for each group, the sum of the values (groups,) over all groups of its node."""
         return torch.zeros(len(self._nodes)).index_add(0, self._nodes, values)[self._nodes]
 
 
 def tree_of(pool: Tensor, arms: tuple[int, int], *, rng: Generator) -> list[Level]:
-    """Return two levels over the rows of a pool (M, *shape): up to ``arms[0]`` groups, up to ``arms[1]`` in each."""
+    """Group a pool (M, *shape) in two levels: up to ``arms[0]`` groups, with up to ``arms[1]`` subgroups each."""
     flat = pool.flatten(1)
     sample = torch.randperm(len(flat), generator=rng)[:CLUSTERED_ROWS]
     points = flat @ principal_components(flat[sample], COMPONENTS, rng=rng)

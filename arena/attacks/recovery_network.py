@@ -1,11 +1,11 @@
-"""Guess the defense, and train a network to undo it on answers of one's own that the guess was applied to.
+"""Guess the defense, apply it to the attacker's own answers, and train a network to undo it.
 
 Source: Chen, Guan, Gong, Dong, Xue, "D-DAE: Defense-Penetrating Model Extraction Attacks", IEEE S&P 2023: a
 meta-classifier of defenses over shadow models, and a recovery network.
-Departures: a few shadows, trained on the labels that were bought, in place of 20; the defense is told by the mean
-looks of its answers in place of a trained classifier; the network learns the difference to the row that came in, and
-keeps the argmax where the defense does.
-Published number: none at equal terms. Reproduced: direction.
+Departures: There are a few shadow models, trained on the queried labels, instead of 20. The defense is recognised by
+statistics of its answers instead of a trained classifier. The network learns the difference from its input row, and
+keeps the argmax if the defense does.
+Published number: none on equal terms. Reproduced: direction.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ from arena.learning.randomness import child
 from arena.learning.training import fit, predict
 
 LOWEST_POSTERIOR = 1e-4
-"""Logarithms of released rows start here: below it a row says next to nothing about the clean one."""
+"""Released rows are clipped here before their logarithm: smaller numbers say next to nothing about the clean row."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -44,7 +44,7 @@ class RecoveryNetwork(RecoveryAttack):
 
 
 class RecoveryNet(nn.Module):
-    """Rows (N, K) to the logits (N, K) of the clean rows: the row's own logarithm and a learnt difference."""
+    """Maps rows (N, K) to the logits (N, K) of the clean rows: the logarithm of the row plus a learnt difference."""
 
     def __init__(self, classes: int, *, hidden: int) -> None:
         super().__init__()

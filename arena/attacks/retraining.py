@@ -1,9 +1,9 @@
-"""Train a shallow network on answers for points of one's own making, a few for each weight that is to be found.
+"""Train a shallow network on the answers to synthetic queries, a few for each weight of the victim.
 
 Source: Tramèr, Zhang, Juels, Reiter, Ristenpart, "Stealing Machine Learning Models via Prediction APIs", USENIX
 Security 2016, arXiv 1609.02943, sections 4.1.3 and 6.1: retraining with uniform, line-search and adaptive queries.
-Departures: soft rows are fitted as they are; the clone is twice as wide as the victim is thought to be, and the best
-of a few restarts by training loss. All pairs of a line search are bisected side by side.
+Departures: Confidence scores are fitted as they are. The clone is twice as wide as the victim is thought to be, and is
+the best of a few restarts by training loss. All pairs of a line search are bisected in parallel.
 Published number: near perfect agreement with 5 queries for each weight of 20 hidden units. Reproduced: direction.
 """
 
@@ -11,7 +11,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import ClassVar, Literal
+from typing import ClassVar, Literal, NamedTuple
 
 import torch
 from torch import Generator, Tensor, nn
@@ -25,11 +25,12 @@ from arena.learning.training import minimise, predict, soft_cross_entropy
 
 @dataclass(frozen=True, kw_only=True)
 class Retraining(Attack):
-    """``hidden`` units are the guess at the victim's; the clone has twice as many.
+    """``hidden`` is a guess at the number of the victim's hidden units; the clone has twice as many.
 
-    ``policy`` draws the points: ``uniform`` all over [0, 1], ``line-search`` half of them so and the rest on the way
-    to a boundary, ``bisections`` for each pair, ``adaptive`` in ``rounds`` where the clone so far is least sure among
-    ``candidates`` times as many. ``restarts``, ``l2`` and ``iterations`` are those of the fit.
+    ``policy`` determines the queries. ``uniform`` draws them from [0, 1]. ``line-search`` draws half of them like that,
+    and spends the rest on ``bisections`` between pairs with different labels, to approach the decision boundary.
+    ``adaptive`` works in ``rounds``, each of which draws ``candidates`` times as many points and queries those of which
+    the current clone is least certain. ``restarts``, ``l2`` and ``iterations`` configure the fit.
     """
 
     stops_early: ClassVar[frozenset[StopReason]] = frozenset({"deadline"})
@@ -45,56 +46,56 @@ class Retraining(Attack):
 
     def __post_init__(self) -> None:
         if min(self.hidden, self.rounds, self.candidates, self.bisections, self.restarts, self.iterations) < 1:
-            message = "hidden, rounds, candidates, bisections, restarts and iterations are at least 1"
+            message = "hidden, rounds, candidates, bisections, restarts and iterations must be at least 1"
             raise BadParameter(message)
 
     def extract(self, oracle: Oracle, context: AttackContext, *, rng: Generator) -> nn.Module:
-        """Ask points by the policy, then fit."""
-        bought, points, fits = TransferSet(oracle), child(rng), child(rng)
+        """Query points by the policy, then fit."""
+        transfer_set, points, fits = TransferSet(oracle), child(rng), child(rng)
         if self.policy == "adaptive":
             for number, share in enumerate(shares(oracle.remaining, self.rounds)):
                 if context.time_left() <= 0:
                     break
-                clone = self._fitted(bought, context, rng=fits) if number else None
-                bought.ask(self._unsure(clone, oracle.task, share, rng=points))
+                clone = self._fitted(transfer_set, context, rng=fits) if number else None
+                transfer_set.extend(self._unsure(clone, oracle.task, share, rng=points))
         elif self.policy == "line-search":
-            bought.ask(uniform(oracle.task, oracle.remaining - oracle.remaining // 2, rng=points))
-            self._bisect(bought, context, rng=points)
-        if context.time_left() > 0 or not len(bought):
-            bought.ask(uniform(oracle.task, oracle.remaining, rng=points))
-        return self._fitted(bought, context, rng=fits)
+            transfer_set.extend(uniform(oracle.task, oracle.remaining - oracle.remaining // 2, rng=points))
+            self._bisect(transfer_set, context, rng=points)
+        if context.time_left() > 0 or not len(transfer_set):
+            transfer_set.extend(uniform(oracle.task, oracle.remaining, rng=points))
+        return self._fitted(transfer_set, context, rng=fits)
 
     def _unsure(self, clone: nn.Module | None, task: Task, rows: int, *, rng: Generator) -> Tensor:
-        """Return uniform points, of many those on which the two classes that lead are closest."""
+        """Return the uniform points, among many, on which the posteriors of the two leading classes are closest."""
         if clone is None:
             return uniform(task, rows, rng=rng)
         many = uniform(task, self.candidates * rows, rng=rng)
         best = predict(clone, many).topk(2, dim=1).values
         return many[(best[:, 0] - best[:, 1]).argsort(stable=True)[:rows]]
 
-    def _bisect(self, bought: TransferSet, context: AttackContext, *, rng: Generator) -> None:
-        """Ask the middle between two points of different labels, and again in the half where the label changes."""
-        inputs, released = bought.answered()
+    def _bisect(self, transfer_set: TransferSet, context: AttackContext, *, rng: Generator) -> None:
+        """Query the middle between two points of different labels, then again in the half where the label changes."""
+        inputs, released = transfer_set.answered()
         labels = released.argmax(dim=1)
-        budget = bought.remaining
+        budget = transfer_set.remaining
         first, second = opposite_pairs(labels, -(-budget // self.bisections), rng=rng)
         near, far, label = inputs[first], inputs[second], labels[first]
         for _ in range(self.bisections):
             if context.time_left() <= 0:
                 break
-            middle = ((near + far) / 2)[: bought.remaining]  # the last pairs go without their last rows
-            asked = len(middle)
-            same = bought.ask(middle).argmax(dim=1) == label[:asked]
-            here = same.reshape(-1, *[1] * (middle.dim() - 1))
-            near, far = torch.where(here, middle, near[:asked]), torch.where(here, far[:asked], middle)
-            label = label[:asked]
+            middle = ((near + far) / 2)[: transfer_set.remaining]  # the budget may end before the last pairs do
+            queried = len(middle)
+            same = transfer_set.extend(middle).argmax(dim=1) == label[:queried]
+            kept = same.reshape(-1, *[1] * (middle.dim() - 1))
+            near, far = torch.where(kept, middle, near[:queried]), torch.where(kept, far[:queried], middle)
+            label = label[:queried]
 
-    def _fitted(self, bought: TransferSet, context: AttackContext, *, rng: Generator) -> nn.Module:
-        """Return the restart with the lowest training loss, fitted to all answers so far."""
-        inputs, released = (rows.to(context.device, torch.float64) for rows in bought.answered())
+    def _fitted(self, transfer_set: TransferSet, context: AttackContext, *, rng: Generator) -> nn.Module:
+        """Fit several networks to the transfer set, and return the one with the lowest training loss."""
+        inputs, released = (rows.to(context.device, torch.float64) for rows in transfer_set.answered())
         fits = []
         for _ in range(self.restarts):
-            network = build(f"mlp-{2 * self.hidden}", bought.task, rng=rng).to(context.device, torch.float64)
+            network = build(f"mlp-{2 * self.hidden}", transfer_set.task, rng=rng).to(context.device, torch.float64)
             loss = self._fit(network, 2 * inputs - 1, released, time_left=context.time_left)
             fits.append((loss, network))
         best = min(fits, key=lambda fit: fit[0])[1]
@@ -113,28 +114,34 @@ class Retraining(Attack):
 
 
 def uniform(task: Task, rows: int, *, rng: Generator) -> Tensor:
-    """Return (N, *shape) of U[0, 1]."""
+    """Return rows (N, *shape) drawn uniformly from [0, 1]."""
     return torch.rand(rows, *task.shape, generator=rng)
 
 
-def opposite_pairs(labels: Tensor, pairs: int, *, rng: Generator) -> tuple[Tensor, Tensor]:
-    """Return indices (P,) and (P,) of rows whose labels (N,) differ, at most ``pairs``, none twice in either order.
+class Pairs(NamedTuple):
+    """The indices of P pairs of rows: (P,) and (P,)."""
 
-    Firsts and seconds come from two disjoint parts of the rows, and each first is there once.
+    first: Tensor
+    second: Tensor
+
+
+def opposite_pairs(labels: Tensor, pairs: int, *, rng: Generator) -> Pairs:
+    """Return at most ``pairs`` pairs of rows whose labels (N,) differ, no pair twice in either order.
+
+    The first and second rows come from two disjoint parts of the rows, and each first row appears once.
     """
     order = torch.randperm(len(labels), generator=rng)
     firsts, rest = order[:pairs], order[pairs:]
-    found = [(firsts[:0], firsts[:0])]
+    pairs_by_label = [(firsts[:0], firsts[:0])]
     for label in labels[firsts].unique():
-        own, others = firsts[labels[firsts] == label], rest[labels[rest] != label]
+        of_label, others = firsts[labels[firsts] == label], rest[labels[rest] != label]
         if len(others):
-            found.append((own, others[torch.randint(len(others), (len(own),), generator=rng)]))
-    first, second = (torch.cat(part) for part in zip(*found, strict=True))
-    return first, second
+            pairs_by_label.append((of_label, others[torch.randint(len(others), (len(of_label),), generator=rng)]))
+    return Pairs(*(torch.cat(part) for part in zip(*pairs_by_label, strict=True)))
 
 
 def take_unit_inputs(network: nn.Module) -> None:
-    """Change the first layer of a network that was trained on u = 2 x - 1 so that it takes x: W u + b = 2 W x + b - W 1."""
+    """Change the first layer of a network trained on u = 2 x - 1 so that it accepts x: W u + b = 2 W x + b - W 1."""
     layer = next(module for module in network.modules() if isinstance(module, nn.Linear))
     with torch.no_grad():
         layer.bias.sub_(layer.weight.sum(dim=1))

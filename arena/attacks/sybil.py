@@ -1,9 +1,9 @@
-"""Spread the queries over several accounts, so that a detector that looks at each alone sees few of them.
+"""Spread the queries over several accounts, so that a detector that watches each account separately sees few of them.
 
-Source: the Sybil attack (Douceur, IPTPS 2002) on detectors that keep a state per account, such as that of Juuti,
+Source: the Sybil attack (Douceur, IPTPS 2002) on detectors that keep state for each account, such as that of Juuti,
 Szyller, Marchal, Asokan, "PRADA", EuroS&P 2019, arXiv 1805.02628, section 7.
-Departures: what an account costs is not charged; a matchup says how many there are.
-Published number: none at equal terms. Reproduced: formula.
+Departures: Accounts cost nothing; the matchup sets their number.
+Published number: none on equal terms. Reproduced: formula.
 """
 
 from __future__ import annotations
@@ -22,9 +22,9 @@ from arena.learning.tensors import row_digests
 
 @dataclass(frozen=True, kw_only=True)
 class Sybil(AttackWrapper):
-    """The rows of ``base``, which sees one account, go out in turn over all of them.
+    """Sends the rows of ``base``, which sees a single account, through all accounts in turn.
 
-    ``assignment = "by-origin"`` keeps rows of the pool and rows that were made apart: half of the accounts for each.
+    ``assignment = "by-origin"`` separates rows of the pool from synthetic rows, with half of the accounts for each.
     """
 
     needs: ClassVar[frozenset[Need]] = frozenset({"accounts"})
@@ -32,14 +32,14 @@ class Sybil(AttackWrapper):
     assignment: Literal["round-robin", "by-origin"] = "round-robin"
 
     def extract(self, oracle: Oracle, context: AttackContext, *, rng: Generator) -> nn.Module:
-        """Whatever ``base`` does, under many names."""
+        """Play ``base`` through many accounts."""
         natural = frozenset(row_digests(context.pool)) if self.assignment == "by-origin" else None
         return self.base.extract(_ManyAccounts(oracle=oracle, natural=natural), context, rng=rng)
 
 
 @dataclass(kw_only=True, eq=False)
 class _ManyAccounts(OracleView):
-    """Sends each row under the account whose turn it is; the digests of ``natural`` rows tell the two origins apart."""
+    """Sends each row through the account whose turn it is; ``natural`` are digests of the pool's rows, if needed."""
 
     natural: frozenset[bytes] | None
 
@@ -54,19 +54,21 @@ class _ManyAccounts(OracleView):
         self.price(inputs, explain=explain)
         senders = self._senders(inputs)
         rows = [(senders == sender).nonzero().squeeze(1) for sender in senders.unique()]
-        answers = [self.oracle.query(inputs[own], explain=explain, account=int(senders[own[0]])) for own in rows]
+        answers = [
+            self.oracle.query(inputs[chosen], explain=explain, account=int(senders[chosen[0]])) for chosen in rows
+        ]
         return picked(joined(answers), torch.cat(rows).argsort())
 
     def _senders(self, inputs: Tensor) -> Tensor:
         """Return the account (N,) of each row."""
-        accounts, made = self.oracle.accounts, torch.zeros(len(inputs), dtype=torch.bool)
+        accounts, synthetic = self.oracle.accounts, torch.zeros(len(inputs), dtype=torch.bool)
         groups = [range(accounts)]
         if self.natural is not None and accounts > 1:
-            made = torch.tensor([digest not in self.natural for digest in row_digests(inputs)])
+            synthetic = torch.tensor([digest not in self.natural for digest in row_digests(inputs)])
             groups = [range(accounts // 2), range(accounts // 2, accounts)]
         senders = torch.zeros(len(inputs), dtype=torch.int64)
         for origin, group in enumerate(groups):
-            own = (made == bool(origin)).nonzero().squeeze(1)
-            senders[own] = group.start + (self._turns[origin] + torch.arange(len(own))) % len(group)
-            self._turns[origin] += len(own)
+            chosen = (synthetic == bool(origin)).nonzero().squeeze(1)
+            senders[chosen] = group.start + (self._turns[origin] + torch.arange(len(chosen))) % len(group)
+            self._turns[origin] += len(chosen)
         return senders

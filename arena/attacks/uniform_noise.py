@@ -1,9 +1,9 @@
-"""Ask uniform noise and distil the answers: the floor under every attack that chooses its queries.
+"""Query uniform noise and distil the answers: the lower baseline for every attack that chooses its queries.
 
 Source: the random baseline of Tramèr, Zhang, Juels, Reiter, Ristenpart, "Stealing Machine Learning Models via
 Prediction APIs", USENIX Security 2016, arXiv 1609.02943, with the arena's clone recipe.
-Departures: any network, where the paper has linear models and small ones.
-Published number: none at equal terms. Reproduced: formula.
+Departures: Any network can be attacked; the paper covers linear models and small networks.
+Published number: none on equal terms. Reproduced: formula.
 """
 
 from __future__ import annotations
@@ -20,13 +20,13 @@ from arena.learning.distillation import distil
 
 @dataclass(frozen=True, kw_only=True)
 class UniformNoise(Attack):
-    """``arch`` names the clone's network, ``auto`` follows the task; ``steps`` None is the referee's recipe."""
+    """``arch`` is the clone's architecture (``auto``: chosen by the task), ``steps`` None the referee's recipe."""
 
     arch: str = "auto"
     steps: int | None = None
 
     def extract(self, oracle: Oracle, context: AttackContext, *, rng: Generator) -> nn.Module:
-        """Spend the whole budget on rows of U[0, 1], then distil; the pool is not looked at."""
+        """Spend the whole budget on rows drawn uniformly from [0, 1], then distil; the pool is not used."""
         noise = torch.rand(oracle.remaining, *oracle.task.shape, generator=rng)
         released = oracle.query(noise).posteriors
         clone = build(self.arch, oracle.task, rng=rng).to(context.device)

@@ -5,11 +5,48 @@ Brackets in what is printed are what they are, a user's folder may have some; st
 
 from __future__ import annotations
 
+import codecs
+import io
+import signal
 import sys
 
 from rich.console import Console
 
+from arena.oracle.interrupts import OperatorInterrupt
+
 PIPE_WIDTH = 120  # where there is no terminal to ask
+
+INTERRUPTED_EXIT, TERMINATED_EXIT = 130, 143
+
+
+def stopped(interrupt: KeyboardInterrupt) -> str:
+    """Return in a word how the operator ended a command."""
+    return "terminated" if stopped_exit(interrupt) == TERMINATED_EXIT else "interrupted"
+
+
+def stopped_exit(interrupt: KeyboardInterrupt) -> int:
+    """Return the exit code of a command that the operator ended."""
+    number = interrupt.number if isinstance(interrupt, OperatorInterrupt) else signal.SIGINT
+    return TERMINATED_EXIT if number == signal.SIGTERM else INTERRUPTED_EXIT
+
+
+def carry_every_character() -> None:
+    """Let streams that are not UTF-8 show what they cannot carry in ASCII, where they would end the command."""
+    codecs.register_error(_IN_ASCII, _in_ascii)
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper):
+            stream.reconfigure(errors=_IN_ASCII)
+
+
+_IN_ASCII = "arena-in-ascii"
+_ASCII = {"±": "+-", "─": "-", "━": "-", "│": "|", "…": "...", "×": "x", "–": "-", "—": "-", "’": "'"}
+
+
+def _in_ascii(error: UnicodeError) -> tuple[str, int]:
+    assert isinstance(error, UnicodeEncodeError), "only what is written is replaced"
+    missing = error.object[error.start : error.end]
+    return "".join(_ASCII.get(character, "?") for character in missing), error.end
+
 
 output = Console(width=None if sys.stdout.isatty() else PIPE_WIDTH, highlight=False, markup=False)
 errors = Console(

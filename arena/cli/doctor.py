@@ -7,6 +7,7 @@ import os
 import platform
 import shutil
 import subprocess
+import sys
 import tempfile
 from collections.abc import Callable
 from functools import partial
@@ -21,6 +22,7 @@ from rich.text import Text
 
 from arena.cli.console import errors, output
 from arena.cli.options import DataOption, JsonOption, print_json, site
+from arena.cluster.membership import ADDRESS_VARIABLE, address_of_environment
 from arena.cluster.runner import RayRunner
 from arena.contracts import Answer, DataMissing, QueryBatch, Task
 from arena.data.datasets import dataset_names, load
@@ -34,7 +36,8 @@ from arena.rpc.client import Connection, RemoteOracle
 from arena.rpc.server import serving
 from arena.version import __version__
 
-PROBE_SECONDS = 20.0  # for a program that is tried
+PROXIES = ("http_proxy", "https_proxy", "all_proxy", "grpc_proxy")
+PROBE_SECONDS = 60.0  # for a program that is tried
 SANDBOX_PROBE = ("bwrap", "--ro-bind", "/", "/", "--unshare-net", "true")
 UNSANDBOXED = "this version plays entries without one: only those that you trust"
 NAMESPACE_PROBE = ("unshare", "--user", "--map-root-user", "--net", "true")
@@ -68,6 +71,10 @@ def examine(here: Site, *, start_ray: bool) -> list[Finding]:
     return [
         _tried("python and torch", _versions),
         _tried("GPU", _gpus, must=False),
+        _tried("torchvision", _torchvision, must=False),
+        _tried("proxy", _proxy),
+        _tried(ADDRESS_VARIABLE, _ray_address),
+        _tried("terminal", _terminal),
         _tried("gRPC", _served_row),
         _tried("Ray", lambda: _cluster(here) if start_ray else f"{version('ray')}; --ray starts a cluster to try it"),
         _tried("MLflow", lambda: version("mlflow")),
@@ -103,6 +110,44 @@ def _gpus() -> str:
         ones = torch.ones(8, 8, device=f"cuda:{number}")
         assert float((ones @ ones).sum()) == 512.0, "a product of ones is exact"
     return ", ".join(torch.cuda.get_device_name(number) for number in range(torch.cuda.device_count()))
+
+
+def _torchvision() -> str:
+    """Import it as a user's own script would: arena works around builds whose compiled operators do not load."""
+    tried = subprocess.run(
+        (sys.executable, "-c", "import torchvision"), capture_output=True, text=True, timeout=PROBE_SECONDS, check=False
+    )
+    if tried.returncode != 0:
+        reason = (tried.stderr.strip().splitlines() or ["it gave no reason"])[-1]
+        raise _NotHereError(
+            f"{version('torchvision')} does not belong to torch {torch.__version__}: arena works around it, but "
+            f"`import torchvision` in a script of your own ends with {reason}. Install builds that belong together"
+        )
+    return f"{version('torchvision')}; a script of your own can import it too"
+
+
+def _proxy() -> str:
+    """Say what a proxy of the environment applies to."""
+    named = sorted(name for name in os.environ if name.lower() in PROXIES and os.environ[name])
+    if not named:
+        return "the environment names none"
+    return f"{', '.join(named)} is set: oracles and an MLflow server on this machine are reached directly all the same"
+
+
+def _ray_address() -> str:
+    named, address = os.environ.get(ADDRESS_VARIABLE), address_of_environment()
+    if not named:
+        return "not set: `arena run` starts a cluster here unless --address names one"
+    if address is None:
+        return f"{named} is no HOST:PORT and is ignored: `arena run` starts a cluster here"
+    return f"`arena run` joins the cluster at {address} unless --address names another"
+
+
+def _terminal() -> str:
+    encoding = (sys.stdout.encoding or "unknown").lower()
+    if encoding.replace("-", "") == "utf8":
+        return "UTF-8"
+    return f"{encoding}: what it cannot show is written in ASCII; PYTHONIOENCODING=utf-8 shows everything"
 
 
 def _served_row() -> str:

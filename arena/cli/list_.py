@@ -13,9 +13,11 @@ from rich.text import Text
 
 from arena.cli.console import output
 from arena.cli.options import JsonOption, print_json
-from arena.contracts import Attack, Defense, Spec, UnknownName, nearest
-from arena.data.datasets import dataset_names
+from arena.contracts import Attack, DataMissing, Defense, Spec, UnknownName, nearest
+from arena.data.datasets import dataset_names, load
 from arena.learning.architectures import architecture_names
+from arena.match.site import default_data
+from arena.match.victims import VictimTerms
 from arena.payoff.matrix import label
 from arena.registry import (
     ROLES,
@@ -28,7 +30,7 @@ from arena.registry import (
     player_defaults,
     player_fields,
 )
-from arena.runs.presets import preset_names
+from arena.runs.presets import find_tournament, preset_names
 
 
 def command(
@@ -40,12 +42,12 @@ def command(
     Example: arena list mad
     """
     if name:
-        _card(name, json=json)
+        _answer(name, json=json)
         return
     everything = {
         **{f"{role}s": names(role) for role in ROLES},
         "victims": list(dataset_names()),
-        "architectures": [*architecture_names(), "mlp-H with H hidden units", "torchvision's classifiers by name"],
+        "architectures": [*architecture_names(), *ARCHITECTURE_FAMILIES],
         "presets": preset_names(),
     }
     if json:
@@ -73,6 +75,55 @@ def _about(kind: type[Player]) -> str:
     """Return the docstring of a method's module: what it does, its source and departures."""
     module = inspect.getmodule(kind)
     return inspect.getdoc(module) or "" if module else ""
+
+
+ARCHITECTURE_FAMILIES = {
+    "mlp-H": "one hidden layer of H units, such as mlp-32",
+    "torchvision's": "any classifier of torchvision.models by its name, such as resnet18 or mobilenet_v3_small",
+}
+
+
+def _answer(name: str, *, json: bool) -> None:
+    """Say what a name stands for: a method's card, a data set's terms, a network, or the tournament of a preset.
+
+    Raises `UnknownName` with the nearest name of any kind.
+    """
+    others = {**dict.fromkeys(dataset_names(), "victim"), **dict.fromkeys(architecture_names(), "architecture")}
+    others |= {**dict.fromkeys(ARCHITECTURE_FAMILIES, "architectures"), **dict.fromkeys(preset_names(), "preset")}
+    known = {found: role for role in reversed(ROLES) for found in names(role)}
+    if entry_folder(name) is not None or name.partition("@")[0] in known:
+        _card(name, json=json)
+        return
+    if name not in others:
+        message = f"nothing is called {name!r}{nearest(name, [*known, *others])}; `arena list` shows everything"
+        raise UnknownName(message)
+    about = _about_other(name, others[name])
+    if json:
+        print_json({"name": name, "kind": others[name], "about": about})
+        return
+    output.print(Text(name, style="bold"), f"({others[name]})\n")
+    output.print(about)
+
+
+def _about_other(name: str, kind: str) -> str:
+    """Return what a victim, an architecture or a preset is, in a few lines."""
+    if kind == "preset":
+        return find_tournament(name).read_text().rstrip()
+    if kind == "victim":
+        parameters = ", ".join(typing.get_type_hints(VictimTerms))
+        return f"{_data_set(name)}\nParameters of a victim: {parameters}."
+    if kind == "architectures":
+        return ARCHITECTURE_FAMILIES[name]
+    return f'A network, for victims and clones alike: {{ name = "digits", arch = "{name}" }} in a tournament\'s file.'
+
+
+def _data_set(name: str) -> str:
+    """Return the size of a data set, or how to get one that is not here."""
+    try:
+        found = load(name, folder=default_data())
+    except DataMissing as missing:
+        return f"A data set that is not on this machine: {missing}"
+    return f"A data set of {len(found.labels):,} rows of shape {found.shape} in {len(found.class_names)} classes."
 
 
 def _card(name: str, *, json: bool) -> None:
@@ -135,12 +186,9 @@ def _needs(kind: type[Player]) -> list[str]:
 
 
 def _role_of(name: str) -> Role:
-    """Return the role of a name or of an entry's folder. Raises `UnknownName` with the nearest name of any role."""
+    """Return the role of a method's name or of an entry's folder."""
     folder = entry_folder(name)
     if folder is not None:
         return typing.cast(Role, manifest(folder)["role"])
     known = {found: role for role in reversed(ROLES) for found in names(role)}
-    if name not in known:
-        message = f"nothing is called {name!r}{nearest(name, known)}; `arena list` shows everything"
-        raise UnknownName(message)
-    return known[name]
+    return known[name.partition("@")[0]]

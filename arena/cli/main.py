@@ -10,11 +10,12 @@ import typer
 from rich.text import Text
 
 from arena.cli import check, doctor, list_, new, play, report, resume, run, serve, show
-from arena.cli.console import errors
+from arena.cli.console import carry_every_character, errors, stopped, stopped_exit
 from arena.contracts import ArenaError, PlayerFault, UsageError
+from arena.oracle.interrupts import raise_on_signals
 from arena.version import __version__
 
-USAGE_EXIT, FAILURE_EXIT, INTERRUPTED_EXIT = 2, 1, 130
+USAGE_EXIT, FAILURE_EXIT = 2, 1
 FULL_DISK = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
 
 app = typer.Typer(
@@ -54,6 +55,8 @@ def main() -> None:
         "DO_NOT_TRACK": "true",
     }.items():
         os.environ.setdefault(name, value)
+    raise_on_signals()
+    carry_every_character()
     try:
         app()
     except UsageError as error:
@@ -70,9 +73,9 @@ def main() -> None:
             raise
         errors.print(_failure("the disk is full", f"{error}; make room and try again, nothing is lost"))
         sys.exit(USAGE_EXIT)
-    except KeyboardInterrupt:
-        errors.print("interrupted")
-        sys.exit(INTERRUPTED_EXIT)
+    except KeyboardInterrupt as interrupt:
+        errors.print(stopped(interrupt))
+        sys.exit(stopped_exit(interrupt))
 
 
 def _failure(what: str, about: object) -> Text:

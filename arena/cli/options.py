@@ -10,16 +10,25 @@ import tomllib
 from collections.abc import Iterable, Mapping
 from dataclasses import replace
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Literal
 
 import typer
 
 from arena.contracts import BadParameter, Matchup, Parameter, Spec, UnknownName, to_json
+from arena.match.secret import installation_secret
 from arena.match.site import Limits, Site, default_cache, default_data
 from arena.referee.tournament_file import tournament_from
 
 DataOption = Annotated[
     Path | None, typer.Option("--data", help="Folder of data sets in torchvision's layout; default: ARENA_DATA.")
+]
+RunnerName = Literal["ray", "local"]
+AddressOption = Annotated[
+    str | None,
+    typer.Option(help="Ray cluster to join, HOST:PORT; default: the one that RAY_ADDRESS names, else start one here."),
+]
+MlflowOption = Annotated[
+    str | None, typer.Option(help="MLflow server, or none; default: a SQLite file in the run folder.")
 ]
 JsonOption = Annotated[bool, typer.Option("--json", help="Print JSON for programs.")]
 PLAYER_HELP = "a name with parameters in brackets, such as 'mad(epsilon=0.5)' or 'argmax(base=jbda)'"
@@ -81,6 +90,7 @@ def site(data: Path | None, *, work: Path | None = None, limits: dict[str, float
         work=work or Path(tempfile.gettempdir()) / f"arena-{os.getpid()}",  # made when a ledger is
         data=folder.resolve() if folder else None,
         cache=default_cache(),
+        secret=installation_secret(),
         limits=Limits(**(limits or {})),
     )
 

@@ -106,4 +106,4 @@ def _played(matchup: Matchup, site: Site, *, over_wire: bool, debug: bool) -> Ma
             transport=over_grpc if over_wire else in_process,
         )
 
-    return replace(settled(matchup, one), key=result_key(matchup))
+    return replace(settled(matchup, one), key=result_key(matchup, site))

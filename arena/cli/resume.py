@@ -2,26 +2,49 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
-from arena.cli.watching import announce, watched_run
-from arena.runs.folder import open_run_folder, site_of, write_settings
+from arena.cli.console import errors
+from arena.cli.options import AddressOption, DataOption, MlflowOption, RunnerName, site
+from arena.cli.watching import announce, told_address_of_environment, watched_run
+from arena.runs.folder import Settings, open_run_folder, site_of, write_settings
 from arena.runs.playing import admit_all
 
 
 def command(
-    folder: Annotated[Path, typer.Argument(help="A run folder that arena run left.")],
+    folder: Annotated[Path, typer.Argument(help="A run folder that `arena run` left.")],
+    runner: Annotated[
+        RunnerName | None, typer.Option(help="Ray, or one match after another here; default: as the run began.")
+    ] = None,
+    address: AddressOption = None,
+    mlflow: MlflowOption = None,
+    data: DataOption = None,
 ) -> None:
-    """Play what is missing of a run; what is finished is not played again.
+    """Play what is missing of a run; what is finished is not played again. What is not said stays as the run began.
 
     Example: arena resume runs/demo
     """
     run = open_run_folder(folder)
-    terms, settings = run.tournament, run.settings
-    admitted = admit_all(terms, site_of(folder, terms, settings))
-    write_settings(folder, settings, admitted.matchups)
+    terms, settings = run.tournament, _settings(run.settings, runner=runner, address=address, mlflow=mlflow, data=data)
+    with errors.status("checking every matchup ..."):
+        admitted = admit_all(terms, site_of(folder, terms, settings))
+    run.check_unchanged(admitted.inputs)
+    write_settings(folder, settings, admitted)
     announce(terms, admitted, settings)
     watched_run(folder, terms, settings, admitted.matchups, reuse=[])
+
+
+def _settings(
+    before: Settings, *, runner: RunnerName | None, address: str | None, mlflow: str | None, data: Path | None
+) -> Settings:
+    """Return how the run goes on: as it began, but for what is asked for now."""
+    after = replace(before, runner=runner or before.runner, mlflow=mlflow or before.mlflow)
+    if after.runner == "ray":
+        after = replace(after, address=address or before.address or told_address_of_environment())
+    if data is not None:
+        after = replace(after, data=str(site(data).data))
+    return after

@@ -5,14 +5,14 @@ from __future__ import annotations
 import shutil
 import time
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import Annotated
 
 import typer
 
 from arena.cli.console import errors, output
-from arena.cli.options import DataOption, site
+from arena.cli.options import AddressOption, DataOption, MlflowOption, RunnerName, site
 from arena.cli.proofs import prove
-from arena.cli.watching import announce, watched_run
+from arena.cli.watching import announce, told_address_of_environment, watched_run
 from arena.contracts import ArenaError, RunFolderExists
 from arena.referee.journal import JOURNAL
 from arena.referee.tournament_file import read_tournament
@@ -25,13 +25,9 @@ RUNS = Path("runs")
 
 def command(
     tournament: Annotated[str, typer.Argument(help=f"A TOML file, or a preset: {', '.join(preset_names())}.")],
-    runner: Annotated[Literal["ray", "local"], typer.Option(help="Ray, or one match after another here.")] = "ray",
-    address: Annotated[
-        str | None, typer.Option(help="Ray cluster to join, host:port; default: start one here.")
-    ] = None,
-    mlflow: Annotated[
-        str | None, typer.Option(help="MLflow server, or none; default: a SQLite file in the run folder.")
-    ] = None,
+    runner: Annotated[RunnerName, typer.Option(help="Ray, or one match after another here.")] = "ray",
+    address: AddressOption = None,
+    mlflow: MlflowOption = None,
     out: Annotated[Path | None, typer.Option(help="Run folder; default: runs/NAME-TIME.")] = None,
     data: DataOption = None,
     reuse: Annotated[bool, typer.Option(help="Take over equal results of the run folders beside this one.")] = True,
@@ -42,6 +38,8 @@ def command(
     Example: arena run demo --out runs/demo
     """
     terms = read_tournament(find_tournament(tournament))
+    if runner == "ray":
+        address = address or told_address_of_environment()
     folder = out or RUNS / f"{terms.name}-{time.strftime('%Y%m%d-%H%M%S')}"
     here = site(data)
     settings = Settings(
@@ -56,7 +54,7 @@ def command(
         raise RunFolderExists(message)
     with errors.status("checking every matchup ..."):
         admitted = admit_all(terms, site_of(folder, terms, settings))
-    create_run_folder(folder, terms, settings, admitted.matchups)
+    create_run_folder(folder, terms, settings, admitted)
     announce(terms, admitted, settings)
     earlier = [path.parent for path in folder.resolve().parent.glob(f"*/{JOURNAL}")] if reuse else []
     try:

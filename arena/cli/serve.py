@@ -16,9 +16,11 @@ import typer
 
 from arena.cli.console import errors, output
 from arena.cli.options import DataOption, JsonOption, matchup_of, site
+from arena.learning.randomness import derived_seed
 from arena.match.admission import admit
 from arena.match.deployment import deploy, oracle_terms
-from arena.match.preparation import load_pool, prepare
+from arena.match.preparation import prepare
+from arena.match.rows import load_pool
 from arena.oracle.session import Session
 from arena.oracle.sqlite_ledger import SqliteLedger
 from arena.registry import build_attack, build_defense
@@ -36,7 +38,9 @@ def command(
     ] = "",
     explanation_price: Annotated[int, typer.Option(help="Rows that an explained row costs beyond one.", min=0)] = 1,
     decimals: Annotated[int | None, typer.Option(help="Round released rows to so many decimals.")] = None,
-    seed: Annotated[int, typer.Option(help="Seed of the defense's own randomness.")] = 0,
+    seed: Annotated[
+        int, typer.Option(help="Seed of the match; the defense also draws on the installation's secret.")
+    ] = 0,
     surrogate: Annotated[
         str, typer.Option(help="What the defense knows of the clone; empty: the least it needs.")
     ] = "",
@@ -82,7 +86,7 @@ def command(
     record = SqliteLedger.open(path, budget=budget)
     session = Session(
         oracle_terms(matchup, prepared.context.victim.task),
-        responder=deploy(matchup, player, prepared),
+        responder=deploy(matchup, player, prepared, here),
         ledger=record,
         explainer=prepared.context.explainer,
         decimals=decimals,
@@ -91,7 +95,7 @@ def command(
     over = threading.Event()
     signal.signal(signal.SIGTERM, lambda *_: over.set())
     with serving(host, port, exposed=insecure_bind) as server:
-        token = server.open(session, pool=rows, seed=seed, token=_token_of(path))
+        token = server.open(session, pool=rows, attack_seed=derived_seed(seed, "attack"), token=_token_of(path))
         _announce(server.address, token, session, path, as_json=json)
         with contextlib.suppress(KeyboardInterrupt):
             over.wait(seconds)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import time
 from collections.abc import Iterable
 from pathlib import Path
@@ -19,8 +20,10 @@ from rich.progress import (
 )
 from rich.text import Text
 
-from arena.cli.console import errors, output
+from arena.cli.console import errors, output, stopped, stopped_exit
+from arena.cluster.membership import ADDRESS_VARIABLE, address_of_environment
 from arena.contracts import Matchup, matchup_id
+from arena.contracts.flags import MEANINGS
 from arena.match.victims import load_splits
 from arena.metrics.differences import smallest_difference
 from arena.metrics.intervals import MIN_SEEDS
@@ -30,8 +33,8 @@ from arena.referee.referee import Progress, Summary
 from arena.referee.tournament import Tournament
 from arena.report.files import RESULTS_CSV, RESULTS_JSON
 from arena.report.tables import tournament_report
-from arena.runs.folder import DATABASE, TRANSCRIPTS, Settings
-from arena.runs.playing import AdmittedMatchups, play_run
+from arena.runs.folder import DATABASE, TRANSCRIPTS, AdmittedMatchups, Settings
+from arena.runs.playing import play_run
 
 PIPE_SECONDS = 15.0  # between two lines of progress where there is no terminal to redraw
 TYPICAL_SPREAD = 3.0  # points between paired seeds; the built-in presets spread about so
@@ -55,13 +58,10 @@ def announce(tournament: Tournament, admitted: AdmittedMatchups, settings: Setti
         + (f"{resolvable:.1f} points" if resolvable else f"none, {MIN_SEEDS} seeds are the fewest for an interval")
     )
     for flag, number in admitted.flags.items():
-        errors.print(Text("note:", style="yellow"), f"{number} of {len(matchups)} matches: {_MEANINGS.get(flag, flag)}")
-
-
-_MEANINGS = {
-    "honest rows short": "the honest split has too few rows to mirror the whole budget; honest traffic is shorter than "
-    "the attack's, and what a defense costs rests on fewer rows",
-}
+        errors.print(
+            Text("note:", style="yellow"),
+            f"{number} of {len(matchups)} matches: {f'{flag}: {MEANINGS[flag]}'}",
+        )
 
 
 def watched_run(
@@ -97,9 +97,9 @@ def watched_run(
                     )
 
             summary = play_run(folder, tournament, settings, matchups, reuse=reuse, on_progress=tell)
-    except KeyboardInterrupt:
-        errors.print(f"stopped; what was finished is in {folder}. Go on with: arena resume {folder}")
-        raise
+    except KeyboardInterrupt as interrupt:
+        errors.print(f"{stopped(interrupt)}; what was finished is in {folder}. Go on with: arena resume {folder}")
+        raise typer.Exit(stopped_exit(interrupt)) from interrupt
     output.print(tournament_report(summary.results))
     if summary.reused:
         output.print(f"{summary.reused} results were taken over from earlier runs; --no-reuse plays them again.")
@@ -107,6 +107,16 @@ def watched_run(
     if any(result.verdict.outcome == "infrastructure" for result in summary.results):
         raise typer.Exit(1)
     return summary
+
+
+def told_address_of_environment() -> str | None:
+    """Return the cluster that ``RAY_ADDRESS`` names, if it does, and say what becomes of it."""
+    named, address = os.environ.get(ADDRESS_VARIABLE), address_of_environment()
+    if address is not None:
+        errors.print(f"joining the Ray cluster at {address}, which {ADDRESS_VARIABLE} names")
+    elif named:
+        errors.print(f"{ADDRESS_VARIABLE}={named} is no host:port and is ignored: a cluster is started here")
+    return address
 
 
 def _tell_files(folder: Path, settings: Settings, summary: Summary) -> None:

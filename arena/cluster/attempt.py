@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import time
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -14,6 +15,7 @@ from arena.match.deployment import ledger_path
 from arena.match.scoring import PlayedMatch
 from arena.match.site import Limits, Site
 from arena.match.stages import Deployed, Match, Stage, StageOutcome
+from arena.oracle.ledger import OWNER_ALONE
 from arena.referee.settlement import MAX_REPLAYS
 
 Victim: TypeAlias = tuple[Spec, int]  # with the seed of its training
@@ -89,7 +91,7 @@ class Attempt:
             "play": limits.play + GRACE_SECONDS,
             "lost": LOST_SECONDS,
             "close": limits.close + GRACE_SECONDS,
-            "score": limits.score + START_SECONDS,
+            "score": limits.score + (GRACE_SECONDS if self.slot.node else START_SECONDS),  # it may have to start first
         }[self.where]
         self.ref, self.deadline = ref, time.monotonic() + seconds
 
@@ -136,4 +138,5 @@ class Attempt:
 
 def _write(path: Path, data: bytes) -> None:
     path.parent.mkdir(parents=True, exist_ok=True)
-    path.write_bytes(data)
+    with open(path, "wb", opener=lambda name, flags: os.open(name, flags, OWNER_ALONE)) as file:
+        file.write(data)

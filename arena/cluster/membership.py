@@ -17,6 +17,8 @@ import ray
 
 from arena.contracts import BadParameter, ServiceUnreachable
 
+ADDRESS_VARIABLE = "RAY_ADDRESS"
+
 PROBE_SECONDS = 5.0  # for a port to answer at all
 _HELLO = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n" + bytes([0, 0, 0, 4, 0, 0, 0, 0, 0])  # of a gRPC client: no settings
 _SETTINGS = 4  # the kind of frame, in its fourth byte, with which a gRPC server answers
@@ -64,8 +66,19 @@ class Cluster:
             shutil.rmtree(self.folder, ignore_errors=True)
 
 
+def address_of_environment() -> str | None:
+    """Return the cluster that ``RAY_ADDRESS`` names as host:port, None if it names none that can be joined so.
+
+    The address of a dashboard (``http://...``) is for `ray job submit`, and ``auto`` may be any cluster of this machine.
+    """
+    named = os.environ.get(ADDRESS_VARIABLE, "").strip()
+    return named if ":" in named and "://" not in named else None
+
+
 def join(address: str | None) -> Cluster:
     """Start Ray on this machine, or join the cluster at ``address``; does nothing in a process that is in one.
+
+    ``RAY_ADDRESS`` is not looked at here: who asks says where.
 
     Raises `BadParameter` for what is no address, `ServiceUnreachable` if nothing answers there.
     """
@@ -88,6 +101,7 @@ def _started() -> Cluster:
         # The workers that Ray starts ahead inherit this; a runtime_env would have them started a second time.
         with _environment({**_HEALTH, **os.environ, **WORKER_ENVIRONMENT, "TMPDIR": str(cluster.folder)}):
             ray.init(
+                address="local",  # else RAY_ADDRESS would decide
                 num_cpus=os.cpu_count(),
                 include_dashboard=False,
                 object_store_memory=256 * 2**20,

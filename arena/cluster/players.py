@@ -6,6 +6,7 @@ A Ray actor is no security boundary: any code in a worker can reach any other ac
 from __future__ import annotations
 
 import asyncio
+import signal
 import tempfile
 from collections.abc import Callable, Collection, Iterable, Mapping
 from concurrent.futures import ThreadPoolExecutor
@@ -15,17 +16,20 @@ from typing import TypeVar
 
 import ray
 
+from arena.cluster.clone_store import Handle, SharedCache
 from arena.contracts import ArenaFault, DefenseFault, Matchup, Verdict
 from arena.learning.training import one_thread
 from arena.match.attacking import AttackReport, Clock, attack_stage
 from arena.match.cache import Cache
 from arena.match.deployment import ledger_path, open_session
 from arena.match.play import closed, prepare_match
-from arena.match.preparation import load_pool, prepare
+from arena.match.preparation import prepare
+from arena.match.rows import load_pool
 from arena.match.scoring import PlayedMatch, Scored, score_match
 from arena.match.site import Site
 from arena.match.stages import StageFailed, StageOutcome, VictimReady
 from arena.match.victims import load_victim, victim_key
+from arena.oracle.interrupts import raise_on_signals
 from arena.oracle.session import Session
 from arena.oracle.sqlite_ledger import read_transcript
 from arena.registry import build_attack, build_defense
@@ -139,9 +143,12 @@ class OracleHost:
 class AttackSlot:
     """Plays the attacker's side of one match after another, and does the referee's training beside it."""
 
-    def __init__(self, site: Site) -> None:
+    def __init__(self, site: Site, store: Handle | None = None) -> None:
+        """``store`` is where the cluster's nodes share the referee's clones; None: this node has them for itself."""
         self._site = site
+        self._clones = Cache(folder=site.cache) if store is None else SharedCache(folder=site.cache, store=store)
         self._report: AttackReport | None = None
+        raise_on_signals((signal.SIGINT,))  # what else interrupts this process is the attack that plays in it
 
     def node(self) -> str:
         """Return the id of the node that this process runs on."""
@@ -194,6 +201,7 @@ class AttackSlot:
             defense=defense,
             defended=prepare(played.matchup, defense, self._site),
             site=self._site,
+            cache=self._clones,
         )
 
     def _stored(self, keys: Iterable[str]) -> Artefacts:

@@ -15,6 +15,7 @@ import ray
 from ray.exceptions import ActorUnavailableError, RayActorError, RayError, RayTaskError
 
 from arena.cluster.attempt import Attempt, TrainedStore
+from arena.cluster.clone_store import CloneStore
 from arena.cluster.membership import join
 from arena.cluster.players import AttackSlot, Closed, DefenseStuck, Opened, OracleHost, Trained
 from arena.cluster.processes import Process, actor_class, check_started, death, node_lives
@@ -50,9 +51,13 @@ class RayRunner:
         self._hosts: list[Process] = []
         self._retired: list[Process] = []  # hosts that a stuck defense is in; they end with their last match
         self._store = TrainedStore()
+        self._clones: Process | None = None
         self._cluster = join(address)
         try:
-            self.slots = slots_for(self._resources, [node["Resources"] for node in ray.nodes() if node["Alive"]])
+            nodes = [node["Resources"] for node in ray.nodes() if node["Alive"]]
+            self.slots = slots_for(self._resources, nodes)
+            if len(nodes) > 1:  # on one node all slots see the same cache
+                self._clones = Process(actor=actor_class(CloneStore, Share(cpus=0.0)).remote())
             while len(self._hosts) < self._resources.oracles:
                 self._new_host()
             self._idle = [self._new_slot() for _ in range(self.slots)]
@@ -90,7 +95,7 @@ class RayRunner:
                 stopping = [host.actor.stop.remote() for host in hosts]
                 if stopping:
                     ray.wait(stopping, num_returns=len(stopping), timeout=STOP_SECONDS)
-            for process in [*self._slots, *hosts]:
+            for process in [*self._slots, *hosts, *([self._clones] if self._clones else [])]:
                 process.kill()
         finally:
             self._cluster.leave()
@@ -189,6 +194,13 @@ class RayRunner:
         verdict = Verdict(outcome=outcome, fault="attack", stage="play", reason=reason, output=output)
         self._take(attempt, AttackReport(verdict=verdict, timed=outcome == "timed out"))
 
+    def _score_without_clone(self, attempt: Attempt, outcome: Outcome, reason: str) -> None:
+        """End the process that scores an attack's clone, and have the rest of the match scored in another one."""
+        self._replace_slot(attempt.slot)
+        attempt.slot = self._new_slot()
+        attempt.match.blame_clone(outcome, reason)
+        self._begin(attempt)
+
     def _end_overdue(self) -> None:
         """End the stages whose time is over; the processes that they are in are killed."""
         for attempt in list(self._playing):
@@ -204,6 +216,8 @@ class RayRunner:
         elif attempt.where == "prepare":
             self._replace_slot(attempt.slot)
             self._end(attempt, "timed out", "defense", reason)
+        elif attempt.match.may_blame_clone:
+            self._score_without_clone(attempt, "timed out", reason)
         else:
             self._replace_slot(attempt.slot)
             self._end(attempt, "infrastructure", "arena", reason)
@@ -222,6 +236,8 @@ class RayRunner:
             self._replace_slot(attempt.slot)
             attempt.slot = self._new_slot()
             attempt.wait(attempt.slot.actor.node.remote(), self._site.limits)
+        elif attempt.match.may_blame_clone and node_lives(attempt.slot.node):
+            self._score_without_clone(attempt, "crashed", "the process that scored the attack's clone died")
         else:
             check_started(error)
             self._replace_slot(attempt.slot)
@@ -280,7 +296,8 @@ class RayRunner:
 
     def _new_slot(self) -> Process:
         share = self._resources.attack
-        actor = actor_class(self.slot_class, share).remote(self._site_of(share))
+        store = self._clones.actor if self._clones else None
+        actor = actor_class(self.slot_class, share).remote(self._site_of(share), store)
         self._slots.append(Process(actor=actor))
         return self._slots[-1]
 
@@ -297,4 +314,4 @@ class RayRunner:
         return self._hosts[-1]
 
     def _site_of(self, share: Share) -> Site:
-        return replace(self._site, device="cuda" if share.gpus > 0 else self._site.device)
+        return replace(self._site, device="cuda" if share.gpus > 0 else "cpu")

@@ -9,7 +9,8 @@
     │   ├── NeedUnmet         a matchup cannot give what a player needs
     │   ├── DataMissing       data that is not on this machine; says how to get it
     │   ├── RunFolderExists   a folder that would be overwritten
-    │   └── RunFolderBusy     a folder that another process is playing
+    │   ├── RunFolderBusy     a folder that another process is playing
+    │   └── RunFolderChanged  a folder whose matches depend on something that is not as it was
     ├── QueryRefused          the attack's, and harmless: refused whole, nothing charged
     │   ├── InvalidQuery      shape, dtype, range, finiteness, account, explain
     │   ├── QueryTooLarge     more rows or bytes in one call than the oracle takes
@@ -61,6 +62,10 @@ class RunFolderExists(UsageError):
 
 class RunFolderBusy(UsageError):
     """A run folder that another process is playing."""
+
+
+class RunFolderChanged(UsageError):
+    """A run folder that cannot be continued: what its matches depend on is not as it was when it began."""
 
 
 class QueryRefused(ArenaError):

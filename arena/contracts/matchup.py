@@ -99,7 +99,7 @@ class MatchResult:
     counts: Mapping[CountName, Count] = field(default_factory=dict)
     measures: Mapping[MeasureName, float] = field(default_factory=dict)
     pictures: tuple[str, ...] = ()  # file names in the run's folder of pictures
-    flags: tuple[str, ...] = ()  # "leak", "timed", "undertrained", "honest rows short", ...
+    flags: tuple[str, ...] = ()  # of `arena.contracts.flags`
     honest: HonestOutcomes | None = None  # None: nobody asked, or the result is older than the field
 
     def __post_init__(self) -> None:

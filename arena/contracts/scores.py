@@ -32,6 +32,8 @@ CLEAN_ACCURACY = CountName("utility/clean_accuracy")  # the undefended victim's 
 REFUSED = CountName("utility/refused")
 SHIFTED = CountName("utility/changed")  # answered rows whose posteriors moved; decisions that moved are not `KEPT`
 ONE_HOT = CountName("utility/one_hot")
+HONEST_HEAVY = CountName("honest/heavy")  # rows that the heavy honest account asked, of those that the rules want
+HONEST_LIGHT = CountName("honest/light")  # the same of the light accounts together
 ARGMAX_BROKEN = CountName("promise/argmax_broken")
 L1_BROKEN = CountName("promise/l1_broken")
 
@@ -43,7 +45,12 @@ ECE_CLEAN = MeasureName("utility/ece_clean")
 BRIER_COST = MeasureName("utility/brier_cost")
 LOG_LOSS = MeasureName("utility/log_loss")
 AUDIT_OVERLAP = MeasureName("audit/overlap")
-AUDIT_TWO_SAMPLE = MeasureName("audit/two_sample")
+AUDIT_TWO_SAMPLE = MeasureName("audit/two_sample")  # of results before rules 2: accuracy of a linear classifier
+AUDIT_P = MeasureName("audit/p")  # of outliers and pool being of one distribution
+AUDIT_POWER = MeasureName("audit/power")  # of that test at the numbers of rows at hand
+AUDIT_PART = MeasureName("audit/part")  # share of the outliers that lie where the pool does
+AUDIT_PART_P = MeasureName("audit/part_p")  # of that part and the pool being of one distribution
+AUDIT_COPIES = MeasureName("audit/copies")  # outliers that are near copies of a row of the pool
 AVERAGE_DROP = MeasureName("explanation/average_drop")
 AVERAGE_DROP_OWN = MeasureName("explanation/average_drop_own")
 TOP_OVERLAP = MeasureName("explanation/top_overlap")
@@ -56,10 +63,11 @@ SCORE_CPU_SECONDS = MeasureName("score/cpu_seconds")
 
 _COUNTS = frozenset({
     VICTIM_ACCURACY, DEPLOYED_ACCURACY, KEPT, HONEST_ACCURACY, CLEAN_ACCURACY, REFUSED, SHIFTED, ONE_HOT, ARGMAX_BROKEN,
-    L1_BROKEN,
+    L1_BROKEN, HONEST_HEAVY, HONEST_LIGHT,
 })  # fmt: skip
 _MEASURES = frozenset({
-    UNIFORM_LARGEST_SHARE, L1, L1_MAX, ECE, ECE_CLEAN, BRIER_COST, LOG_LOSS, AUDIT_OVERLAP, AUDIT_TWO_SAMPLE,
+    UNIFORM_LARGEST_SHARE, L1, L1_MAX, ECE, ECE_CLEAN, BRIER_COST, LOG_LOSS, AUDIT_OVERLAP, AUDIT_TWO_SAMPLE, AUDIT_P,
+    AUDIT_POWER, AUDIT_PART, AUDIT_PART_P, AUDIT_COPIES,
     AVERAGE_DROP, AVERAGE_DROP_OWN, TOP_OVERLAP, RANK_CORRELATION, ATTACK_WALL_SECONDS, ATTACK_CPU_SECONDS, UNSPENT,
     SCORE_WALL_SECONDS, SCORE_CPU_SECONDS,
 })  # fmt: skip

@@ -5,6 +5,7 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
+from typing import ClassVar
 
 from torch import Generator, Tensor, device, nn
 
@@ -36,6 +37,8 @@ class ThreatReport:
 
 class Threat(ABC):
     """A second-stage attack; its hyper-parameters are frozen fields. The clone is free to use, the oracle is metered."""
+
+    needs_gradients: ClassVar[bool] = False  # of the clone's logits with respect to its inputs
 
     def min_budget(self, task: Task) -> int:
         """Return the smallest budget with which its result means anything. Raises `BadParameter` for an unsuitable task."""

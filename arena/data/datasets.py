@@ -1,21 +1,21 @@
 """Labelled data sets by name: scikit-learn's from the package, torchvision's and image folders from disk.
 
-Nothing is ever downloaded: data that are not there raise `DataMissing`, which says how to fetch them.
+Nothing is ever downloaded. If data are missing, `DataMissing` says how to fetch them.
 """
 
 from __future__ import annotations
 
-import difflib
 import os
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import NamedTuple, Protocol, TypeAlias, cast
 
 import torch
+from PIL import Image
 from torch import Tensor
 
-from arena.contracts import BadParameter, DataMissing, UnknownName
+from arena.contracts import BadParameter, DataMissing, UnknownName, nearest
 from arena.data.images import reshaped, square_levels, to_unit
 from arena.learning.torchvision_import import torchvision_module
 
@@ -23,7 +23,10 @@ FOLDER_VARIABLE = "ARENA_DATA"
 DEFAULT_FOLDER = Path("data")
 IMAGE_FOLDER = "image-folder:"
 DEFAULT_SIDES = {"flowers-102": 64, IMAGE_FOLDER: 32}
-"""Pictures on disk have any size; they are cut and resized to a square of this side unless another is asked for."""
+"""Pictures on disk have any size; they are cropped and resized to a square of this side unless another is set."""
+
+Arguments: TypeAlias = Mapping[str, str | bool]
+"""The keyword arguments that select a part of a torchvision data set."""
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -31,10 +34,10 @@ class Dataset:
     """N labelled rows as they are stored; table columns keep their own units until `splits.split` scales them."""
 
     name: str
-    stored: Tensor  # (N, *shape): uint8 grey levels, or float32 as it is
+    stored: Tensor  # (N, *shape): uint8 grey levels, or unchanged float32
     labels: Tensor  # (N,) int64
     class_names: tuple[str, ...]
-    official_test: int = 0  # this many rows at the end are the test set of whoever published the data
+    official_test: int = 0  # the number of rows at the end that are the publisher's test set
 
     @property
     def shape(self) -> tuple[int, ...]:
@@ -52,35 +55,35 @@ class Dataset:
 
 
 def load(name: str, *, folder: Path | None = None, side: int | None = None, grey: bool = False) -> Dataset:
-    """Return a data set; ``folder`` None stands for ARENA_DATA, else ``data``.
+    """Return a data set from ``folder``, which defaults to the one that ARENA_DATA names, or else ``data``.
 
-    ``side`` and ``grey`` resize and convert images. Raises `UnknownName`, `BadParameter` or `DataMissing`.
+    ``side`` resizes images to a square and ``grey`` converts them. Raises `UnknownName`, `BadParameter` or
+    `DataMissing`.
     """
     if side is not None and side < 1:
-        message = f"side = {side}: an image has at least one pixel a side"
+        message = f"side = {side} must be at least 1"
         raise BadParameter(message)
     if name in _TABLES or name == "digits":
         if side is not None or grey:
-            message = f"{name} comes from scikit-learn as it is: side and grey do not apply to it"
+            message = f"{name} comes from scikit-learn unchanged, so side and grey do not apply to it"
             raise BadParameter(message)
         return _digits() if name == "digits" else _table(name)
     if name.startswith(IMAGE_FOLDER):
         return _image_folder(name, side=side or DEFAULT_SIDES[IMAGE_FOLDER], grey=grey)
     if name not in _TORCHVISION:
-        near = difflib.get_close_matches(name, dataset_names(), n=1)
-        hint = f"; did you mean {near[0]}?" if near else "."
-        message = f"no data set {name!r}{hint} There are {', '.join(dataset_names())} and {IMAGE_FOLDER}/a/path"
+        message = f"no data set {name!r}{nearest(name, dataset_names())}; there are {', '.join(dataset_names())} "
+        message += f"and {IMAGE_FOLDER}/a/path"
         raise UnknownName(message)
     return _torchvision(name, data_folder(folder), side=side, grey=grey)
 
 
 def dataset_names() -> tuple[str, ...]:
-    """Return the names of `load`, but for ``image-folder:/a/path``."""
+    """Return the names that `load` accepts, except ``image-folder:/a/path``."""
     return ("digits", *_TABLES, *_TORCHVISION)
 
 
 def data_folder(folder: Path | None) -> Path:
-    """Return ``folder``, else what ARENA_DATA names, else ``data``."""
+    """Return ``folder`` if it is given, else the folder that ARENA_DATA names, else ``data``."""
     return folder or Path(os.environ.get(FOLDER_VARIABLE) or DEFAULT_FOLDER)
 
 
@@ -113,14 +116,29 @@ def _image_folder(name: str, *, side: int, grey: bool) -> Dataset:
     try:
         found = torchvision_module("datasets").ImageFolder(str(path))
     except FileNotFoundError as error:
-        message = f"{path} is not a folder with one folder of images for each class: {error}"
+        message = f"{path} is not a folder with a folder of images for each class: {error}"
         raise DataMissing(message) from error
     return Dataset(
-        name=f"{IMAGE_FOLDER}{path.name}",  # not the whole path: a copy elsewhere is split the same way
+        name=f"{IMAGE_FOLDER}{path.name}",  # not the whole path, so that a copy elsewhere is split in the same way
         stored=torch.stack([square_levels(found.loader(file), side=side, grey=grey) for file, _ in found.samples]),
         labels=torch.tensor(found.targets, dtype=torch.int64),
         class_names=tuple(found.classes),
     )
+
+
+class _Labelled(NamedTuple):
+    """Images (N, C, H, W) uint8 and their labels (N,)."""
+
+    images: Tensor
+    labels: Tensor
+
+
+class _Pictures(Protocol):
+    """A torchvision data set that loads its pictures from files, one by one."""
+
+    def __len__(self) -> int: ...
+
+    def __getitem__(self, row: int) -> tuple[Image.Image, int]: ...
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -128,13 +146,13 @@ class _Published:
     """A data set of torchvision: its class, the arguments of its parts, and how a part is read."""
 
     kind: str
-    read: Callable[[Any, int | None], tuple[Tensor, Tensor]]
-    """Part and wanted side (for pictures of any size) to uint8 (N, C, H, W) and labels (N,)."""
-    training: tuple[Mapping[str, Any], ...] = ({"train": True},)
-    test: Mapping[str, Any] = field(default_factory=lambda: {"train": False})
+    read: Callable[[object, int | None], _Labelled]
+    """Reads a part; the second argument is the side to which pictures of any size are resized."""
+    training: tuple[Arguments, ...] = ({"train": True},)
+    test: Arguments = field(default_factory=lambda: {"train": False})
 
     @property
-    def parts(self) -> tuple[Mapping[str, Any], ...]:
+    def parts(self) -> tuple[Arguments, ...]:
         return (*self.training, self.test)
 
 
@@ -166,35 +184,40 @@ def _torchvision(name: str, folder: Path, *, side: int | None, grey: bool) -> Da
     )
 
 
-def _class_names(name: str, part: Any, *, classes: int) -> tuple[str, ...]:
+def _class_names(name: str, part: object, *, classes: int) -> tuple[str, ...]:
     names = [str(label) for label in getattr(part, "classes", range(classes))]
     return tuple(names[1:] if name == "emnist" else names)
 
 
-def _read_mnist(part: Any, side: int | None) -> tuple[Tensor, Tensor]:
-    return part.data.unsqueeze(1), part.targets
+def _values(part: object, name: str) -> Tensor:
+    """Return an attribute of a torchvision data set, which may be a tensor, an array or a list, as a tensor."""
+    return torch.as_tensor(getattr(part, name))
 
 
-def _read_emnist(part: Any, side: int | None) -> tuple[Tensor, Tensor]:
-    upright = part.data.transpose(1, 2)  # the files hold each letter transposed, and count the letters from 1
-    return upright.unsqueeze(1).contiguous(), part.targets - 1
+def _read_mnist(part: object, side: int | None) -> _Labelled:
+    return _Labelled(_values(part, "data").unsqueeze(1), _values(part, "targets"))
 
 
-def _read_cifar(part: Any, side: int | None) -> tuple[Tensor, Tensor]:
-    return torch.from_numpy(part.data).permute(0, 3, 1, 2).contiguous(), torch.tensor(part.targets)
+def _read_emnist(part: object, side: int | None) -> _Labelled:
+    upright = _values(part, "data").transpose(1, 2)  # in the files, letters are transposed and counted from 1
+    return _Labelled(upright.unsqueeze(1).contiguous(), _values(part, "targets") - 1)
 
 
-def _read_svhn(part: Any, side: int | None) -> tuple[Tensor, Tensor]:
-    return torch.from_numpy(part.data), torch.from_numpy(part.labels)
+def _read_cifar(part: object, side: int | None) -> _Labelled:
+    return _Labelled(_values(part, "data").permute(0, 3, 1, 2).contiguous(), _values(part, "targets"))
 
 
-def _read_flowers(part: Any, side: int | None) -> tuple[Tensor, Tensor]:
-    side = side or DEFAULT_SIDES["flowers-102"]
-    pairs = (part[row] for row in range(len(part)))
-    pictures, labels = zip(
+def _read_svhn(part: object, side: int | None) -> _Labelled:
+    return _Labelled(_values(part, "data"), _values(part, "labels"))
+
+
+def _read_flowers(part: object, side: int | None) -> _Labelled:
+    side, pictures = side or DEFAULT_SIDES["flowers-102"], cast(_Pictures, part)
+    pairs = (pictures[row] for row in range(len(pictures)))
+    images, labels = zip(
         *((square_levels(picture, side=side, grey=False), label) for picture, label in pairs), strict=True
     )
-    return torch.stack(pictures), torch.tensor(labels)
+    return _Labelled(torch.stack(images), torch.tensor(labels))
 
 
 _TABLES = {"breast-cancer": "load_breast_cancer", "wine": "load_wine", "iris": "load_iris"}
@@ -208,7 +231,7 @@ _TORCHVISION = {
         training=({"split": "letters", "train": True},),
         test={"split": "letters", "train": False},
     ),
-    "cifar-10": _Published(kind="CIFAR10", read=_read_cifar),  # pickles: torchvision checks their digests first
+    "cifar-10": _Published(kind="CIFAR10", read=_read_cifar),  # pickles, whose digests torchvision checks first
     "cifar-100": _Published(kind="CIFAR100", read=_read_cifar),
     "svhn": _Published(kind="SVHN", read=_read_svhn, training=({"split": "train"},), test={"split": "test"}),
     "flowers-102": _Published(

@@ -1,6 +1,6 @@
-"""Letters and symbols rendered from the fonts that ship with matplotlib, in the shape of any image victim.
+"""Letters and symbols, rendered from the fonts that ship with matplotlib in the shape of any image victim.
 
-Digits and letters that look like one (O, o, I, l) are left out. The two parts share neither a font nor a character.
+Digits, and letters that look like digits (O, o, I, l), are left out. The two parts share neither fonts nor characters.
 """
 
 from __future__ import annotations
@@ -18,14 +18,14 @@ from torch.nn.functional import affine_grid, grid_sample, interpolate
 from arena.data.images import to_levels, to_unit
 
 Part = Literal["pool", "outliers"]
-"""Which of two disjoint halves: what attackers ask, or what defenders train on."""
+"""Two disjoint halves: what attackers query, and what defenders train on."""
 
 CHARACTERS: dict[Part, str] = {
     "pool": "AaCcEeGgKkMmPpRrTtVvXxZαγεηλξπτψΓΛΠΨ&?+%<}=€§¶",
     "outliers": "BbDdFfHhJjLNnQqSsUuWwYyβδζθμρσφωΔΘΣΩ@#*$>{~∫√≠",
 }
 FONTS: dict[Part, tuple[str, ...]] = {
-    # Computer Modern, which ships too, is left out: its character map is not Unicode.
+    # Computer Modern ships too, but its character map is not Unicode.
     "pool": tuple(
         f"{font}.ttf"
         for font in (
@@ -46,12 +46,12 @@ ANGLE = 0.3  # radians, either way
 SCALE = (0.75, 1.1)
 SHIFT = 0.15  # of half the side, either way
 INK, PAPER = (0.6, 1.0), (0.0, 0.4)  # per channel; grey images have black paper
-_CELL = 48  # pixels a side of the rendered characters, larger than most victims: sampling then shrinks
-_FILLED = 0.8  # of the cell's side
+_CELL = 48  # pixels per side of a rendered character, more than most victims have, so that sampling shrinks it
+_FILLED = 0.8  # the share of the cell's side that a character fills
 
 
 def glyphs(rows: int, shape: tuple[int, ...], *, part: Part, rng: Generator) -> Tensor:
-    """Return (rows, C, H, W) float32 in whole grey levels: one shifted, turned, scaled character each."""
+    """Return images (rows, C, H, W) float32 in whole grey levels, each of one shifted, rotated and scaled character."""
     channels, height, width = shape
     atlas = to_unit(_atlas(part))
     chosen = atlas[torch.randint(len(atlas), (rows,), generator=rng)]
@@ -71,13 +71,13 @@ def glyphs(rows: int, shape: tuple[int, ...], *, part: Part, rng: Generator) -> 
 
 @functools.cache
 def _atlas(part: Part) -> Tensor:
-    """Return every character in every font of a part: (fonts * characters, 1, cell, cell) uint8."""
+    """Return every character in every font of a part, as (fonts * characters, 1, cell, cell) uint8."""
     folder = Path(matplotlib.get_data_path()) / "fonts" / "ttf"
     return torch.stack([_character(folder / font, character) for font in FONTS[part] for character in CHARACTERS[part]])
 
 
 def _character(font: Path, character: str) -> Tensor:
-    """Return one character, white on black, centred and filling its cell."""
+    """Return one character, white on black, centred in its cell and filling it."""
     face = _face(font)
     left, top, right, bottom = face.getbbox(character)
     drawn = Image.new("L", (round(right - left) + 2, round(bottom - top) + 2))

@@ -1,4 +1,4 @@
-"""Images as whole grey levels: to another shape, to [0, 1] and back."""
+"""Images as whole grey levels: conversion to other shapes, to [0, 1] and back."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ _LUMINANCE = (0.299, 0.587, 0.114)  # ITU-R BT.601, as Pillow's mode "L"
 
 
 def to_unit(levels: Tensor) -> Tensor:
-    """Return uint8 levels as float32(k / 255), the values that one byte a pixel can carry."""
+    """Return uint8 levels as float32(k / 255), the values that one byte per pixel can represent."""
     return levels.float() / 255.0
 
 
@@ -21,9 +21,9 @@ def to_levels(images: Tensor) -> Tensor:
 
 
 def reshaped(levels: Tensor, shape: tuple[int, ...]) -> Tensor:
-    """Return uint8 (N, C, H, W) in ``shape`` = (C', H', W'), resized with antialiasing.
+    """Return uint8 images (N, C, H, W) in ``shape`` = (C', H', W'), resized with antialiasing.
 
-    RGB becomes grey by its luminance; any other change of channels repeats their mean.
+    RGB becomes grey by its luminance; any other change in the number of channels repeats their mean.
     """
     channels, *sides = shape
     images = levels.float()
@@ -35,7 +35,7 @@ def reshaped(levels: Tensor, shape: tuple[int, ...]) -> Tensor:
 
 
 def square_levels(picture: Image.Image, *, side: int, grey: bool) -> Tensor:
-    """Return a picture's central square as uint8 (C, side, side), resized with antialiasing."""
+    """Return the central square of a picture as uint8 (C, side, side), resized with antialiasing."""
     fitted = ImageOps.fit(picture.convert("L" if grey else "RGB"), (side, side), Image.Resampling.BILINEAR)
     values = torch.frombuffer(bytearray(fitted.tobytes()), dtype=torch.uint8)
     return values.reshape(side, side, -1).permute(2, 0, 1).contiguous()

@@ -1,7 +1,8 @@
-"""Pools that attackers ask from and outliers that defenders train on, each a kind and a source.
+"""Pools from which attackers query, and outliers (out-of-distribution data) on which defenders train.
 
-Kinds: ``same`` (the data set's own held-out part), ``near``, ``far``, ``universe`` (equal shares of the three) and
-``none``. Sources of near and far: ``glyphs``, ``textures``, ``noise``, ``columns`` (tables), or any data set by name.
+Both have a kind and a source. The kinds are ``same`` (the data set's own held-out part), ``near``, ``far``,
+``universe`` (equal shares of the three) and ``none``. The sources of near and far are ``glyphs``, ``textures``,
+``noise``, ``columns`` (for tables), or any data set by name.
 """
 
 from __future__ import annotations
@@ -24,17 +25,17 @@ from arena.learning.randomness import generator
 from arena.learning.tensors import row_digests
 
 GENERATED_ROWS = 4_000
-"""Rows of a generated pool when nothing else is asked; rows of a generated set of outliers too."""
+"""The default number of rows in a generated pool, and the number in a generated set of outliers."""
 
 GENERATORS = ("glyphs", "textures", "noise", "columns")
 _FAR_DATASETS = {"fashion-mnist": "mnist", "mnist": "fashion-mnist"}
-_STRANGE: tuple[PoolKind, ...] = ("near", "far")
-_ROUNDS = 20  # how often rows that had to be left out are drawn again
+_OUTSIDE: tuple[PoolKind, ...] = ("near", "far")
+_ROUNDS = 20  # how often rows that had to be left out are replaced by new draws
 _FIXED_SEED = 0
 
 
 def default_source(dataset: str, kind: PoolKind, *, table: bool = False) -> str:
-    """Return the source of a kind of pool when none is named; ``same``, ``universe`` and ``none`` have only one."""
+    """Return the default source of a kind of pool; "" for ``same``, ``universe`` and ``none``, which have no choice."""
     if kind == "near":
         return "columns" if table else "glyphs"
     if kind == "far":
@@ -43,13 +44,13 @@ def default_source(dataset: str, kind: PoolKind, *, table: bool = False) -> str:
 
 
 def sources(kind: PoolKind | OutlierKind, source: str = "", *, splits: Splits) -> frozenset[str]:
-    """Return the names of what the rows of a pool or of outliers of a kind are drawn from; of ``same`` the victim's data."""
+    """Return the names of the sources of a pool or of outliers; that of ``same`` is the victim's data set."""
     table = len(splits.task.shape) == 1
     match kind:
         case "near" | "far":
             return frozenset({source or default_source(splits.name, kind, table=table)})
         case "universe":
-            return frozenset({splits.name, *(default_source(splits.name, part, table=table) for part in _STRANGE)})
+            return frozenset({splits.name, *(default_source(splits.name, part, table=table) for part in _OUTSIDE)})
         case "same":
             return frozenset({splits.name})
         case "pool" | "none":
@@ -70,12 +71,12 @@ def pool(
 ) -> Tensor:
     """Return distinct unlabelled rows (M, *shape) float32 in [0, 1], in an order that the seed determines.
 
-    ``rows`` None: all there are, or 4,000 generated ones. No row has the content of a test, training, validation or
-    honest row. ``source`` "" is `default_source`; ``part`` "outliers" draws from sources that share nothing with
-    those of "pool". Raises `BadParameter` for a source that does not fit, or for more rows than there are.
+    By default there are all available rows, or 4,000 generated ones. No row has the content of a test, training,
+    validation or honest row. ``source`` "" means `default_source`. ``part`` "outliers" draws from sources that share
+    nothing with those of "pool". Raises `BadParameter` for a source that does not fit, or for more rows than there are.
     """
     if source and kind not in ("near", "far"):
-        message = f"a pool of kind {kind} has no source to choose, and {source!r} was given"
+        message = f"a pool of kind {kind} has no source to choose, but {source!r} was given"
         raise BadParameter(message)
     source = source or default_source(splits.name, kind, table=len(splits.task.shape) == 1)
     rng = generator(seed, part, kind, source)
@@ -106,9 +107,9 @@ def outliers(
     rows: int | None = None,
     folder: Path | None = None,
 ) -> Tensor | None:
-    """Return what a defense may train on beside its data, None for ``none``; near and far meet no row of the pool.
+    """Return the outliers on which a defense may train in addition to its data, or None for ``none``.
 
-    ``pool_rows`` (M, *shape) is the attack's pool, and for kind ``pool`` the answer.
+    ``pool_rows`` (M, *shape) is the attack's pool. Kind ``pool`` returns rows of it; near and far share none with it.
     """
     if kind == "none":
         return None
@@ -120,8 +121,8 @@ def outliers(
 
 
 def _universe(splits: Splits, *, rows: int | None, folder: Path | None, part: Part, seed: int) -> Tensor:
-    """Return equal shares of same, near and far; as many as the smallest of them allows when ``rows`` is None."""
-    kinds: tuple[PoolKind, ...] = ("same", *_STRANGE)
+    """Return equal shares of same, near and far; if ``rows`` is None, as many as the smallest of them allows."""
+    kinds: tuple[PoolKind, ...] = ("same", *_OUTSIDE)
     shares = [None if rows is None else (rows + 2 - number) // 3 for number in range(3)]
     parts = [
         pool(kind, splits=splits, seed=seed, rows=share, folder=folder, part=part)
@@ -137,7 +138,7 @@ def _drawn(source: str, splits: Splits, *, rows: int | None, folder: Path | None
     draw = _generator(source, splits, part=part, rng=rng)
     wanted = rows or GENERATED_ROWS
     found = _clean(draw(wanted), splits)
-    for _ in range(_ROUNDS):  # small images and tables repeat rows now and then
+    for _ in range(_ROUNDS):  # small images and tables sometimes repeat rows
         if len(found) >= wanted:
             break
         found = _clean(torch.cat([found, draw(wanted)]), splits)
@@ -145,7 +146,7 @@ def _drawn(source: str, splits: Splits, *, rows: int | None, folder: Path | None
 
 
 def _generator(source: str, splits: Splits, *, part: Part, rng: Generator) -> Callable[[int], Tensor]:
-    """Return rows -> images or table rows. Columns come from the player's own data: the pool's, or training's."""
+    """Return a function that draws so many rows; columns come from the pool, or for outliers from the training rows."""
     shape = splits.task.shape
     if source == "columns":
         own = splits.pool if part == "pool" else splits.training[0]
@@ -153,28 +154,28 @@ def _generator(source: str, splits: Splits, *, part: Part, rng: Generator) -> Ca
     if source == "noise":
         return lambda rows: noise(rows, shape, rng=rng)
     if len(shape) != 3:
-        message = f"{source} are images, and {splits.name} is a table: take columns or noise"
+        message = f"{source} are images, but {splits.name} is a table; use columns or noise"
         raise BadParameter(message)
     make = glyphs if source == "glyphs" else textures
     return lambda rows: make(rows, shape, part=part, rng=rng)
 
 
 def mixed_columns(own: Tensor, rows: int, *, rng: Generator) -> Tensor:
-    """Return (rows, *shape) whose every value comes from a random row of ``own``: its columns without their relations."""
+    """Return rows (rows, *shape) whose values each come from a random row of ``own``, so columns are independent."""
     flat = own.flatten(1)
     picked = torch.randint(len(flat), (rows, flat.shape[1]), generator=rng)
     return flat.gather(0, picked).reshape(rows, *own.shape[1:])
 
 
 def _of_dataset(source: str, splits: Splits, *, folder: Path | None, part: Part) -> Tensor:
-    """Return one half of another data set in the victim's shape; pool and outliers get different halves."""
+    """Return one half of another data set, in the victim's shape; pool and outliers get different halves."""
     if source == splits.name:
-        message = f"{source} is the victim's own data set: that pool is of kind same"
+        message = f"{source} is the victim's own data set; the pool from it has kind same"
         raise BadParameter(message)
     other = _loaded(source, data_folder(folder))
     shape = splits.task.shape
     if len(other.shape) != 3 or len(shape) != 3:
-        message = f"{source} {other.shape} cannot stand in for {splits.name} {shape}: only images become other images"
+        message = f"{source} {other.shape} cannot replace {splits.name} {shape}: only images can be reshaped"
         raise BadParameter(message)
     order = torch.randperm(len(other.labels), generator=generator(_FIXED_SEED, "halves", source))
     half = order.chunk(2)[0 if part == "pool" else 1]
@@ -193,7 +194,7 @@ def _clean(rows: Tensor, splits: Splits) -> Tensor:
 
 
 def _without(rows: Tensor, forbidden: frozenset[bytes]) -> Tensor:
-    """Return the rows whose content is not forbidden, each content once, in their order."""
+    """Return the rows whose content is not forbidden, in order and without repetitions."""
     seen = set(forbidden)
     kept = []
     for row, digest in enumerate(row_digests(rows)):

@@ -1,6 +1,6 @@
-"""One division of a data set for everybody: training, validation, honest traffic, the same-distribution pool, test.
+"""The one division of a data set into training, validation, honest traffic, same-distribution pool and test rows.
 
-It depends on the data set alone, never on a match seed: victims are cached, and figures compared, across seeds.
+It depends only on the data set, never on a match seed, because victims are cached and figures compared across seeds.
 """
 
 from __future__ import annotations
@@ -20,19 +20,19 @@ from arena.learning.tensors import row_digests
 Labelled: TypeAlias = tuple[Tensor, Tensor]
 """Inputs (N, *shape) float32 in [0, 1] and labels (N,) int64."""
 
-_HASHED_AT_ONCE = 4096  # rows: hashing turns levels into float32, four times their size
+_HASHED_AT_ONCE = 4096  # rows; hashing converts levels to float32, which is four times their size
 _FIXED_SEED = 0
 
-_DIGITS = {"test": 400, "validation": 100, "honest": 200, "pool": 400, "training": 697}
-"""The sizes for digits, and the shares of every data set that has no test set of its own."""
+_DIGITS = {"test": 400, "validation": 100, "honest": 400, "pool": 400, "training": 497}
+"""The sizes for digits, and the shares for every data set that has no official test set."""
 
 _HALF = {"validation": 1 / 30, "honest": 1 / 15}
-"""Shares of the victim's half of an official training set: 1,000 and 2,000 of 30,000; 27,000 are left to train on."""
+"""Shares of the victim's half of an official training set: 1,000 and 2,000 of 30,000, leaving 27,000 for training."""
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
 class Splits:
-    """Disjoint rows of one data set; no row of one split has the content of a row of another."""
+    """Disjoint rows of one data set: no row of a split has the content of a row of another split."""
 
     name: str
     class_names: tuple[str, ...]
@@ -44,12 +44,12 @@ class Splits:
 
     @property
     def task(self) -> Task:
-        """What a player may know: the data set and its classes stay unnamed."""
+        """What a player may know; the data set and its classes remain unnamed."""
         return Task(shape=tuple(self.pool.shape[1:]), classes=len(self.class_names))
 
     @cached_property
     def kept_from_attackers(self) -> frozenset[bytes]:
-        """Digests of the rows that no pool may contain: test, training, validation and honest."""
+        """The digests of the test, training, validation and honest rows, which no pool may contain."""
         parts = (self.test, self.training, self.validation, self.honest)
         return frozenset(digest for inputs, _ in parts for digest in row_digests(inputs))
 
@@ -63,27 +63,30 @@ def split(
     pool: int | None = None,
     test: int | None = None,
 ) -> Splits:
-    """Return the splits; of rows with equal content one is kept. Raises `BadParameter` for more rows than there are.
+    """Return the splits, keeping one of several rows with equal content.
 
-    Without an official test set the shares are those of digits. With one, test is the official test, half of the
-    other rows is the pool, and the victim's half gives 1/30 to validation and 1/15 to honest traffic. Tables are
-    scaled to [0, 1] by the training split's ranges and clipped.
+    Without an official test set, the shares are those of digits. Otherwise the test rows are the official ones, half of
+    the other rows is the pool, and of the victim's half 1/30 is for validation and 1/15 for honest traffic. Tables are
+    scaled to [0, 1] by the ranges of the training split, and clipped. Raises `BadParameter` if more rows are wanted
+    than there are.
     """
     rng = generator(_FIXED_SEED, "splits", dataset.name)
     unique = _first_of_each(dataset)
     border = len(dataset.labels) - dataset.official_test
-    ours, official = unique[unique < border], unique[unique >= border]
-    ours, official = (
-        ours[torch.randperm(len(ours), generator=rng)],
+    unofficial, official = unique[unique < border], unique[unique >= border]
+    unofficial, official = (
+        unofficial[torch.randperm(len(unofficial), generator=rng)],
         official[torch.randperm(len(official), generator=rng)],
     )
 
-    asked = {"test": test, "validation": validation, "honest": honest, "pool": pool, "training": training}
-    sizes = _default_sizes(len(ours), len(official)) | {part: rows for part, rows in asked.items() if rows is not None}
+    wanted = {"test": test, "validation": validation, "honest": honest, "pool": pool, "training": training}
+    sizes = _default_sizes(len(unofficial), len(official)) | {
+        part: rows for part, rows in wanted.items() if rows is not None
+    }
     chosen: dict[str, Tensor] = {}
     if dataset.official_test:
         chosen |= _cut(official, {"test": sizes.pop("test")}, dataset.name)
-    chosen |= _cut(ours, sizes, dataset.name)  # training last: another number of training rows moves no other split
+    chosen |= _cut(unofficial, sizes, dataset.name)  # training last, so that its size affects no other split
 
     inputs = {part: dataset.rows(rows) for part, rows in chosen.items()}
     if len(dataset.shape) == 1:
@@ -101,7 +104,7 @@ def split(
 
 
 def _first_of_each(dataset: Dataset) -> Tensor:
-    """Return indices of rows with distinct content; the official test keeps its row, training loses the copy."""
+    """Return the indices of rows with distinct content; of equal rows, one in the official test is kept."""
     rows = len(dataset.labels)
     from_the_end = torch.arange(rows).roll(dataset.official_test)
     seen: dict[bytes, int] = {}
@@ -111,35 +114,35 @@ def _first_of_each(dataset: Dataset) -> Tensor:
     return torch.tensor(sorted(seen.values()), dtype=torch.int64)
 
 
-def _default_sizes(ours: int, official: int) -> dict[str, int]:
-    """Return rows per split; training takes what the others leave."""
+def _default_sizes(unofficial: int, official: int) -> dict[str, int]:
+    """Return the number of rows of each split; training gets what the others leave."""
     if official:
-        half = ours // 2
+        half = unofficial // 2
         sizes = {
             "test": official,
             **{part: max(1, int(half * share)) for part, share in _HALF.items()},
-            "pool": ours - half,
+            "pool": unofficial - half,
         }
-        return sizes | {"training": ours - sum(sizes.values()) + official}
+        return sizes | {"training": unofficial - sum(sizes.values()) + official}
     whole = sum(_DIGITS.values())
-    sizes = {part: max(1, ours * share // whole) for part, share in _DIGITS.items() if part != "training"}
-    return sizes | {"training": ours - sum(sizes.values())}
+    sizes = {part: max(1, unofficial * share // whole) for part, share in _DIGITS.items() if part != "training"}
+    return sizes | {"training": unofficial - sum(sizes.values())}
 
 
 def _cut(rows: Tensor, sizes: dict[str, int], name: str) -> dict[str, Tensor]:
     for part, size in sizes.items():
         if size < 1:
-            message = f"{name}: {part} = {size}, and every split needs at least one row"
+            message = f"{name}: {part} = {size}, but every split needs at least one row"
             raise BadParameter(message)
     if sum(sizes.values()) > len(rows):
-        asked = " + ".join(f"{part} {size:,}" for part, size in sizes.items())
-        message = f"{name}: {asked} = {sum(sizes.values()):,} rows were asked for, and there are {len(rows):,}"
+        wanted = " + ".join(f"{part} {size:,}" for part, size in sizes.items())
+        message = f"{name}: {wanted} = {sum(sizes.values()):,} rows were requested, but there are {len(rows):,}"
         raise BadParameter(message)
     return dict(zip(sizes, rows[: sum(sizes.values())].split(list(sizes.values())), strict=True))
 
 
 def _scaled(inputs: dict[str, Tensor], *, by: Tensor) -> dict[str, Tensor]:
-    """Return table columns mapped to [0, 1] by the ranges of ``by`` and clipped; a constant column becomes 0."""
+    """Return table columns scaled to [0, 1] by the ranges of ``by`` and clipped; a constant column becomes 0."""
     low, high = by.amin(dim=0), by.amax(dim=0)
     span = torch.where(high > low, high - low, 1.0)
     return {part: ((rows - low) / span).clamp(0, 1) for part, rows in inputs.items()}

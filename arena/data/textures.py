@@ -1,4 +1,4 @@
-"""Textures and shapes: what an image victim has never seen. The two parts share no family of pictures."""
+"""Textures and shapes, which no image victim has seen in training. The two parts share no family of pictures."""
 
 from __future__ import annotations
 
@@ -13,8 +13,8 @@ from arena.data.glyphs import Part
 from arena.data.images import to_levels, to_unit
 
 FREQUENCIES = (1.0, 4.0)  # periods over the image
-BLOB_SIDE = 4  # blobs are noise of this side, made smooth
-CORNERS = 5  # at most, of a polygon
+BLOB_SIDE = 4  # blobs are smoothed noise of this side
+CORNERS = 5  # the largest number of corners of a polygon
 RADII = (0.2, 0.7)  # of half the side
 _SHARP = 24.0  # how steep an edge is: about one pixel at 28 x 28
 
@@ -22,7 +22,7 @@ _Draw = Callable[[int, int, int, Generator], Tensor]  # rows, height, width, rng
 
 
 def textures(rows: int, shape: tuple[int, ...], *, part: Part, rng: Generator) -> Tensor:
-    """Return (rows, C, H, W) float32 in whole grey levels, the families of the part by turns in a random order."""
+    """Return pictures (rows, C, H, W) float32 in whole grey levels, from all families of the part, in random order."""
     channels, height, width = shape
     families = FAMILIES[part]
     drawn = [draw(len(range(number, rows, len(families))), height, width, rng) for number, draw in enumerate(families)]
@@ -32,7 +32,7 @@ def textures(rows: int, shape: tuple[int, ...], *, part: Part, rng: Generator) -
 
 
 def noise(rows: int, shape: tuple[int, ...], *, rng: Generator) -> Tensor:
-    """Return (rows, *shape) float32, every value uniform over the 256 grey levels."""
+    """Return rows (rows, *shape) float32 with every value uniform over the 256 grey levels."""
     return to_unit(torch.randint(256, (rows, *shape), generator=rng, dtype=torch.uint8))
 
 
@@ -71,7 +71,7 @@ def _polygons(rows: int, height: int, width: int, rng: Generator) -> Tensor:
     filled = torch.ones(rows, height, width)
     start = 2 * math.pi * torch.rand(rows, 1, 1, generator=rng)
     corners = torch.randint(3, CORNERS + 1, (rows, 1, 1), generator=rng)
-    for side in range(CORNERS):  # a convex polygon is what lies inside of each of its sides
+    for side in range(CORNERS):  # a convex polygon is the intersection of half-planes
         normal = start + 2 * math.pi * side / corners
         inside = torch.sigmoid(_SHARP * (_uniform(rows, RADII, rng) - x * normal.cos() - y * normal.sin()))
         filled = torch.where(side < corners, filled * inside, filled)

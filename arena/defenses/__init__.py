@@ -1,1 +1,1 @@
-"""Published defenses, one a file."""
+"""Defenses against model extraction, one published method per file."""

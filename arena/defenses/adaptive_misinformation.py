@@ -1,14 +1,14 @@
-"""Answer queries that look familiar honestly, and the others from a model that was trained to be wrong.
+"""Answer in-distribution queries honestly, and out-of-distribution queries from a model trained to be wrong.
 
 Source: Kariyappa, Qureshi, "Defending Against Model Stealing Attacks with Adaptive Misinformation", CVPR 2020, arXiv
-1911.07100. What looks familiar is told by the largest posterior of a victim that was trained with outlier exposure:
-Hendrycks, Mazeika, Dietterich, "Deep Anomaly Detection with Outlier Exposure", ICLR 2019, arXiv 1812.04606.
-Departures: ``tau`` is calibrated on the validation rows unless it is given; ``nu`` is 1,000 where the authors' code
-has 10,000, both nearly a step. Without outliers, or with ``expose = False``, the plain victim answers and is its own
+1911.07100. A query counts as out-of-distribution if the largest posterior is low, for a victim trained with outlier
+exposure: Hendrycks, Mazeika, Dietterich, "Deep Anomaly Detection with Outlier Exposure", ICLR 2019, arXiv 1812.04606.
+Departures: ``tau`` is calibrated on the validation rows unless it is set. ``nu`` is 1,000, where the authors' code has
+10,000; both are nearly a step. Without outliers, or with ``expose = False``, the plain victim answers and serves as the
 detector.
-What it deceives depends on its outliers more than on anything else: quote it with them.
-Published number: none at equal terms. Reproduced: formula; direction (outliers of the pool's kind deceive nearly all
-of the pool at 1 % of benign rows, other outliers hardly more than none).
+Which queries it deceives depends mainly on its outliers, so always report them with its results.
+Published number: none on equal terms. Reproduced: formula; direction (with outliers of the pool's kind it misleads
+nearly the whole pool at the cost of 1 % of benign rows, with others hardly more of the pool than without outliers).
 """
 
 from __future__ import annotations
@@ -27,16 +27,16 @@ from arena.learning.composition import answered_by, transformed
 from arena.learning.randomness import child
 from arena.learning.training import BATCH, batches, descent, predict
 
-NOT_MISLED = 1e-6  # a weight of the misinformation that changes nothing
-EXPOSED, MISINFORMATION, CONFIDENCE = "exposed", "misinformation", "confidence"  # names in the state
+NOT_MISLED = 1e-6  # weights of the misinformation below this change nothing
+EXPOSED, MISINFORMATION, CONFIDENCE = "exposed", "misinformation", "confidence"  # the names of its parts in the state
 
 
 @dataclass(frozen=True, kw_only=True)
 class AdaptiveMisinformation(Defense):
-    """Rows with a largest posterior under ``tau`` are misled, the more of a step the larger ``nu`` is.
+    """Misleads rows whose largest posterior is below ``tau``; the larger ``nu``, the more abrupt the transition.
 
-    ``cost`` is the share of benign rows that a calibrated tau misleads. ``exposure`` is the weight of the outliers
-    in training, ``steps`` the training steps of each network.
+    ``cost`` is the share of benign rows that a calibrated tau misleads. With ``expose``, the answering network is
+    trained with outliers of weight ``exposure``. Each network is trained for ``steps`` steps.
     """
 
     optional_needs: ClassVar[frozenset[Need]] = frozenset({"outliers"})
@@ -53,17 +53,17 @@ class AdaptiveMisinformation(Defense):
     def __post_init__(self) -> None:
         object.__setattr__(self, "replaces_victim", self.expose)  # a class variable of ordinary defenses
         if self.tau is not None and not 0 <= self.tau <= 1:
-            message = f"tau = {self.tau}: a posterior is 0 to 1"
+            message = f"tau = {self.tau} must lie in [0, 1], as posteriors do"
             raise BadParameter(message)
         if not 0 <= self.cost < 1 or self.nu <= 0 or self.exposure < 0 or self.steps < 1:
             message = (
-                f"cost = {self.cost}, nu = {self.nu}, exposure = {self.exposure}, steps = {self.steps}: cost is 0 up "
-                "to 1, nu more than 0, exposure 0 or more, steps 1 or more"
+                f"cost = {self.cost} must lie in [0, 1), nu = {self.nu} must be more than 0, "
+                f"exposure = {self.exposure} at least 0 and steps = {self.steps} at least 1"
             )
             raise BadParameter(message)
 
     def train(self, context: DefenseContext, *, rng: Generator) -> State:
-        """Two networks, and how confident the one that answers is on the validation rows, in ascending order."""
+        """Train two networks, and record the sorted confidence of the answering one on the validation rows."""
         inputs, labels = (part.to(context.device) for part in context.training)
         outliers = self._outliers(context)
         state: dict[str, Tensor] = {}
@@ -73,9 +73,9 @@ class AdaptiveMisinformation(Defense):
             self._expose(exposed, inputs, labels, outliers.to(context.device), rng=child(rng))
             state |= stored(exposed, EXPOSED)
             answering = ReplacedVictim(module=exposed, task=context.victim.task)
-        wrong = network_like_victim(context, rng=rng)
-        self._misinform(wrong, inputs, labels, rng=child(rng))
-        state |= stored(wrong, MISINFORMATION)
+        misinforming = network_like_victim(context, rng=rng)
+        self._misinform(misinforming, inputs, labels, rng=child(rng))
+        state |= stored(misinforming, MISINFORMATION)
         validation, _ = context.validation
         confidence = answering(validation).amax(dim=1) if len(validation) else torch.empty(0)
         return {**state, CONFIDENCE: confidence.sort().values}
@@ -84,27 +84,27 @@ class AdaptiveMisinformation(Defense):
         answering: Victim = context.victim
         if self._outliers(context) is not None:
             answering = ReplacedVictim(module=restored(state, EXPOSED, context), task=context.victim.task)
-        wrong = restored(state, MISINFORMATION, context)
+        misinforming = restored(state, MISINFORMATION, context)
         tau = calibrated(state[CONFIDENCE], cost=self.cost) if self.tau is None else self.tau
 
         def mislead(rows: Tensor, inputs: Tensor) -> Tensor:
             weights = misleading_weights(rows, tau=tau, nu=self.nu)
             if float(weights.max()) < NOT_MISLED:
                 return rows
-            return misled(rows, predict(wrong, inputs), weights)
+            return misled(rows, predict(misinforming, inputs), weights)
 
         return transformed(answered_by(answering), lambda rows, queries: mislead(rows, queries.inputs))
 
     def _outliers(self, context: DefenseContext) -> Tensor | None:
-        """Return what the answering network is exposed to, None if it is the victim."""
+        """Return the outliers to which the answering network is exposed, or None if the victim answers."""
         return context.outliers if self.expose and context.outliers is not None and len(context.outliers) else None
 
     def _expose(self, network: nn.Module, inputs: Tensor, labels: Tensor, outliers: Tensor, *, rng: Generator) -> None:
-        beside = batches(len(outliers), batch=BATCH, steps=self.steps, rng=child(rng))
+        outlier_batches = batches(len(outliers), batch=BATCH, steps=self.steps, rng=child(rng))
 
         def backward(chosen: Tensor) -> None:
-            familiar = cross_entropy(network(inputs[chosen]), labels[chosen])
-            (familiar + self.exposure * uniform_cross_entropy(network(outliers[next(beside)]))).backward()
+            on_training = cross_entropy(network(inputs[chosen]), labels[chosen])
+            (on_training + self.exposure * uniform_cross_entropy(network(outliers[next(outlier_batches)]))).backward()
 
         for _ in descent(network, backward, rows=len(inputs), steps=self.steps, rng=rng):
             pass
@@ -118,32 +118,32 @@ class AdaptiveMisinformation(Defense):
 
 
 def uniform_cross_entropy(logits: Tensor) -> Tensor:
-    """Return the mean over rows of -1/K sum_k log p_k, log K at its least."""
+    """Return the mean over rows of -1/K sum_k log p_k, which is at least log K."""
     return -logits.log_softmax(dim=1).mean()
 
 
 def wrong_answer_loss(logits: Tensor, labels: Tensor) -> Tensor:
-    """Return the mean over rows of -log(1 - p_y), from logits (N, K): finite where p_y is 1 in float32."""
+    """Return the mean over rows of -log(1 - p_y) for logits (N, K); finite even where p_y rounds to 1 in float32."""
     others = logits.scatter(1, labels.unsqueeze(1), -torch.inf)
     return (logits.logsumexp(dim=1) - others.logsumexp(dim=1)).mean()
 
 
 def calibrated(confidence: Tensor, *, cost: float) -> float:
-    """Return the tau under which at most floor(cost n) of n benign rows lie: ascending order, counted from 0.
+    """Return the entry floor(cost n), counted from 0, of the n ascending confidences of benign rows.
 
-    Raises `BadParameter` without benign rows.
+    At most that many of them are below it. Raises `BadParameter` if there are no benign rows.
     """
     if len(confidence) == 0:
-        message = "there are no validation rows to calibrate tau on; say tau = ..."
+        message = "there are no validation rows on which to calibrate tau; set tau"
         raise BadParameter(message)
     return float(confidence[math.floor(round(cost * len(confidence), 6))])
 
 
 def misleading_weights(posteriors: Tensor, *, tau: float, nu: float) -> Tensor:
-    """Return sigmoid(-nu (max_k y_k - tau)) as (N, 1) float64: above one half for rows under tau."""
+    """Return sigmoid(-nu (max_k y_k - tau)) as (N, 1) float64, which is above one half for rows below tau."""
     return torch.sigmoid(-nu * (posteriors.double().amax(dim=1, keepdim=True) - tau))
 
 
 def misled(posteriors: Tensor, misinformation: Tensor, weights: Tensor) -> Tensor:
-    """Return (1 - a) y + a y' (N, K) float64 for weights a (N, 1)."""
+    """Return (1 - a) y + a y' as (N, K) float64, for misinformation y' and weights a (N, 1)."""
     return (1 - weights) * posteriors.double() + weights * misinformation.double()

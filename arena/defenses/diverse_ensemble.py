@@ -1,16 +1,16 @@
 """Answer each query from one of several models that agree on the defender's data and disagree on outliers (EDM).
 
 Source: Kariyappa, Prakash, Qureshi, "Protecting DNNs from Theft using an Ensemble of Diverse Models", ICLR 2021
-(OpenReview LucJxySuJcE). A secret function of the input says which member answers, so that the oracle is discontinuous
-wherever the members disagree.
-Departures: the paper's code is not public, and neither is its hash. ``selection = "coarse"`` is ours: the signs of
-secret projections of the 7x7 mean-pooled image about their medians on the defender's data, shared out so that the
-members have equal parts of that data (and by a key where a code is new), so that small changes of an image mostly ask
-the same member; ``"bytes"`` hashes the image rounded to 8 bits, and any changed
-level may ask another. ``members``, ``diversity`` and ``steps`` are our defaults too. Without outliers the members are
-ordinary models that differ in their initialisation.
-Published number: none at equal terms. Reproduced: formula (the loss); direction (members agree on benign rows as much
-as ordinary models do, and on outliers and what resembles them not at all).
+(OpenReview LucJxySuJcE). A secret function of the input chooses the member that answers, so that the oracle is
+discontinuous wherever the members disagree.
+Departures: Neither the paper's code nor its hash is public. ``selection = "coarse"`` is our own. Its code for an image
+is the signs, about their medians on the defender's data, of secret projections of the 7x7 mean-pooled image. Codes are
+assigned to members so that each gets an equal part of that data, and new codes by a secret key; small changes to an
+image therefore mostly reach the same member. ``"bytes"`` hashes the image rounded to 8 bits, so that any changed level
+may reach another member. The defaults of ``members``, ``diversity`` and ``steps`` are ours too. Without outliers the
+members are ordinary models that differ in their initialisation.
+Published number: none on equal terms. Reproduced: formula (the loss); direction (the members agree on benign rows as
+much as ordinary models do, but not at all on outliers and rows that resemble them).
 """
 
 from __future__ import annotations
@@ -35,11 +35,11 @@ from arena.learning.training import BATCH, PADDED_SIZES, batches, descent, padde
 
 Selection = Literal["coarse", "bytes"]
 
-POOLED_SIDE = 7  # an image is reduced to so many means a side before it is hashed
+POOLED_SIDE = 7  # an image is reduced to this many means per side before it is hashed
 BITS = 16  # of a coarse hash
 LEVELS = 255
 _KEY_BYTES = 16
-_KNOWN_ROWS = 10_000  # of the defender's data, whose coarse hashes are shared out evenly
+_KNOWN_ROWS = 10_000  # of the defender's data, whose coarse hashes are divided evenly among the members
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -59,8 +59,8 @@ class DiverseEnsemble(Defense):
     def __post_init__(self) -> None:
         if self.members < 1 or self.diversity < 0 or self.steps < 1:
             message = (
-                f"members = {self.members}, diversity = {self.diversity}, steps = {self.steps}: members and steps are "
-                "1 or more, diversity 0 or more"
+                f"members = {self.members} and steps = {self.steps} must be at least 1, and "
+                f"diversity = {self.diversity} at least 0"
             )
             raise BadParameter(message)
 
@@ -69,22 +69,20 @@ class DiverseEnsemble(Defense):
         return Promise(noise="keyed")
 
     def train(self, context: DefenseContext, *, rng: Generator) -> State:
-        """All members, by one loss and one optimiser."""
+        """Train all members jointly, with one loss and one optimiser."""
         members = nn.ModuleList(network_like_victim(context, rng=rng) for _ in range(self.members))
         inputs, labels = (part.to(context.device) for part in context.training)
         outliers = context.outliers
         diverse = self.members > 1 and self.diversity > 0 and outliers is not None and len(outliers) > 0
-        strange = outliers.to(context.device) if outliers is not None else inputs[:0]
-        beside = batches(len(strange), batch=BATCH, steps=self.steps, rng=child(rng))
+        outlying = outliers.to(context.device) if outliers is not None else inputs[:0]
+        outlier_batches = batches(len(outlying), batch=BATCH, steps=self.steps, rng=child(rng))
 
         def backward(chosen: Tensor) -> None:
             x, y = inputs[chosen], labels[chosen]
             loss = torch.stack([cross_entropy(member(x), y) for member in members]).mean()
             if diverse:
-                doubtful = strange[next(beside)]
-                loss = loss + self.diversity * agreement_loss(
-                    torch.stack([m(doubtful).softmax(dim=1) for m in members])
-                )
+                x_out = outlying[next(outlier_batches)]
+                loss = loss + self.diversity * agreement_loss(torch.stack([m(x_out).softmax(dim=1) for m in members]))
             loss.backward()
 
         for _ in descent(members, backward, rows=len(inputs), steps=self.steps, rng=child(rng)):
@@ -111,35 +109,35 @@ def agreement_loss(posteriors: Tensor) -> Tensor:
 
 
 def coherence(posteriors: Tensor) -> Tensor:
-    """Return the largest cosine of any two of M members' posteriors (M, N, K), as (N,)."""
+    """Return the largest cosine between the posteriors (M, N, K) of any two of M members, as (N,)."""
     return similarities(posteriors).amax(dim=0)
 
 
 def similarities(posteriors: Tensor) -> Tensor:
-    """Return the cosines of all pairs of members a < b, (M (M - 1) / 2, N)."""
+    """Return the cosines between all pairs of members a < b, as (M (M - 1) / 2, N)."""
     pairs = itertools.combinations(posteriors, 2)
     return torch.stack([cosine_similarity(one, other, dim=1) for one, other in pairs])
 
 
 def answers(members: list[nn.Module], inputs: Tensor, chosen: Tensor) -> Tensor:
-    """Return posteriors (N, K), each row by the member that is chosen (N,) for it: one forward a row.
+    """Return posteriors (N, K), where each row comes from the member ``chosen`` (N,) for it.
 
-    Forwards are padded to one size for a call, so that a row's bits do not depend on whom the others ask.
+    All forward passes of a call are padded to one size, so that a row's bits do not depend on the other rows' members.
     """
     size = min(padded_size(len(inputs)), PADDED_SIZES[1])
     rows = None
     for number, member in enumerate(members):
-        mine = (chosen == number).nonzero().squeeze(1)
-        if len(mine):
-            found = padded_forward(member, inputs[mine], size=size).softmax(dim=1)
-            rows = found.new_empty(len(inputs), found.shape[1]) if rows is None else rows
-            rows[mine] = found
+        of_member = (chosen == number).nonzero().squeeze(1)
+        if len(of_member):
+            answered = padded_forward(member, inputs[of_member], size=size).softmax(dim=1)
+            rows = answered.new_empty(len(inputs), answered.shape[1]) if rows is None else rows
+            rows[of_member] = answered
     assert rows is not None, "some member is chosen"
     return rows
 
 
 def selector(selection: Selection, members: int, data: Tensor, *, rng: Generator) -> Callable[[Tensor], Tensor]:
-    """Return a secret function from inputs (N, *shape) to members (N,); an equal input has an equal member."""
+    """Return a secret function from inputs (N, *shape) to members (N,); equal inputs have the same member."""
     key = bytes(torch.randint(256, (_KEY_BYTES,), generator=rng).tolist())
     if selection == "bytes":
         return lambda inputs: _chosen((canonical(inputs) * LEVELS).round().to(torch.uint8), {}, members, key)
@@ -155,9 +153,10 @@ def selector(selection: Selection, members: int, data: Tensor, *, rng: Generator
 
 
 def balanced(codes: Tensor, members: int) -> dict[bytes, int]:
-    """Return a member for each code in (N, bits) uint8, the frequent ones first to whoever has the fewest rows.
+    """Assign each code in (N, bits) uint8 to a member, the most frequent first, always to the one with the fewest rows.
 
-    Codes of natural images are far from equally frequent: a hash alone leaves some members twice as busy as others.
+    The codes of natural images are far from equally frequent: by a hash alone, some members answer twice as many rows
+    as others.
     """
     shares: dict[bytes, int] = {}
     rows = [0] * members
@@ -168,7 +167,7 @@ def balanced(codes: Tensor, members: int) -> dict[bytes, int]:
 
 
 def _chosen(codes: Tensor, shares: Mapping[bytes, int], members: int, key: bytes) -> Tensor:
-    """Return the member (N,) of each code (N, ...) uint8: its share, else its keyed blake2b modulo the members."""
+    """Return the member (N,) of each code (N, ...) uint8: the assigned one, else keyed blake2b modulo ``members``."""
     names = [row.tobytes() for row in codes.flatten(1).numpy()]
     return torch.tensor([shares[name] if name in shares else _hashed(name, key) % members for name in names])
 
@@ -178,13 +177,13 @@ def _hashed(name: bytes, key: bytes) -> int:
 
 
 def _pooled(inputs: Tensor) -> Tensor:
-    """Return inputs as rows (N, d) float64: the means of an image over a 7x7 grid, a table row as it is."""
+    """Return rows (N, d) float64: the means of an image over a 7x7 grid, or a table row as it is."""
     images = canonical(inputs)
     return (adaptive_avg_pool2d(images, POOLED_SIDE) if images.dim() == 4 else images).flatten(1).double()
 
 
 def _projected(rows: Tensor, projections: Tensor) -> Tensor:
-    """Return (N, bits), each number by a sum of its own: a product of matrices would round by what else is asked."""
+    """Return (N, bits), summed one by one: the rounding of a matrix product would depend on the other rows."""
     return torch.stack([(rows * projection).sum(dim=1) for projection in projections], dim=1)
 
 

@@ -1,10 +1,11 @@
-"""Blur each answer at random: Gaussian noise on the logits, or a step towards a random class.
+"""Perturb each answer at random, by Gaussian noise on the logits or a step towards a random class.
 
 Source: the random baselines of Orekondy, Schiele, Fritz, "Prediction Poisoning", ICLR 2020, arXiv 1906.10908, and of
 Mazeika, Li, Forsyth, "How to Steer Your Adversary", ICML 2022, arXiv 2206.14157 (the step of weight epsilon / 2).
-Departures: noise on logits is noise on log posteriors, which differ from them by a constant a row. ``fresh`` noise
-changes when a row is asked again, so that averaging works; otherwise it depends on a secret key and the row.
-Published number: none of its own. Reproduced: formula.
+Departures: Noise is added to log posteriors, which differ from the logits by a constant for each row. ``fresh`` noise
+changes when a query is repeated, so averaging removes it; otherwise the noise is a function of a secret key and the
+row.
+Published number: none. Reproduced: formula.
 """
 
 from __future__ import annotations
@@ -25,7 +26,7 @@ LOG_FLOOR = 1e-12
 
 @dataclass(frozen=True, kw_only=True)
 class GaussianNoise(ComposableDefense):
-    """``sigma`` is for kind logit; ``epsilon``, the largest L1 distance to the clean row, for kind vertex."""
+    """``kind`` logit adds noise of deviation ``sigma``; ``kind`` vertex moves rows by up to ``epsilon`` in L1."""
 
     sweep: ClassVar[tuple[str, tuple[float, ...]] | None] = ("sigma", (0.0, 0.5, 1.0, 2.0, 4.0))
 
@@ -38,7 +39,7 @@ class GaussianNoise(ComposableDefense):
     def __post_init__(self) -> None:
         super().__post_init__()
         if self.sigma < 0 or not 0 <= self.epsilon <= 2:
-            message = f"sigma = {self.sigma}, epsilon = {self.epsilon}: sigma is 0 or more, epsilon 0 to 2"
+            message = f"sigma = {self.sigma} must be at least 0, and epsilon = {self.epsilon} must lie in [0, 2]"
             raise BadParameter(message)
 
     @property
@@ -70,15 +71,15 @@ class GaussianNoise(ComposableDefense):
 
 
 def noisy_logits(posteriors: Tensor, normal: Tensor, *, sigma: float) -> Tensor:
-    """Return softmax(log y + sigma n) float64 for standard normal n (N, K)."""
+    """Return softmax(log y + sigma n) as float64, for standard normal n (N, K)."""
     return (posteriors.double().clamp(min=LOG_FLOOR).log() + sigma * normal.double()).softmax(dim=1)
 
 
 def towards_random_class(posteriors: Tensor, normal: Tensor, *, epsilon: float, preserve_argmax: bool) -> Tensor:
-    """Return (1 - a) y + a e_r float64, a = epsilon / 2, r uniform over the classes other than the predicted one c.
+    """Return (1 - a) y + a e_r as float64, where a = epsilon / 2 and r is a random class other than the predicted c.
 
-    r is where ``normal`` (N, K) is largest. To keep the argmax a is at most (y_c - y_r) / (1 + y_c - y_r), where
-    both are level, less a margin.
+    r is the class where ``normal`` (N, K) is largest, so it is uniform. To keep the argmax, a is at most
+    (y_c - y_r) / (1 + y_c - y_r), at which both classes tie, less a margin.
     """
     y = posteriors.double()
     predicted = y.argmax(dim=1, keepdim=True)

@@ -1,14 +1,14 @@
 """Release the row, within a distance, whose training gradient points farthest along a chosen direction (GRAD2).
 
 Source: Mazeika, Li, Forsyth, "How to Steer Your Adversary: Targeted and Efficient Model Stealing Defenses with
-Gradient Redirection", ICML 2022, arXiv 2206.14157. ``target = "all-ones"`` (the paper's main choice): every
-parameter of the thief is pushed the same way. ``"away"`` (its min-inner-product): against the honest gradient.
-A gradient is linear in the row that caused it, so that its product with a fixed direction is K costs a row, and the
-best row that of a linear programme.
-Departures: ``away`` turns each row against its own honest gradient, where the authors' code takes the mean gradient of
-whatever rows are in the batch. ``layers = "last"`` looks at the surrogate's last layer alone, in closed form: the
-costs are y - p. ``preserve_argmax`` is ours. Costs that float32 cannot tell apart leave the clean row.
-Published number: none at equal terms. Reproduced: formula.
+Gradient Redirection", ICML 2022, arXiv 2206.14157. ``target = "all-ones"``, the paper's main choice, pushes every
+parameter of the clone in the same direction. ``"away"``, its min-inner-product, pushes against the honest gradient.
+A gradient is linear in the row that caused it. Its product with a fixed direction therefore amounts to K costs for each
+row, and the best row is the solution of a linear programme.
+Departures: ``away`` steers each row against its own honest gradient, where the authors' code takes the mean gradient of
+the rows that happen to be in the batch. ``layers = "last"`` considers only the surrogate's last layer, in closed form:
+the costs are y - p. ``preserve_argmax`` is ours. Where float32 cannot distinguish the costs, the clean row is released.
+Published number: none on equal terms. Reproduced: formula.
 """
 
 from __future__ import annotations
@@ -33,13 +33,13 @@ Target = Literal["all-ones", "away"]
 Layers = Literal["all", "last"]
 Weights = dict[str, Tensor]
 
-TOLD_APART = 1e-3  # the least range of a row's costs: under it they are noise, as for a target that no row can follow
-_ROWS_AT_ONCE = PADDED_SIZES[0]  # whose gradients are held together
+LEAST_RANGE = 1e-3  # of a row's costs: below it they are noise, as for a target that no row can follow
+_ROWS_AT_ONCE = PADDED_SIZES[0]  # rows whose gradients are held in memory together
 
 
 @dataclass(frozen=True, kw_only=True)
 class GradientRedirection(ComposableDefense):
-    """``epsilon`` bounds the L1 distance; ``layers`` are those of the surrogate whose gradients are steered."""
+    """``epsilon`` bounds the L1 distance; ``layers`` are the surrogate's layers whose gradients are steered."""
 
     needs: ClassVar[frozenset[Need]] = frozenset({"surrogate"})
     sweep: ClassVar[tuple[str, tuple[float, ...]] | None] = (
@@ -55,10 +55,10 @@ class GradientRedirection(ComposableDefense):
     def __post_init__(self) -> None:
         super().__post_init__()
         if not 0 <= self.epsilon <= DIAMETER:
-            message = f"epsilon = {self.epsilon}: two rows are 0 to {DIAMETER:g} apart in L1"
+            message = f"epsilon = {self.epsilon} must lie in [0, {DIAMETER:g}]: no two rows are farther apart in L1"
             raise BadParameter(message)
         if self.target == "all-ones" and self.layers == "last":
-            message = "the gradient of a last layer sums to 0 for every row: all-ones needs layers = all"
+            message = "the gradient of the last layer sums to 0 for every row, so target = all-ones needs layers = all"
             raise BadParameter(message)
 
     @property
@@ -66,7 +66,7 @@ class GradientRedirection(ComposableDefense):
         return Promise(argmax=self.preserve_argmax, l1=self.epsilon)
 
     def deploy(self, context: DefenseContext, state: State, *, rng: Generator) -> Responder:
-        # a copy: functional_call puts other weights into a network while it runs, and other matches share this one
+        # A copy, because functional_call swaps weights while it runs, and other matches share the surrogate.
         surrogate = copy.deepcopy(surrogate_of(context, "gradient redirection"))
 
         def redirect(clean: Tensor, queries: QueryBatch) -> Tensor:
@@ -82,32 +82,32 @@ class GradientRedirection(ComposableDefense):
 
 
 def redirected(posteriors: Tensor, costs: Tensor, *, epsilon: float, preserve_argmax: bool) -> Tensor:
-    """Return the rows (N, K) float64 within ``epsilon`` of the posteriors that cost least."""
-    costs = costs * (costs.amax(dim=1, keepdim=True) - costs.amin(dim=1, keepdim=True) > TOLD_APART)
+    """Return the cheapest rows (N, K) float64 within ``epsilon`` of the posteriors."""
+    costs = costs * (costs.amax(dim=1, keepdim=True) - costs.amin(dim=1, keepdim=True) > LEAST_RANGE)
     if not preserve_argmax:
         return cheapest_rows(costs, posteriors, epsilon=epsilon)
     return keep_argmax(cheapest_rows_keeping_argmax(costs, posteriors, epsilon=epsilon, margin=MARGIN), posteriors)
 
 
 def last_layer_costs(posteriors: Tensor, guesses: Tensor) -> Tensor:
-    """Return y - p (N, K) float64: the product of the last layer's gradients, over |h|^2 and up to a constant a row."""
+    """Return y - p (N, K) float64: the last layer's inner products, over |h|^2 and up to a constant for each row."""
     return posteriors.double() - guesses.double()
 
 
 def all_ones_costs(network: nn.Module, inputs: Tensor) -> Tensor:
-    """Return -sum_w d log p_k / dw (N, K) float32 over all parameters w: one forward pass of tangents."""
+    """Return -sum_w d log p_k / dw (N, K) float32 over all parameters w, in one forward pass of tangents."""
     weights = _weights(network)
     ones = {name: torch.ones_like(weight) for name, weight in weights.items()}
 
     def costs(chunk: Tensor) -> Tensor:
-        slopes: Tensor = jvp(lambda w: _log_posteriors(network, w, chunk), (weights,), (ones,))[1]
-        return -slopes
+        tangents: Tensor = jvp(lambda w: _log_posteriors(network, w, chunk), (weights,), (ones,))[1]
+        return -tangents
 
     return _in_chunks(costs, inputs, device=_device(network))
 
 
 def away_costs(network: nn.Module, inputs: Tensor, posteriors: Tensor) -> Tensor:
-    """Return <d log p_k / dw, sum_j y_j d log p_j / dw> (N, K) float32 over all parameters w, for each row its own."""
+    """Return <d log p_k / dw, sum_j y_j d log p_j / dw> (N, K) float32 over all parameters w, row by row."""
     weights = _weights(network)
 
     def row_costs(row: Tensor, y: Tensor) -> Tensor:
@@ -131,7 +131,7 @@ def _log_posteriors(network: nn.Module, weights: Weights, inputs: Tensor) -> Ten
 
 
 def _in_chunks(costs: Callable[..., Tensor], *rows: Tensor, device: torch.device) -> Tensor:
-    """Return ``costs`` of rows (N, ...) on the CPU, padded as every forward is."""
+    """Return the ``costs`` of rows (N, ...) on the CPU, padded like every forward pass."""
     parts = [
         costs(*(padded(part).to(device) for part in chunk))[: len(chunk[0])].cpu()
         for chunk in zip(*(tensor.split(PADDED_SIZES[-1]) for tensor in rows), strict=True)

@@ -1,8 +1,8 @@
-"""Release the predicted class alone, as a one-hot row: the yardstick of every defense that keeps the argmax.
+"""Release only the predicted class, as a one-hot row (the hard-label setting): the yardstick for defenses.
 
 Source: Tramèr, Zhang, Juels, Reiter, Ristenpart, "Stealing Machine Learning Models via Prediction APIs", USENIX
 Security 2016, arXiv 1609.02943, section 6.
-Departures: none. Published number: none that a later table repeats. Reproduced: formula.
+Departures: None. Published number: none that a later table repeats. Reproduced: formula.
 """
 
 from __future__ import annotations

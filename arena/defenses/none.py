@@ -1,6 +1,6 @@
-"""Answer as the victim does: the row that every other defense is read against.
+"""Release the victim's own answers: the baseline for every other defense.
 
-Source: none. Departures: none. Published number: none. Reproduced: the released rows are the victim's, bit for bit.
+Source: none. Departures: None. Published number: none. Reproduced: the released rows are the victim's, bit for bit.
 """
 
 from __future__ import annotations

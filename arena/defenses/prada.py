@@ -1,12 +1,13 @@
-"""Watch how far each query of an account is from those before it: to natural inputs these distances are near normal.
+"""Watch how far each query of an account is from the earlier ones: for natural inputs the distances are near normal.
 
 Source: Juuti, Szyller, Marchal, Asokan, "PRADA: Protecting against DNN Model Stealing Attacks", EuroS&P 2019, arXiv
-1805.02628, and the authors' code: a growing set for each predicted class, a Shapiro-Wilk test every 10 queries.
-Departures: an alarm is latched unless ``latched = False``, as in the code. W is taken over the last ``window``
-distances. ``growing_cap`` bounds the growing sets by reservoirs; without it they, and the time for a query, grow with
-the queries, exactly as in the paper.
-Published number: no false alarm, and every attack then known detected. Reproduced: formula; direction (natural queries
-raise no alarm, synthetic ones in time; queries from another data set are natural too, and raise none).
+1805.02628, and the authors' code: a growing set for each predicted class, and a Shapiro-Wilk test every 10 queries.
+Departures: An alarm is latched unless ``latched = False``, as in the code. W is computed over the last ``window``
+distances. ``growing_cap`` bounds the growing sets by reservoir sampling; without it, the sets and the time for each
+query grow with the number of queries, exactly as in the paper.
+Published number: no false alarms, and every attack known at the time detected. Reproduced: formula; direction (natural
+queries raise no alarm, and synthetic ones do after a while; queries from another data set are natural too, and raise
+none).
 """
 
 from __future__ import annotations
@@ -29,18 +30,18 @@ from arena.learning.tensors import canonical
 
 Floats: TypeAlias = npt.NDArray[np.float64]
 
-LARGEST_WINDOW = 5_000  # distances for which the test is made
-FEW = 10  # distances of a class: with fewer it is left out of the test
-FAR = 3.0  # standard deviations from the mean: farther distances are left out
-_ROUNDING = 2.0**-24  # of float32
-_FIRST_ROOM = 64  # rows; doubled whenever it is full
+LARGEST_WINDOW = 5_000  # the test is valid for up to this many distances
+FEW = 10  # a class with fewer distances is left out of the test
+FAR = 3.0  # distances more than this many standard deviations from the mean are left out
+_ROUNDING = 2.0**-24  # the relative rounding error of float32
+_FIRST_ROOM = 64  # rows for which space is allocated first; doubled whenever it is full
 
 
 @dataclass(frozen=True, kw_only=True)
 class Prada(DetectingDefense):
-    """An alarm is W < ``delta`` over more than ``least`` distances, tested at every ``every``-th query of an account.
+    """Raises an alarm if W < ``delta`` over more than ``least`` distances, tested at every ``every``-th query.
 
-    ``growing_cap`` is how many rows an account's growing sets keep in all, in equal shares of the classes.
+    ``growing_cap`` is the number of rows that an account's growing sets keep in total, in equal shares for each class.
     """
 
     sweep: ClassVar[tuple[str, tuple[float, ...]] | None] = ("delta", (0.80, 0.85, 0.90, 0.95, 0.97))
@@ -55,14 +56,14 @@ class Prada(DetectingDefense):
         super().__post_init__()
         if not 0 <= self.delta <= 1 or self.every < 1 or (self.growing_cap is not None and self.growing_cap < 1):
             message = (
-                f"delta = {self.delta}, every = {self.every}, growing_cap = {self.growing_cap}: delta is 0 to 1, the "
-                "others at least 1"
+                f"delta = {self.delta} must lie in [0, 1]; every = {self.every} and growing_cap = {self.growing_cap} "
+                "must be at least 1"
             )
             raise BadParameter(message)
         if not FEW <= self.least < self.window <= LARGEST_WINDOW:
             message = (
-                f"least = {self.least}, window = {self.window}: a test takes more than least distances of the last "
-                f"window, at least {FEW} and at most {LARGEST_WINDOW}"
+                f"least = {self.least} must be at least {FEW} and below window = {self.window}, which must be at most "
+                f"{LARGEST_WINDOW}"
             )
             raise BadParameter(message)
 
@@ -83,15 +84,15 @@ class Prada(DetectingDefense):
 
 
 class Distances:
-    """The detector of one account, the same whether its rows come one by one or in batches; ``cap`` is for each set."""
+    """The detector of one account. It does not depend on how rows are batched; ``cap`` is for each growing set."""
 
     def __init__(self, *, delta: float, least: int, every: int, window: int, cap: int | None, rng: Generator) -> None:
         self._delta, self._least, self._every = delta, least, every
         self._cap, self._rng = cap, rng
         self._sets: dict[int, GrowingSet] = {}
-        self._last = np.zeros(window)  # distances, the oldest overwritten
-        self._classes = np.zeros(window, dtype=np.int64)  # of which class each is
-        self._counts: dict[int, int] = {}  # distances of each class, ever
+        self._last = np.zeros(window)  # the last distances; the oldest is overwritten
+        self._classes = np.zeros(window, dtype=np.int64)  # the class of each of them
+        self._counts: dict[int, int] = {}  # the number of distances of each class so far
         self._distances = 0
         self._queries = 0
         self._alarm = False
@@ -104,7 +105,7 @@ class Distances:
 
     @property
     def normality(self) -> float | None:
-        """W of the distances as they stand, None if they are too few or all alike."""
+        """W of the current distances, or None if there are too few of them or all are equal."""
         kept = self._last[: min(self._distances, len(self._last))]
         classes = self._classes[: len(kept)]
         kept = kept[np.isin(classes, [label for label, count in self._counts.items() if count >= FEW])]
@@ -114,7 +115,7 @@ class Distances:
         return float(shapiro(kept).statistic) if len(kept) > self._least else None
 
     def _seen(self, label: int, distance: float | None) -> bool:
-        """Return whether the alarm stands once a row of a class is seen at a distance from that class's others."""
+        """Return whether the alarm is raised after a row of class ``label`` at a ``distance`` from earlier ones."""
         if distance is not None:
             place = self._distances % len(self._last)
             self._last[place], self._classes[place] = distance, label
@@ -131,38 +132,38 @@ class Distances:
 
 
 class GrowingSet:
-    """Rows of one class that are farther from one another than a threshold, which rises with their distances.
+    """Rows of one class that are farther apart than a threshold, which rises with their distances.
 
-    ``cap`` rows are kept, a reservoir of all that were inserted; None keeps all.
+    A reservoir of ``cap`` of the inserted rows is kept; None keeps all of them.
     """
 
     def __init__(self, *, cap: int | None, rng: Generator) -> None:
         self._cap, self._rng = cap, rng
-        self._rows = torch.empty(0, 0)  # room for rows, of which the first ``_size`` are there
+        self._rows = torch.empty(0, 0)  # allocated space, of which the first ``_size`` rows are in use
         self._lengths = torch.empty(0)  # their squared norms
         self._size = 0
         self._inserted = 0
-        self._sum, self._squares = 0.0, 0.0  # of the distances at insertion; that of the first row counts as 0
+        self._sum, self._squares = 0.0, 0.0  # of the distances at insertion; the first row counts with 0
         self.threshold = 0.0
 
     def __len__(self) -> int:
         return self._size
 
     def meet(self, rows: Tensor) -> Iterator[float | None]:
-        """Yield the distance of each row (N, d) float32 to the nearest that is there, None for the very first.
+        """Yield the distance from each row (N, d) float32 to the nearest one in the set, or None for the very first.
 
-        A row that is farther than the threshold is inserted before the next one is met. Distances to all are found
-        for the whole batch at once, in float32, and those that may be the least again, in float64.
+        A row that is farther than the threshold is inserted before the next one is considered. All distances are
+        computed for the whole batch in float32, and those that may be the smallest again in float64.
         """
         old, values, lengths = self._size, rows.numpy(), rows.square().sum(dim=1)
         table = self._squared_distances(rows, lengths)
-        columns = np.arange(old + len(rows))  # of the table, where the row in each place of the set stands
+        columns = np.arange(old + len(rows))  # the column of the table for the row in each place of the set
         slack = 8 * _ROUNDING * rows.shape[1] * float(torch.cat([self._lengths[:old], lengths]).max())
         for number, row in enumerate(values):
             distance = None
             if self._size:
-                found = table[number, columns[: self._size]]
-                near = np.flatnonzero(found <= found.min() + slack)
+                squared = table[number, columns[: self._size]]
+                near = np.flatnonzero(squared <= squared.min() + slack)
                 exact = self._rows.numpy()[near].astype(np.float64) - row
                 distance = float(np.sqrt(np.square(exact).sum(axis=1).min()))
             if distance is None or distance > self.threshold:
@@ -172,7 +173,7 @@ class GrowingSet:
             yield distance
 
     def _insert(self, row: Tensor, length: Tensor, distance: float) -> int | None:
-        """Return the place that a row gets, None if it is counted but not kept."""
+        """Insert a row, and return its place, or None if it is counted but not kept."""
         self._inserted += 1
         self._sum += distance
         self._squares += distance**2
@@ -191,7 +192,10 @@ class GrowingSet:
         return place
 
     def _squared_distances(self, rows: Tensor, lengths: Tensor) -> npt.NDArray[np.float32]:
-        """Return (N, len(self) + N) to the rows that are there and to the new ones, rounded by up to half the slack."""
+        """Return squared distances (N, len(self) + N) to the set's rows and to the new ones.
+
+        Their rounding error is at most half the slack.
+        """
         products = [rows @ rows.T]
         if self._size:
             products.insert(0, rows @ self._rows[: self._size].T)

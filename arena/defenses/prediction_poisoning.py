@@ -2,13 +2,13 @@
 
 Source: Orekondy, Schiele, Fritz, "Prediction Poisoning: Towards Defenses Against DNN Model Stealing Attacks", ICLR
 2020, arXiv 1906.10908; MAD (``mad``) and MAD-argmax (``mad-argmax``).
-For a last linear layer the gradient of a soft cross entropy is (p - y) outer h, so the angle between two gradients is
-the angle between y - p and y' - p: K numbers a row, and no features.
-Departures: the gradient of the last layer only. ``search = "paper"`` picks its vertex before shrinking it into the
-ball, as the authors' code does; ``"scaled"`` picks after, which is never worse and several times the angle at small
-distances. Above 10 classes, where the paper grows one set of classes greedily, ``scaled`` tries prefixes of six orders
-and that set.
-Published number: none at equal terms. Reproduced: formula; direction (a larger angle than the paper's on every row).
+For the last linear layer, the gradient of a soft cross entropy is (p - y) outer h, so the angle between two gradients
+is the angle between y - p and y' - p. That takes K numbers for each row, and no features.
+Departures: Only the gradient of the last layer is considered. ``search = "paper"`` chooses a vertex before shrinking it
+into the ball, as the authors' code does. ``"scaled"`` chooses it afterwards, which is never worse, and at small
+distances gives several times the angle. Above 10 classes the paper grows one set of classes greedily; ``scaled`` tries
+that set and prefixes of six orders.
+Published number: none on equal terms. Reproduced: formula; direction (a larger angle than the paper's on every row).
 """
 
 from __future__ import annotations
@@ -40,11 +40,11 @@ Norm = Literal["l1", "l2"]
 Search = Literal["paper", "scaled"]
 
 LEAD = 1e-5  # what the paper's code adds to the predicted class of a vertex
-NEAREST = 1e-6  # a candidate so near to p has no direction, and few digits in an expanded square
-SCORE_DECIMALS = 10  # scores that agree so far are ties: the last bits depend on what else is in the batch
-EXHAUSTIVE_CLASSES = 10  # all 2^(K - 1) sets are tried up to here
-GREEDY_EVALUATIONS = 1_024  # of the paper, for more classes
-_ELEMENTS = 2**22  # numbers held at once by the candidates of a chunk of rows
+NEAREST = 1e-6  # a candidate this near to p has no direction, and few digits in an expanded square
+SCORE_DECIMALS = 10  # scores that agree to so many decimals tie: the last bits depend on the rest of the batch
+EXHAUSTIVE_CLASSES = 10  # up to this many classes, all 2^(K - 1) sets are tried
+GREEDY_EVALUATIONS = 1_024  # the paper's number, for more classes
+_ELEMENTS = 2**22  # numbers that the candidates of a chunk of rows hold in memory
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -62,7 +62,7 @@ class PredictionPoisoning(ComposableDefense):
     def __post_init__(self) -> None:
         super().__post_init__()
         if not 0 <= self.epsilon <= DIAMETER:
-            message = f"epsilon = {self.epsilon}: two rows are 0 to {DIAMETER:g} apart"
+            message = f"epsilon = {self.epsilon} must lie in [0, {DIAMETER:g}]: no two rows are farther apart"
             raise BadParameter(message)
 
     @property
@@ -89,7 +89,7 @@ class PredictionPoisoning(ComposableDefense):
 def poisoned(
     posteriors: Tensor, guesses: Tensor, *, epsilon: float, norm: Norm = "l1", argmax: bool, search: Search = "scaled"
 ) -> Tensor:
-    """Return the rows (N, K) float64 to release for posteriors y and the surrogate's p, both (N, K)."""
+    """Return the rows (N, K) float64 to release, given the posteriors y and the surrogate's p, both (N, K)."""
     y, p = posteriors.double(), guesses.double()
     classes = y.shape[1]
     farthest = partial(_farthest, epsilon=epsilon, norm=norm, search=search)
@@ -107,7 +107,7 @@ def poisoned(
 
 
 def angles(released_rows: Tensor, posteriors: Tensor, guesses: Tensor) -> Tensor:
-    """Return the angle (N,) in degrees between the gradients of released and clean rows, 0 where there is none."""
+    """Return the angle (N,) in degrees between the gradients of released and clean rows; 0 if either gradient is 0."""
     u, v = posteriors.double() - guesses.double(), released_rows.double() - guesses.double()
     length = u.norm(dim=1) * v.norm(dim=1)
     cosine = (u * v).sum(dim=1) / length.clamp(min=NEAREST**2)
@@ -122,14 +122,16 @@ def _farthest(y: Tensor, p: Tensor, vertices: Tensor, *, epsilon: float, norm: N
     best = scores.argmin(dim=1, keepdim=True)
     rows = torch.arange(len(y))
     vertex = vertices[best.squeeze(1)] if vertices.dim() == 2 else vertices[rows, best.squeeze(1)]
-    weight = shrunk.gather(1, best) * scores.gather(1, best).isfinite()  # no direction anywhere: the clean row
+    weight = (
+        shrunk.gather(1, best) * scores.gather(1, best).isfinite()
+    )  # if no candidate has a direction, the clean row
     return y + weight * (vertex - y)
 
 
 def _cosines(y: Tensor, p: Tensor, vertices: Tensor, weight: Tensor) -> Tensor:
-    """Return <u, v> / (|u| |v|) of u = y - p, v = (1 - a) y + a V - p as (N, M), inf where either is no direction.
+    """Return <u, v> / (|u| |v|) as (N, M) for u = y - p and v = (1 - a) y + a V - p; inf if either is nearly 0.
 
-    The square of v is expanded, so that nothing of size (N, M, K) is made when the vertices are shared.
+    The square of v is expanded, so that shared vertices need no memory of size (N, M, K).
     """
     u = y - p
     keep = 1 - weight
@@ -159,7 +161,7 @@ def _distances(rows: Tensor, vertices: Tensor, norm: Norm) -> Tensor:
 
 
 def _predicted_first(y: Tensor) -> Tensor:
-    """Return column indices (N, K) that exchange the predicted class with class 0."""
+    """Return column indices (N, K) that swap the predicted class with class 0."""
     best = y.argmax(dim=1, keepdim=True)
     columns = torch.arange(y.shape[1]).expand_as(y)
     return columns.scatter(1, best, 0).scatter(1, torch.zeros_like(best), best)
@@ -167,21 +169,21 @@ def _predicted_first(y: Tensor) -> Tensor:
 
 @cache
 def _every_vertex(classes: int) -> Tensor:
-    """Return the 2^(K - 1) vertices (M, K) of sets with class 0."""
+    """Return the vertices (M, K) of all M = 2^(K - 1) sets that contain class 0."""
     return _vertices(torch.tensor(list(itertools.product((False, True), repeat=classes - 1)), dtype=torch.bool))
 
 
 def _some_vertices(y: Tensor, p: Tensor, *, search: Search) -> Tensor:
-    """Return the paper's greedy vertex (N, 1, K), for ``scaled`` with the prefixes of six orders (N, 1 + 6 K, K)."""
+    """Return the paper's greedy vertex (N, 1, K), and for ``scaled`` also prefixes of six orders (N, 1 + 6 K, K)."""
     greedy = _greedy(y, p).unsqueeze(1)
     return greedy if search == "paper" else torch.cat([greedy, _vertices(_prefixes(y, p))], dim=1)
 
 
 def _prefixes(y: Tensor, p: Tensor) -> Tensor:
-    """Return sets of other classes (N, 6 K, K - 1): every prefix by +-p, +-y and +-(y - p).
+    """Return sets of other classes (N, 6 K, K - 1): every prefix in the orders of +-p, +-y and +-(y - p).
 
-    At equal size a set matters through its sums of y and of p alone, and the best sums are those of prefixes in some
-    order a y + b p; six directions come within a percent of all sets.
+    Among sets of equal size, only the sums of y and of p matter, and the best sums are those of prefixes in some order
+    a y + b p. Six such orders come within a percent of trying all sets.
     """
     others = torch.stack([p, -p, y, -y, y - p, p - y], dim=1)[:, :, 1:]
     rank = others.argsort(dim=2, stable=True).argsort(dim=2)
@@ -190,7 +192,7 @@ def _prefixes(y: Tensor, p: Tensor) -> Tensor:
 
 
 def _greedy(y: Tensor, p: Tensor) -> Tensor:
-    """Return the paper's vertex (N, K): the class that helps most is added while one helps and evaluations last."""
+    """Return the paper's vertex (N, K): add the class that helps most, while one helps and evaluations remain."""
     rows, others = len(y), y.shape[1] - 1
     members = torch.zeros(rows, others, dtype=torch.bool)
     score = _cosines(y, p, _vertices(members).unsqueeze(1), torch.ones(rows, 1, dtype=y.dtype))
@@ -207,7 +209,7 @@ def _greedy(y: Tensor, p: Tensor) -> Tensor:
 
 
 def _vertices(others: Tensor) -> Tensor:
-    """Return normalised rows (..., K) of sets given by their other classes (..., K - 1); class 0 leads by `LEAD`."""
+    """Return the normalised rows (..., K) of sets, given their other classes (..., K - 1); class 0 leads by `LEAD`."""
     first = torch.full((*others.shape[:-1], 1), 1 + LEAD, dtype=torch.float64)
     rows = torch.cat([first, others.double()], dim=-1)
     return rows / rows.sum(dim=-1, keepdim=True)

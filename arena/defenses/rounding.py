@@ -1,9 +1,9 @@
-"""Round each posterior to a few decimals, so that the answers carry fewer bits.
+"""Round the confidence scores to a few decimals, so that answers carry less information.
 
 Source: Tramèr, Zhang, Juels, Reiter, Ristenpart, "Stealing Machine Learning Models via Prediction APIs", USENIX
 Security 2016, arXiv 1609.02943, section 7.
-Departures: rows are normalised after rounding (half to even), and where the rounded top ties, or all is 0, the
-victim's class gets one unit more, so that every row is on the simplex and keeps its argmax.
+Departures: Rows are normalised after rounding (half to even). If the rounded maximum is tied, or all entries are 0, the
+victim's class gets one unit more, so that every row lies on the simplex and keeps its argmax.
 Published number: none that a later table repeats. Reproduced: formula.
 """
 
@@ -20,7 +20,7 @@ from arena.learning.composition import ComposableDefense, transformed
 
 @dataclass(frozen=True, kw_only=True)
 class Rounding(ComposableDefense):
-    """``decimals`` are kept of each posterior; 0 leaves hardly more than a label."""
+    """``decimals`` is how many decimals each posterior keeps; 0 leaves little more than the label."""
 
     sweep: ClassVar[tuple[str, tuple[float, ...]] | None] = ("decimals", (3, 2, 1, 0))
 
@@ -29,7 +29,7 @@ class Rounding(ComposableDefense):
     def __post_init__(self) -> None:
         super().__post_init__()
         if not 0 <= self.decimals <= 6:
-            message = f"decimals = {self.decimals}: float32 posteriors have 0 to 6"
+            message = f"decimals = {self.decimals} must be 0 to 6, as float32 posteriors have no more"
             raise BadParameter(message)
 
     @property
@@ -41,7 +41,7 @@ class Rounding(ComposableDefense):
 
 
 def rounded(posteriors: Tensor, decimals: int) -> Tensor:
-    """Return (N, K) float64: whole units of 10^-decimals, one more for the argmax where it ties, normalised."""
+    """Return (N, K) float64 in whole units of 10^-decimals, with one more for a tied argmax, then normalised."""
     units = (posteriors.double() * 10.0**decimals).round()
     best = posteriors.argmax(dim=1, keepdim=True)
     top = units.gather(1, best)

@@ -1,9 +1,9 @@
-"""Release the k largest posteriors only.
+"""Release only the k largest confidence scores.
 
 Source: Tramèr, Zhang, Juels, Reiter, Ristenpart, "Stealing Machine Learning Models via Prediction APIs", USENIX
 Security 2016, arXiv 1609.02943, section 7.
-Departures: what is left out is normalised away (``zero``) or spread evenly (``spread``), since every row that
-leaves an oracle is on the simplex.
+Departures: The other classes' mass is removed by normalising (``zero``) or divided evenly among them (``spread``),
+because every released row must lie on the simplex.
 Published number: none that a later table repeats. Reproduced: formula; k = 1 with ``zero`` is label-only.
 """
 
@@ -23,7 +23,7 @@ Rest = Literal["zero", "spread"]
 
 @dataclass(frozen=True, kw_only=True)
 class TopK(ComposableDefense):
-    """``k`` posteriors stay; ``rest`` says what becomes of the others' mass. k = K changes nothing."""
+    """Keeps ``k`` posteriors; ``rest`` determines what happens to the mass of the others. k = K changes nothing."""
 
     sweep: ClassVar[tuple[str, tuple[float, ...]] | None] = ("k", (5, 3, 2, 1))
 
@@ -43,7 +43,7 @@ class TopK(ComposableDefense):
     def check(self, task: Task) -> None:
         super().check(task)
         if self.k > task.classes:
-            message = f"top-k: k = {self.k}, and this task has {task.classes} classes: k is 1 to {task.classes}"
+            message = f"top-k: k = {self.k}, and this task has {task.classes} classes; k must be 1 to {task.classes}"
             raise BadParameter(message)
 
     def deploy(self, context: DefenseContext, state: State, *, rng: Generator) -> Responder:
@@ -51,7 +51,7 @@ class TopK(ComposableDefense):
 
 
 def truncated(posteriors: Tensor, k: int, *, rest: Rest) -> Tensor:
-    """Return (N, K) with the k largest kept, ties to the lowest index; the rest as ``rest`` says."""
+    """Return rows (N, K) with their k largest entries, ties going to the lowest index; ``rest`` treats the others."""
     classes = posteriors.shape[1]
     if k >= classes:
         return posteriors

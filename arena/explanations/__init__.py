@@ -1,1 +1,1 @@
-"""How a network explains its answers, one published method a file."""
+"""How a network explains its answers, one published method per file."""

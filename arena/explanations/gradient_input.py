@@ -1,8 +1,8 @@
-"""Weigh each input value by how much the predicted class's logit rises with it.
+"""Weight each input value by how much the predicted class's logit rises with it.
 
-Source: Shrikumar, Greenside, Shcherbina, Kundaje, "Not Just a Black Box: Learning Important Features Through Propagating
-Activation Differences", arXiv 1605.01713; gradient times input.
-Departures: summed over the channels of an image, signs kept.
+Source: Shrikumar, Greenside, Shcherbina, Kundaje, "Not Just a Black Box: Learning Important Features Through
+Propagating Activation Differences", arXiv 1605.01713; gradient times input.
+Departures: Maps are summed over the channels of an image, with their signs.
 Published number: none that a later table repeats. Reproduced: formula.
 """
 
@@ -19,7 +19,7 @@ from arena.learning.input_gradients import input_gradient
 
 @dataclass(frozen=True, kw_only=True)
 class GradientInput(Explanation):
-    """Has no parameters. Maps are (N, H, W) of images, (N, d) of tables."""
+    """Has no parameters. Maps are (N, H, W) for images and (N, d) for tables."""
 
     def deploy(self, module: nn.Module, references: Tensor, *, rng: Generator) -> Explainer:
         def attribute(inputs: Tensor, classes: Tensor) -> Tensor:
@@ -29,6 +29,6 @@ class GradientInput(Explanation):
 
 
 def gradient_times_input(module: nn.Module, inputs: Tensor, classes: Tensor) -> Tensor:
-    """Return sum over channels of x dz_c / dx for classes c (N,): (N, H, W) of images, (N, d) of tables."""
+    """Return x dz_c / dx for classes c (N,), summed over channels: (N, H, W) for images, (N, d) for tables."""
     maps = inputs * input_gradient(module, inputs, classes, direction="gradient").to(inputs.device)
     return maps.sum(dim=1) if maps.dim() == 4 else maps

@@ -1,9 +1,9 @@
-"""Approximate the score linearly around many reference activations, and average the maps that keep it when masked.
+"""Approximate the score linearly around many reference activations, and average the maps whose masks keep it.
 
-Source: S. Lee, Han, "Libra-CAM: An Activation-Based Attribution Based on the Linear Approximation of Deep Neural Nets and
-Threshold Calibration", IJCAI 2022, pp. 3185-3191; which maps are kept as in the authors' code (sanglee/Libra-CAM).
-Departures: the library of references is drawn from the training inputs with the explanation's generator. A map that is
-the same everywhere is all zeros.
+Source: S. Lee, Han, "Libra-CAM: An Activation-Based Attribution Based on the Linear Approximation of Deep Neural Nets
+and Threshold Calibration", IJCAI 2022, pp. 3185-3191; which maps are kept as in the authors' code (sanglee/Libra-CAM).
+Departures: The references are drawn from the training inputs with the explanation's generator. A constant map becomes
+zeros.
 Published number: none that a later table repeats. Reproduced: formula.
 """
 
@@ -18,14 +18,14 @@ from torch.nn.functional import interpolate
 from arena.contracts import BadParameter, Explainer, Explanation
 from arena.learning.chains import Split, device_of, in_padded_chunks, split_after_convolution
 
-_MASKED_AT_ONCE = 1024  # rows: references times inputs
+_MASKED_AT_ONCE = 1024  # masked rows, one for each pair of a reference and an input
 
 
 @dataclass(frozen=True, kw_only=True)
 class LibraCam(Explanation):
-    """``references`` activations are kept; ``back`` counts convolutional activations from the end, 1 is the last.
+    """``references`` is the number of reference activations. Maps are (N, H, W) in [0, 1], of the inputs' size.
 
-    Maps are (N, H, W) in [0, 1], of the inputs' size.
+    ``back`` counts convolutional activations from the end; 1 is the last.
     """
 
     references: int = 30
@@ -33,7 +33,7 @@ class LibraCam(Explanation):
 
     def __post_init__(self) -> None:
         if self.references < 1:
-            message = f"references = {self.references}: at least one reference activation is needed"
+            message = f"references = {self.references} must be at least 1"
             raise BadParameter(message)
 
     def deploy(self, module: nn.Module, references: Tensor, *, rng: Generator) -> Explainer:
@@ -49,7 +49,10 @@ class LibraCam(Explanation):
 
 
 def calibrated_map(split: Split, inputs: Tensor, classes: Tensor, library: Tensor) -> Tensor:
-    """Return the average (N, H, W) of the accepted base maps of inputs for classes (N,), one a reference (R, C, h, w)."""
+    """Return the average (N, H, W) of the accepted base maps for classes (N,).
+
+    Each reference activation of the ``library`` (R, C, h, w) gives one base map.
+    """
     with torch.no_grad():
         activations = split.bottom(inputs)
     activations = activations.requires_grad_(True)
@@ -65,23 +68,24 @@ def calibrated_map(split: Split, inputs: Tensor, classes: Tensor, library: Tenso
 
 
 def base_maps(activations: Tensor, gradients: Tensor, library: Tensor) -> Tensor:
-    """Return sum_k g_k (A_k - A_k^r) for each reference r, brought to [0, 1], as (N, R, h, w)."""
+    """Return sum_k g_k (A_k - A_k^r) for each reference r, scaled to [0, 1], as (N, R, h, w)."""
     at_input = (gradients * activations).sum(dim=1, keepdim=True)
     at_references = torch.einsum("nchw,rchw->nrhw", gradients, library)
     return unit_range(at_input - at_references)
 
 
 def unit_range(maps: Tensor) -> Tensor:
-    """Return maps (..., h, w) moved and scaled to [0, 1]; one that is the same everywhere becomes zeros."""
+    """Return maps (..., h, w) shifted and scaled to [0, 1]; a constant map becomes zeros."""
     low, high = maps.amin(dim=(-2, -1), keepdim=True), maps.amax(dim=(-2, -1), keepdim=True)
     return torch.where(high > low, (maps - low) / (high - low), 0.0)
 
 
 def accepted(gains: Tensor) -> Tensor:
-    """Return which maps count, (N, R) bool, by the gains (N, R) of the class's posterior when the input is masked.
+    """Return which maps count, (N, R) bool, by the gains (N, R) in the class's posterior when they mask the input.
 
-    Those that gain, if they gain at least the mean less one standard deviation of those that do. Where none gains:
-    those above the mean plus one standard deviation of all, and where none is, all of them.
+    Maps with a positive gain count if it is at least the mean minus one standard deviation of all positive gains. If no
+    gain is positive, maps count that are above the mean plus one standard deviation of all gains; if none is, all
+    count.
     """
     gains = gains.double()
     rises = gains > 0
@@ -89,13 +93,13 @@ def accepted(gains: Tensor) -> Tensor:
     mean = (gains * rises).sum(dim=1, keepdim=True) / count
     spread = (((gains - mean) * rises).square().sum(dim=1, keepdim=True) / count).sqrt()
     kept = rises & (gains >= mean - spread)
-    outstanding = gains > gains.mean(dim=1, keepdim=True) + gains.std(dim=1, keepdim=True, correction=0)
-    otherwise = torch.where(outstanding.any(dim=1, keepdim=True), outstanding, torch.ones_like(outstanding))
+    well_above = gains > gains.mean(dim=1, keepdim=True) + gains.std(dim=1, keepdim=True, correction=0)
+    otherwise = torch.where(well_above.any(dim=1, keepdim=True), well_above, torch.ones_like(well_above))
     return torch.where(rises.any(dim=1, keepdim=True), kept, otherwise)
 
 
 def _masked_posteriors(split: Split, inputs: Tensor, classes: Tensor, maps: Tensor) -> Tensor:
-    """Return the posterior of each input's class when each of its maps (N, R, H, W) masks it, as (N, R)."""
+    """Return the posterior (N, R) of each input's class when each of its maps (N, R, H, W) masks it."""
     masked = (inputs.unsqueeze(1) * maps.unsqueeze(2)).flatten(0, 1)
     wanted = classes.repeat_interleave(maps.shape[1]).unsqueeze(1)
     parts = [split.top(split.bottom(rows)).softmax(dim=1) for rows in masked.split(_MASKED_AT_ONCE)]

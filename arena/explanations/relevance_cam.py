@@ -1,11 +1,12 @@
-"""Weigh each channel of a convolutional activation by the relevance that reaches it from the class.
+"""Weight each channel of a convolutional activation by the relevance that propagates to it from the class.
 
-Source: J. R. Lee, Kim, Park, Eo, Hwang, "Relevance-CAM: Your Model Already Knows Where to Look", CVPR 2021; relevance by
-the z+ rule of Montavon, Lapuschkin, Binder, Samek, Mueller, "Explaining Nonlinear Classification Decisions with Deep
+Source: J. R. Lee, Kim, Park, Eo, Hwang, "Relevance-CAM: Your Model Already Knows Where to Look", CVPR 2021; relevance
+by the z+ rule of Montavon, Lapuschkin, Binder, Samek, Mueller, "Explaining Nonlinear Classification Decisions with Deep
 Taylor Decomposition", Pattern Recognition 65, 2017, arXiv 1512.02479.
-Departures: relevance starts with 1 for the class and -1 / (K - 1) for each other one, where the paper has the class's
-logit and its negative parts: the same up to a factor, unless the logit is negative, which would turn the map round.
-At the sum of a residual block relevance goes to each side by its positive part, so that none is made or lost.
+Departures: Relevance starts with 1 for the class and -1 / (K - 1) for each other class, where the paper uses the
+class's logit and negative shares of it. This is the same up to a factor, unless the logit is negative, which would
+reverse the map. At the sum of a residual block, relevance is divided between both sides in proportion to their positive
+parts, so that it is conserved.
 Published number: none that a later table repeats. Reproduced: formula.
 """
 
@@ -27,7 +28,7 @@ _POOLED = (nn.MaxPool2d, nn.AvgPool2d, nn.AdaptiveAvgPool2d)
 
 @dataclass(frozen=True, kw_only=True)
 class RelevanceCam(Explanation):
-    """``back`` counts convolutional activations from the end, 1 is the last. Maps are (N, h, w), 0 or more."""
+    """``back`` counts convolutional activations from the end; 1 is the last. Maps are (N, h, w) and nonnegative."""
 
     back: int = 1
 
@@ -49,26 +50,26 @@ class RelevanceCam(Explanation):
 
 
 def contrastive(classes: Tensor, total: int) -> Tensor:
-    """Return the relevance (N, K) that logits start with: 1 for the class of (N,), -1 / (K - 1) for each other."""
+    """Return the initial relevance (N, K) of the logits: 1 for the class (N,), -1 / (K - 1) for every other one."""
     start = torch.full((len(classes), total), -1 / (total - 1), device=classes.device)
     return start.scatter(1, classes.unsqueeze(1), 1.0)
 
 
 def relevances(links: Iterable[nn.Module], inputs: Tensor, relevance: Tensor) -> Tensor:
-    """Return the relevance of inputs (N, ...) of a chain of modules, given that of its outputs."""
-    modules, seen = list(links), [inputs]
+    """Return the relevance of the inputs (N, ...) to a chain of modules, given the relevance of its outputs."""
+    modules, values = list(links), [inputs]
     for module in modules:
-        seen.append(module(seen[-1]))
-    for module, value in zip(reversed(modules), reversed(seen[:-1]), strict=True):
-        relevance = _through(module, value, relevance)
+        values.append(module(values[-1]))
+    for module, layer_inputs in zip(reversed(modules), reversed(values[:-1]), strict=True):
+        relevance = _through(module, layer_inputs, relevance)
     return relevance
 
 
 def check_known(module: nn.Module) -> None:
-    """Raise `BadParameter` for a layer whose relevance has no rule here."""
+    """Raise `BadParameter` for a layer through which relevance cannot be propagated."""
     known = (nn.Linear, nn.Conv2d, nn.Flatten, *_PASSED, *_POOLED)
     if not isinstance(module, known) and type(module).__name__ not in RESIDUAL_BLOCKS:
-        message = f"relevance-cam has no rule for a layer of class {type(module).__name__}: take grad-cam"
+        message = f"relevance-cam has no rule for a layer of class {type(module).__name__}; use grad-cam instead"
         raise BadParameter(message)
 
 
@@ -83,21 +84,21 @@ def _through(module: nn.Module, inputs: Tensor, relevance: Tensor) -> Tensor:
 
 
 def _through_block(block: nn.Module, inputs: Tensor, relevance: Tensor) -> Tensor:
-    """Return the relevance of a residual block's inputs: that of its branch, and that of its shortcut."""
+    """Return the relevance of a residual block's inputs, the sum of that through its branch and its shortcut."""
     branch, shortcut = _branch(block), getattr(block, "downsample", None)
-    deep = inputs
+    branch_outputs = inputs
     for module in branch:
-        deep = module(deep)
-    short = inputs if shortcut is None else shortcut(inputs)
-    deep_part, short_part = deep.clamp(min=0), short.clamp(min=0)
-    total = deep_part + short_part + STABILISER
-    through = relevances(branch, inputs, relevance * deep_part / total)
-    around = relevance * short_part / total
+        branch_outputs = module(branch_outputs)
+    shortcut_outputs = inputs if shortcut is None else shortcut(inputs)
+    branch_part, shortcut_part = branch_outputs.clamp(min=0), shortcut_outputs.clamp(min=0)
+    total = branch_part + shortcut_part + STABILISER
+    through = relevances(branch, inputs, relevance * branch_part / total)
+    around = relevance * shortcut_part / total
     return through + (around if shortcut is None else relevances(shortcut, inputs, around))
 
 
 def _branch(block: nn.Module) -> Sequence[nn.Module]:
-    """Return the modules of torchvision's residual branch in order; its ReLU is used after all but the last."""
+    """Return the modules of torchvision's residual branch in order, with a ReLU after all layers but the last."""
     depth = 3 if hasattr(block, "conv3") else 2
     layers: list[nn.Module] = []
     for number in range(1, depth + 1):
@@ -106,7 +107,7 @@ def _branch(block: nn.Module) -> Sequence[nn.Module]:
 
 
 def _positive(module: nn.Linear | nn.Conv2d) -> Callable[[Tensor], Tensor]:
-    """Return the layer with its positive weights alone, without a bias."""
+    """Return the layer with only its positive weights and without its bias."""
     weight = module.weight.clamp(min=0)
     if isinstance(module, nn.Linear):
         return lambda inputs: nn.functional.linear(inputs, weight)
@@ -116,9 +117,9 @@ def _positive(module: nn.Linear | nn.Conv2d) -> Callable[[Tensor], Tensor]:
 
 
 def shared_out(function: Callable[[Tensor], Tensor], inputs: Tensor, relevance: Tensor) -> Tensor:
-    """Return R_i = sum_j a_i w_ij / (sum_i' a_i' w_i'j + 1e-9) R_j of a layer linear in its inputs a, whatever w is."""
+    """Return R_i = sum_j a_i w_ij / (sum_i' a_i' w_i'j + 1e-9) R_j for a layer linear in its inputs a, by weights w."""
     with torch.enable_grad():
-        values = inputs.detach().requires_grad_(True)
-        outputs = function(values)
-        (shares,) = torch.autograd.grad(outputs, values, relevance / (outputs.detach() + STABILISER))
+        inputs_with_gradient = inputs.detach().requires_grad_(True)
+        outputs = function(inputs_with_gradient)
+        (shares,) = torch.autograd.grad(outputs, inputs_with_gradient, relevance / (outputs.detach() + STABILISER))
     return inputs * shares

@@ -1,1 +1,1 @@
-"""Training code that both sides share; it knows no game."""
+"""Training code that attacks, defenses and the referee share; it knows nothing of matches."""

@@ -1,4 +1,4 @@
-"""Networks by name: their weights are drawn from the caller's generator and convolutions run channels-last."""
+"""Networks by name. Their weights are drawn from the caller's generator, and convolutions run channels-last."""
 
 from __future__ import annotations
 
@@ -14,13 +14,13 @@ from torch import Generator, Tensor, nn
 from arena.contracts import BadParameter, Task
 from arena.learning.torchvision_import import torchvision_models
 
-_initialising = threading.Lock()  # layers draw from torch's global generator: one network at a time
+_initialising = threading.Lock()  # layers draw from torch's global generator, so one network at a time
 _MLP_OF_WIDTH = re.compile(r"mlp-([1-9]\d{0,5})")
-_SMALL_IMAGE = 64  # up to this side ResNet-18 gets the 3x3 stem of the CIFAR variants
+_SMALL_IMAGE = 64  # up to this side, ResNet-18 gets the 3x3 stem of the CIFAR variants
 
 
 class Classifier(nn.Module):
-    """A network that knows its name: inputs (N, *shape) float32 in [0, 1] to logits (N, K)."""
+    """A network that knows its architecture's name; it maps inputs (N, *shape) float32 in [0, 1] to logits (N, K)."""
 
     def __init__(self, body: nn.Module, *, architecture: str, task: Task) -> None:
         super().__init__()
@@ -36,9 +36,10 @@ class Classifier(nn.Module):
 
 
 def build(arch: str, task: Task, *, rng: Generator) -> Classifier:
-    """Return a fresh network in training mode; ``auto`` follows the task, other names are `architecture_names`.
+    """Return a fresh network in training mode.
 
-    Raises `BadParameter` for a name that is not known or does not fit the task.
+    ``arch`` is ``auto``, which chooses by the task, one of `architecture_names`, or another name that these describe.
+    Raises `BadParameter` for an unknown name or one that does not fit the task.
     """
     name = resolve(arch, task)
     with drawn_from(rng):
@@ -51,7 +52,7 @@ def build(arch: str, task: Task, *, rng: Generator) -> Classifier:
 
 @contextmanager
 def drawn_from(rng: Generator) -> Iterator[None]:
-    """Let the layers that are made inside draw their weights from ``rng``; the global generator stays as it was."""
+    """Draw the weights of layers that are created in this context from ``rng``, and restore the global generator."""
     seed = int(torch.randint(2**62, (1,), generator=rng, device="cpu").item())
     with _initialising, torch.random.fork_rng(devices=[]):
         torch.default_generator.manual_seed(seed)
@@ -59,7 +60,7 @@ def drawn_from(rng: Generator) -> Iterator[None]:
 
 
 def resolve(arch: str, task: Task) -> str:
-    """Return ``arch``, or what ``auto`` stands for: an MLP for tables, small-cnn up to 32x32, else ResNet-18."""
+    """Return ``arch``, or for ``auto`` an MLP for tables, small-cnn for images up to 32x32, and ResNet-18 beyond."""
     if arch != "auto":
         return arch
     if len(task.shape) == 1:
@@ -68,13 +69,13 @@ def resolve(arch: str, task: Task) -> str:
 
 
 def architecture_of(module: nn.Module | None, task: Task) -> str:
-    """Return the name of the network that a module is, or has inside; ``auto`` resolved if none of ours is there."""
+    """Return the name of the `Classifier` that a module is or contains, or else the one that ``auto`` stands for."""
     inside = [part for part in module.modules() if isinstance(part, Classifier)] if module is not None else []
     return inside[0].architecture if inside else resolve("auto", task)
 
 
 def architecture_names() -> tuple[str, ...]:
-    """Return our own names; ``mlp-H`` is an MLP of H hidden units, and torchvision's classifiers have their names."""
+    """Return our own names. ``mlp-H``, an MLP with H hidden units, and torchvision's names are accepted as well."""
     return tuple(_OWN)
 
 
@@ -84,7 +85,7 @@ def _body(name: str, task: Task) -> nn.Module:
     if name in _OWN:
         if name in _IMAGES_ONLY and len(task.shape) != 3:
             message = (
-                f"{name} takes images (C, H, W), and this task has inputs of shape {task.shape}; take linear or mlp"
+                f"{name} takes images (C, H, W), but this task has inputs of shape {task.shape}; use linear or mlp"
             )
             raise BadParameter(message)
         return _OWN[name](task)
@@ -135,7 +136,7 @@ def _bench_cnn(task: Task) -> nn.Module:
 def _lenet(task: Task) -> nn.Module:
     channels, height, width = task.shape
     if min(height, width) < 16:
-        message = f"lenet needs images of 16x16 or more, and this task has {height}x{width}; take small-cnn"
+        message = f"lenet needs images of at least 16x16, but this task has {height}x{width}; use small-cnn"
         raise BadParameter(message)
     flat = 16 * ((height // 2 - 4) // 2) * ((width // 2 - 4) // 2)
     return nn.Sequential(
@@ -167,7 +168,7 @@ def _resnet18(task: Task) -> nn.Module:
 
 
 class _ThreeChannels(nn.Module):
-    """Repeats a grey channel three times for a network that wants RGB."""
+    """Repeats a grey channel three times for a network that expects RGB."""
 
     def forward(self, inputs: Tensor) -> Tensor:
         return inputs.expand(-1, 3, -1, -1)
@@ -176,11 +177,11 @@ class _ThreeChannels(nn.Module):
 def _torchvision(name: str, task: Task) -> nn.Module:
     models = torchvision_models()
     if name not in models.list_models(module=models):
-        message = f"no architecture {name!r}; ours are {', '.join(_OWN)}, mlp-H for an MLP of H hidden units, "
-        message += "and torchvision's classifiers by their names"
+        message = f"no architecture {name!r}; there are {', '.join(_OWN)}, mlp-H for an MLP with H hidden units, "
+        message += "and torchvision's classifiers by name"
         raise BadParameter(message)
     if len(task.shape) != 3 or task.shape[0] not in (1, 3):
-        message = f"{name} takes RGB or grey images, and this task has inputs of shape {task.shape}"
+        message = f"{name} takes RGB or grey images, but this task has inputs of shape {task.shape}"
         raise BadParameter(message)
     network: nn.Module = models.get_model(name, weights=None, num_classes=task.classes)
     return network if task.shape[0] == 3 else nn.Sequential(_ThreeChannels(), network)

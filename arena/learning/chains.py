@@ -1,4 +1,4 @@
-"""A network as a chain of modules, cut after a convolutional activation: what attributions and relevance walk along."""
+"""A network as a chain of modules, split after a convolutional activation, as attribution methods need it."""
 
 from __future__ import annotations
 
@@ -13,21 +13,25 @@ from arena.learning.architectures import Classifier
 from arena.learning.training import PADDED_SIZES, padded
 
 RESIDUAL_BLOCKS = ("BasicBlock", "Bottleneck")
-"""Of torchvision's residual networks; told by name, since importing torchvision takes a second."""
+"""The blocks of torchvision's residual networks, recognised by name because importing torchvision takes a second."""
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
 class Split:
-    """Inputs through ``bottom`` are activations A (N, C, h, w), those through ``top`` logits (N, K); weights are shared."""
+    """A network in two parts, which share its weights.
+
+    ``bottom`` maps inputs to activations A (N, C, h, w), and ``top`` maps these to logits (N, K).
+    """
 
     bottom: nn.Sequential
     top: nn.Sequential
 
 
 def chain(network: nn.Module) -> list[nn.Module]:
-    """Return modules that give the network's logits one after another; residual blocks stay whole.
+    """Return the modules that compute the network's logits when run in sequence; residual blocks stay whole.
 
-    Raises `BadParameter` for a network that is no such chain: ours, and torchvision's ResNets, VGGs and AlexNet, are.
+    Raises `BadParameter` for a network that is not such a chain. Our own networks are, and so are torchvision's
+    ResNets, VGGs and AlexNet.
     """
     if isinstance(network, Classifier):
         return chain(network.body)
@@ -41,32 +45,34 @@ def chain(network: nn.Module) -> list[nn.Module]:
         first = [link for name in ("features", "avgpool") for link in chain(network.get_submodule(name))]
         return [*first, nn.Flatten(), *chain(network.get_submodule("classifier"))]
     if kind not in RESIDUAL_BLOCKS and any(network.children()):
-        message = f"{kind} is no chain of layers that this explanation can walk; it knows ours, ResNets, VGGs, AlexNet"
+        message = f"{kind} is not a chain of layers that can be split; our networks, ResNets, VGGs and AlexNet are"
         raise BadParameter(message)
     return [network]
 
 
 def split_after_convolution(network: nn.Module, *, back: int = 1) -> Split:
-    """Return a network cut after its last convolutional activation, or the ``back``-th from the end.
+    """Return a network split after its last convolutional activation, or the ``back``-th from the end.
 
-    An activation is that of the ReLU behind a convolution, of the convolution itself where none is, or of a residual
-    block. Raises `BadParameter` if there are not so many.
+    An activation is the output of the ReLU after a convolution, of the convolution itself if no ReLU follows, or of a
+    residual block. Raises `BadParameter` if there are too few.
     """
     links = chain(network)
-    ends = [place for place in range(len(links)) if _is_activation(links, place)]
-    if not 1 <= back <= len(ends):
+    activations = [place for place in range(len(links)) if _is_activation(links, place)]
+    if not 1 <= back <= len(activations):
         name = getattr(network, "architecture", type(network).__name__)
-        message = f"{name} has {len(ends)} convolutional activations, and number {back} from the end is asked for: "
-        message += "take gradient-input for networks without a convolution" if not ends else "take fewer"
+        message = (
+            f"{name} has {len(activations)} convolutional activations, but number {back} from the end was requested: "
+        )
+        message += "use a smaller number" if activations else "use gradient-input for networks without a convolution"
         raise BadParameter(message)
-    cut = ends[-back] + 1
+    cut = activations[-back] + 1
     return Split(bottom=nn.Sequential(*links[:cut]).eval(), top=nn.Sequential(*links[cut:]).eval())
 
 
 def in_padded_chunks(attribute: Callable[[Tensor, Tensor], Tensor], *, device: torch.device) -> Explainer:
-    """Return the explainer that asks ``attribute`` for maps of padded chunks on ``device`` and gives them on the CPU.
+    """Return an explainer that calls ``attribute`` on padded chunks on ``device``, and returns the maps on the CPU.
 
-    Padded as forwards are: the bits of a map then depend on the size of its own call alone.
+    Chunks are padded like forward passes, so that the bits of a map depend only on the size of its own call.
     """
 
     def explain(inputs: Tensor, classes: Tensor) -> Tensor:
@@ -78,7 +84,7 @@ def in_padded_chunks(attribute: Callable[[Tensor, Tensor], Tensor], *, device: t
 
 
 def device_of(network: nn.Module) -> torch.device:
-    """Return where a network's weights are."""
+    """Return the device of a network's weights."""
     return next(network.parameters()).device
 
 
@@ -86,11 +92,11 @@ def _is_activation(links: list[nn.Module], place: int) -> bool:
     link = links[place]
     if type(link).__name__ in RESIDUAL_BLOCKS:
         return True
-    before = [type(other) for other in links[:place] if not isinstance(other, nn.BatchNorm2d)]
+    preceding = [type(other) for other in links[:place] if not isinstance(other, nn.BatchNorm2d)]
     if isinstance(link, nn.ReLU):
-        return bool(before) and before[-1] is nn.Conv2d
-    behind = [type(other) for other in links[place + 1 :] if not isinstance(other, nn.BatchNorm2d)]
-    return isinstance(link, nn.Conv2d) and not (behind and behind[0] is nn.ReLU)
+        return bool(preceding) and preceding[-1] is nn.Conv2d
+    following = [type(other) for other in links[place + 1 :] if not isinstance(other, nn.BatchNorm2d)]
+    return isinstance(link, nn.Conv2d) and not (following and following[0] is nn.ReLU)
 
 
 def _head(network: nn.Module) -> nn.Module:

@@ -1,4 +1,4 @@
-"""Defenses on top of others: what answers below them, and what both together know and promise."""
+"""Defenses on top of other defenses: what answers below them, and what the composition needs and promises."""
 
 from __future__ import annotations
 
@@ -11,24 +11,24 @@ from arena.contracts import Answer, Defense, DefenseContext, Promise, QueryBatch
 from arena.learning.randomness import child
 from arena.learning.release import released
 
-_BASE = "base/"  # before the names of the base's state
+_BASE = "base/"  # the prefix of the names in the base's state
 
 
 @dataclass(frozen=True, kw_only=True)
 class ComposableDefense(Defense):
-    """A defense that acts on the answers of ``base``, or of the victim itself when it has none."""
+    """A defense that changes the answers of ``base``, or of the victim if there is no base."""
 
     base: Defense | None = None
 
     def __post_init__(self) -> None:
-        if self.base is not None:  # class variables of an ordinary defense; here they follow from the base too
+        if self.base is not None:  # these class variables of an ordinary defense also depend on the base here
             object.__setattr__(self, "needs", type(self).needs | self.base.needs)
             object.__setattr__(self, "optional_needs", type(self).optional_needs | self.base.optional_needs)
             object.__setattr__(self, "replaces_victim", type(self).replaces_victim or self.base.replaces_victim)
 
     @property
     def own_promise(self) -> Promise:
-        """What holds against the answers below it."""
+        """What this defense promises relative to the answers below it."""
         return Promise()
 
     @property
@@ -49,17 +49,17 @@ class ComposableDefense(Defense):
         return {_BASE + name: value for name, value in self.base.train(context, rng=rng).items()}
 
     def below(self, context: DefenseContext, state: State, *, rng: Generator) -> Responder:
-        """Return what answers first; ``state`` is that of this defense, its base's part included."""
+        """Return the responder below this defense; ``state`` is this defense's state, including that of its base."""
         if self.base is None:
             return answered_by(context.victim)
-        own = {name.removeprefix(_BASE): value for name, value in state.items() if name.startswith(_BASE)}
-        return self.base.deploy(context, own, rng=child(rng))
+        of_base = {name.removeprefix(_BASE): value for name, value in state.items() if name.startswith(_BASE)}
+        return self.base.deploy(context, of_base, rng=child(rng))
 
 
 def chained(first: Promise, second: Promise) -> Promise:
-    """Return what holds of rows that keep ``first`` against the victim's and ``second`` against those.
+    """Return what holds for rows that keep ``second`` relative to rows that keep ``first`` relative to the victim's.
 
-    Distances add up by the triangle inequality; noise that anything below draws afresh is fresh.
+    Distances add up by the triangle inequality, and the noise is fresh if that of either is.
     """
     noises = {first.noise, second.noise}
     return Promise(
@@ -71,17 +71,19 @@ def chained(first: Promise, second: Promise) -> Promise:
 
 
 def answered_by(victim: Victim) -> Responder:
-    """Return the responder that releases the victim's own posteriors."""
+    """Return a responder that releases the victim's own posteriors."""
     return lambda queries: released(victim(queries.inputs))
 
 
 def transformed(below: Responder, transform: Callable[[Tensor, QueryBatch], Tensor]) -> Responder:
-    """Return the responder that releases ``transform`` of the rows (N, K) below it; refused rows stay refused."""
+    """Return a responder that applies ``transform`` to the rows (N, K) below it; refused rows stay refused."""
 
     def respond(queries: QueryBatch) -> Answer:
         answer = below(queries)
         rows, refused = answer.posteriors, answer.refused.unsqueeze(1)
-        uniform = rows.new_full((1, rows.shape[1]), 1 / rows.shape[1])  # a refused row of zeros is no row to transform
+        uniform = rows.new_full(
+            (1, rows.shape[1]), 1 / rows.shape[1]
+        )  # in place of refused rows, which are zeros off the simplex
         rows = transform(rows.where(~refused, uniform), queries)
         return replace(answer, posteriors=rows.float() * ~refused)
 

@@ -1,7 +1,7 @@
-"""The clone recipe: what the referee trains on a transcript, and what attacks train on what they bought.
+"""The clone recipe, by which the referee trains on a transcript and attacks train on their transfer sets.
 
-Source: the ordinary distillation of soft labels; the constants were chosen on Fashion-MNIST, where learning rate
-and steps move a clone by more points than most attacks do.
+Source: ordinary distillation of soft labels. The constants were chosen on Fashion-MNIST, where the learning rate and
+the number of steps change a clone's scores by more points than most attacks do.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ LOG_FLOOR = 1e-7
 
 
 def recipe_steps(rows: int) -> int:
-    """Return the training steps for a transfer set of ``rows``: 64 passes, at least 2,000 and at most 12,000 steps."""
+    """Return the number of training steps for ``rows`` rows: 64 passes, but at least 2,000 and at most 12,000 steps."""
     return min(max(MIN_STEPS, rows), MAX_STEPS)
 
 
@@ -34,8 +34,8 @@ def distil(
 ) -> nn.Module:
     """Train ``clone`` in place on inputs (N, *shape) and released rows (N, K), and return it in eval mode.
 
-    Adam 3e-3 with cosine decay, batches of 64, no selection and no augmentation. ``steps`` defaults to
-    `recipe_steps`. When ``time_left`` runs out, the clone is returned as far as it got. ``penalty`` is that of
+    Adam with rate 3e-3 and cosine decay, batches of 64, no model selection and no augmentation. ``steps`` defaults to
+    `recipe_steps`. When ``time_left`` runs out, training ends early. ``penalty`` is that of
     `arena.learning.training.fit`.
     """
     steps = steps or recipe_steps(len(inputs))
@@ -44,7 +44,7 @@ def distil(
 
 
 def mean_divergence(clone: nn.Module, inputs: Tensor, released: Tensor) -> float:
-    """Return the mean KL(released row || clone) in nats over the rows that were not refused, 0 if there are none."""
+    """Return the mean KL(released row || clone), in nats, over the rows that were not refused; 0 if there are none."""
     answered = released.sum(dim=1) > 0
     if not bool(answered.any()):
         return 0.0

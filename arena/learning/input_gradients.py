@@ -9,13 +9,13 @@ from torch import Tensor, nn
 from torch.nn.functional import cross_entropy
 
 Direction = Literal["loss", "gradient"]
-"""Of the cross entropy at a class, or of the class's logit."""
+"""What is differentiated: the cross entropy at a class, or the logit of the class."""
 
 
 def input_gradient(network: nn.Module, inputs: Tensor, classes: Tensor, *, direction: Direction) -> Tensor:
-    """Return d/dx for classes (N,) as (N, *shape) on the CPU; ``network`` is in eval mode.
+    """Return the gradients (N, *shape) for inputs and classes (N,), on the CPU; ``network`` is in eval mode.
 
-    Taken of a sum over the rows, so that the gradient of one does not depend on the others.
+    It is the gradient of a sum over rows, so that the gradient of a row does not depend on the others.
     """
     device = next(network.parameters()).device
     x, c = inputs.detach().to(device).requires_grad_(True), classes.to(device)

@@ -1,4 +1,4 @@
-"""Generators derived from a seed and a role, so that the draws of one player never move those of another."""
+"""Generators derived from a seed and a role, so that the draws of one player never affect those of another."""
 
 from __future__ import annotations
 
@@ -10,29 +10,33 @@ from torch import Generator, Tensor
 from arena.learning.tensors import row_digests
 
 
-def generator(seed: int, *role: str | int) -> Generator:
-    """Return a CPU generator seeded with blake2b(seed, role); roles are words like ``"attack"`` or ``"honest"``."""
-    return Generator().manual_seed(derived_seed(seed, *role))
+def generator(seed: int, *role: str | int, secret: bytes = b"") -> Generator:
+    """Return a CPU generator seeded with blake2b(seed, role); roles are words such as ``"attack"`` or ``"honest"``.
+
+    A ``secret`` of up to 64 bytes is the key of the hash; without it, nobody who knows seed and role can predict the
+    draws.
+    """
+    return Generator().manual_seed(derived_seed(seed, *role, secret=secret))
 
 
-def derived_seed(seed: int, *role: str | int) -> int:
-    """Return a 63-bit seed that depends on ``seed`` and every part of ``role``."""
+def derived_seed(seed: int, *role: str | int, secret: bytes = b"") -> int:
+    """Return a 63-bit seed that depends on ``seed``, on every part of ``role``, and on ``secret``."""
     text = "\x1f".join([str(seed), *map(str, role)])
-    return int.from_bytes(hashlib.blake2b(text.encode(), digest_size=8).digest(), "little") >> 1
+    return int.from_bytes(hashlib.blake2b(text.encode(), digest_size=8, key=secret).digest(), "little") >> 1
 
 
 def child(rng: Generator) -> Generator:
-    """Return a new generator seeded by one draw of ``rng``: what it draws later does not depend on how much."""
+    """Return a generator seeded by one draw from ``rng``, whose later draws do not depend on how much it is used."""
     return Generator().manual_seed(int(torch.randint(2**62, (1,), generator=rng).item()))
 
 
 def keyed_normal(inputs: Tensor, columns: int, *, key: int) -> Tensor:
-    """Return (N, columns) standard normal float32 numbers that depend on the key and on each row's bytes alone.
+    """Return standard normal float32 numbers (N, columns) that depend only on the key and on each row's bytes.
 
-    An equal row gets equal numbers whenever and beside whatever it is asked, so averaging repeats wins nothing.
+    Equal rows get equal numbers, whenever and together with whatever they are queried, so averaging gains nothing.
     """
     rows = [
-        torch.randn(columns, generator=generator(key, digest.hex()))  # one row, one generator
+        torch.randn(columns, generator=generator(key, digest.hex()))  # one generator for each row
         for digest in row_digests(inputs)
     ]
     return torch.stack(rows) if rows else torch.empty(0, columns)

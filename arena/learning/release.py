@@ -1,4 +1,4 @@
-"""Released rows: what defenses make sure of before they let them out, and what attackers may read off them."""
+"""Released rows: what defenses guarantee when they release them, and what attackers can infer from them."""
 
 from __future__ import annotations
 
@@ -10,22 +10,22 @@ from torch import Tensor
 from arena.contracts import Answer
 
 MARGIN = 2.5e-6
-"""By how much a kept argmax leads: more than 2e-6 in float32, so that rounding to 6 decimals cannot tie it."""
+"""The lead of a kept argmax: more than 2e-6 in float32, so that rounding to 6 decimals cannot cause a tie."""
 
 DIAMETER = 2.0
-"""The L1 distance of two rows with nothing in common: no two are farther apart, in L1 or L2."""
+"""The largest L1 distance between two rows, reached if they have no class in common; no L2 distance exceeds it."""
 
 ONE_HOT_SHARE, ONE_HOT_MAX = 0.99, 1 - 1e-6
-MOST_DECIMALS = 4  # more cannot be told from float32 rows that happen to be near
-_TOLD_BY = 20  # entries; fewer say nothing
-_INSIDE = 1e-3  # entries nearer to 0 or 1 look rounded in any confident victim
-_NEAR = 1e-6
+MOST_DECIMALS = 4  # rounding to more decimals cannot be distinguished from float32 rows that happen to be near
+_LEAST_ENTRIES = 20  # fewer entries are no evidence of rounding
+_INSIDE = 1e-3  # entries nearer to 0 or 1 look rounded for any confident victim
+_NEAR = 1e-6  # the tolerance within which an entry counts as rounded
 
 
 def keep_argmax(rows: Tensor, clean: Tensor) -> Tensor:
-    """Return rows (N, K) float64 whose argmax is that of ``clean`` by `MARGIN`; rows that have it are not touched.
+    """Return rows (N, K) float64 that have the argmax of ``clean`` by `MARGIN`; rows that already do are unchanged.
 
-    Each other row is mixed with the one-hot row of the clean class c by the least weight that does it: a gap
+    Any other row is mixed with the one-hot row of the clean class c with the smallest weight a that suffices: the gap
     g = row_c - max of the others becomes (1 - a) g + a, so a = (MARGIN - g) / (1 - g).
     """
     rows = rows.double()
@@ -37,17 +37,17 @@ def keep_argmax(rows: Tensor, clean: Tensor) -> Tensor:
 
 
 def released(rows: Tensor) -> Answer:
-    """Return rows (N, K) as an answer that refuses nothing."""
+    """Return an answer that releases the rows (N, K) and refuses none."""
     return Answer(posteriors=rows.float(), refused=torch.zeros(len(rows), dtype=torch.bool))
 
 
 def entropy(rows: Tensor) -> Tensor:
-    """Return -sum_k p_k ln p_k (N,) in nats of rows (N, K); 0 ln 0 is 0."""
+    """Return the entropy -sum_k p_k ln p_k of rows (N, K), in nats, as (N,); 0 ln 0 is 0."""
     return -torch.xlogy(rows, rows).sum(dim=1)
 
 
 def joined(answers: Sequence[Answer]) -> Answer:
-    """Return at least one answer as one, in order; all or none of them are explained."""
+    """Return one or more answers as a single one, in order; either all or none of them are explained."""
     if len(answers) == 1:
         return answers[0]
     explained = [answer.explanations for answer in answers if answer.explanations is not None]
@@ -59,7 +59,7 @@ def joined(answers: Sequence[Answer]) -> Answer:
 
 
 def picked(answer: Answer, rows: Tensor) -> Answer:
-    """Return what was answered at ``rows`` (M,) int64, in that order."""
+    """Return the part of an answer at the indices ``rows`` (M,) int64, in their order."""
     maps = answer.explanations
     return Answer(
         posteriors=answer.posteriors[rows],
@@ -69,17 +69,18 @@ def picked(answer: Answer, rows: Tensor) -> Answer:
 
 
 def looks_one_hot(rows: Tensor) -> bool:
-    """Return whether at least 99 % of the rows (N, K) have all their mass on one class."""
+    """Return whether at least 99 % of the rows (N, K) have nearly all their mass on one class, as hard labels do."""
     return len(rows) > 0 and float((rows.amax(dim=1) >= ONE_HOT_MAX).float().mean()) >= ONE_HOT_SHARE
 
 
 def decimals(rows: Tensor) -> int | None:
-    """Return the fewest decimals, up to 4, that the entries of (N, K) have; None if more, or if too few tell.
+    """Return the smallest number of decimals, up to 4, to which the entries of rows (N, K) are rounded.
 
-    Rows that were normalised after rounding do not look rounded.
+    Return None if they are not, or if there are too few entries to decide. Rows that were normalised after rounding do
+    not look rounded.
     """
     entries = rows[(rows > _INSIDE) & (rows < 1 - _INSIDE)].double()
-    if len(entries) < _TOLD_BY:
+    if len(entries) < _LEAST_ENTRIES:
         return None
     for places in range(MOST_DECIMALS + 1):
         if bool(((entries - entries.round(decimals=places)).abs() <= _NEAR).all()):

@@ -1,4 +1,4 @@
-"""Exact bytes of tensors: digests, the lossless uint8 form of inputs, safetensors of a state."""
+"""The exact bytes of tensors: digests, the lossless uint8 form of inputs, and states as safetensors."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ _LEVELS = np.float32(255)
 
 @dataclass(frozen=True, kw_only=True)
 class Packed:
-    """A tensor as it is stored and sent: little-endian bytes, row-major."""
+    """A tensor in the form in which it is stored and sent: little-endian bytes in row-major order."""
 
     dtype: Literal["uint8", "float32"]
     shape: tuple[int, ...]
@@ -27,11 +27,13 @@ class Packed:
 
 
 def pack(tensor: Tensor, *, compact: bool = False) -> Packed:
-    """Return the bytes of a float32 tensor; ``compact`` uses one byte a value if each is exactly float32(k / 255)."""
-    values = tensor.detach().to("cpu", torch.float32).contiguous().numpy()  # NumPy takes a quarter of torch's time here
+    """Return the bytes of a float32 tensor; ``compact`` uses one byte per value if all are exactly float32(k / 255)."""
+    values = (
+        tensor.detach().to("cpu", torch.float32).contiguous().numpy()
+    )  # NumPy takes a quarter of the time that torch does
     if compact:
         levels = np.rint(values * _LEVELS)
-        if levels.min(initial=0) >= 0 and levels.max(initial=0) <= _LEVELS:  # NaN is neither
+        if levels.min(initial=0) >= 0 and levels.max(initial=0) <= _LEVELS:  # NaN fails both comparisons
             codes = levels.astype(np.uint8)
             if np.array_equal(_unit(codes), values):
                 return Packed(dtype="uint8", shape=values.shape, data=codes.tobytes())
@@ -39,12 +41,12 @@ def pack(tensor: Tensor, *, compact: bool = False) -> Packed:
 
 
 def unpack(packed: Packed) -> Tensor:
-    """Return the float32 tensor, bit for bit what was packed. Raises ValueError if shape and bytes do not match."""
+    """Return the float32 tensor that was packed, bit for bit. Raises ValueError if the bytes do not fill the shape."""
     width = 1 if packed.dtype == "uint8" else 4
     expected = width
     for size in packed.shape:
         expected *= size
-    strides = math.prod(max(size, 1) for size in packed.shape)  # of an empty tensor they overflow all the same
+    strides = math.prod(max(size, 1) for size in packed.shape)  # the strides of an empty tensor can overflow too
     if expected != len(packed.data) or any(size < 0 for size in packed.shape) or strides >= 2**63:
         message = f"{len(packed.data)} bytes do not fill shape {packed.shape} of {packed.dtype}"
         raise ValueError(message)
@@ -54,23 +56,23 @@ def unpack(packed: Packed) -> Tensor:
 
 
 def _unit(codes: npt.NDArray[np.uint8]) -> npt.NDArray[np.float32]:
-    """Return float32(k / 255) of each code k. NumPy divides as IEEE 754 says; torch, on some devices, does not."""
+    """Return float32(k / 255) for each code k. NumPy divides by IEEE 754, unlike torch on some devices."""
     return np.divide(codes, _LEVELS, dtype=np.float32)
 
 
 def canonical(inputs: Tensor) -> Tensor:
-    """Return contiguous CPU float32 with -0.0 turned into 0.0: equal rows then have equal bytes."""
+    """Return contiguous float32 on the CPU, with -0.0 replaced by 0.0, so that equal rows have equal bytes."""
     return inputs.detach().to("cpu", torch.float32).contiguous() + 0.0
 
 
 def row_digests(inputs: Tensor) -> list[bytes]:
-    """Return the 16-byte blake2b digest of the canonical bytes of each row of (N, *shape)."""
+    """Return the 16-byte blake2b digest of the canonical bytes of each row of inputs (N, *shape)."""
     rows = canonical(inputs).flatten(1).numpy()
     return [hashlib.blake2b(row.tobytes(), digest_size=16).digest() for row in rows]
 
 
 def digest_of(parts: Iterable[Tensor | bytes | str]) -> str:
-    """Return a 32-digit hex digest over tensors (dtype, shape, bytes), bytes and words, in order."""
+    """Return a hex digest of 32 digits over tensors (dtype, shape and bytes), bytes and strings, in order."""
     state = hashlib.blake2b(digest_size=16)
     for part in parts:
         if isinstance(part, Tensor):
@@ -84,16 +86,16 @@ def digest_of(parts: Iterable[Tensor | bytes | str]) -> str:
 
 
 def state_digest(state: Mapping[str, Tensor]) -> str:
-    """Return the digest of a state dict, whatever the order of its keys."""
+    """Return the digest of a state dict, which does not depend on the order of its keys."""
     return digest_of(part for name in sorted(state) for part in (name, state[name]))
 
 
 def save_state(state: Mapping[str, Tensor], *, about: Mapping[str, str] | None = None) -> bytes:
-    """Return the safetensors bytes of a state; ``about`` goes into the header's metadata."""
+    """Return a state as safetensors bytes; ``about`` is stored in the metadata of the header."""
     tensors = {name: value.detach().cpu().contiguous().clone() for name, value in state.items()}
     return safetensors.torch.save(tensors, metadata=dict(about) if about else None)
 
 
 def load_state(data: bytes) -> dict[str, Tensor]:
-    """Return the tensors of safetensors bytes; for our own files, see ``clones`` for those of strangers."""
+    """Return the tensors in safetensors bytes that we wrote ourselves; `arena.match.clones` reads untrusted ones."""
     return dict(safetensors.torch.load(data))

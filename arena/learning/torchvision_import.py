@@ -1,4 +1,4 @@
-"""Import torchvision where its compiled operators do not load (a CPU build of torch beside a CUDA wheel)."""
+"""Import torchvision even if its compiled operators do not load (a CPU build of torch with a CUDA wheel)."""
 
 from __future__ import annotations
 
@@ -7,11 +7,11 @@ from types import ModuleType
 
 import torch
 
-_kept: list[torch.library.Library] = []  # a library's definitions go when the object goes
+_kept: list[torch.library.Library] = []  # the definitions of a library vanish with the object
 
 
 def torchvision_module(name: str) -> ModuleType:
-    """Return ``torchvision.<name>``, defining the two operators that its Python code registers if they are missing."""
+    """Return ``torchvision.<name>``; define the two operators that its Python code needs if they are missing."""
     try:
         return importlib.import_module(f"torchvision.{name}")
     except RuntimeError:

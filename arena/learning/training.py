@@ -1,4 +1,4 @@
-"""One training loop for victims, surrogates and clones, and forwards padded to fixed batch sizes."""
+"""One training loop for victims, surrogates and clones, and forward passes padded to fixed batch sizes."""
 
 from __future__ import annotations
 
@@ -10,18 +10,18 @@ import torch
 from torch import Generator, Tensor, nn
 
 PADDED_SIZES = (8, 64, 256)
-"""Every forward has one of these batch sizes: the last bits of a row depend on the size, so sizes must not vary."""
+"""Every forward pass has one of these batch sizes, because the last bits of a row depend on the batch size."""
 
 BATCH = 64
-"""Rows of a training step, everywhere."""
+"""The number of rows in a training step, everywhere."""
 
-_CLOCK_EVERY = 32  # steps between two looks at the clock
-_ITERATIONS_A_LOOK = 20  # of L-BFGS, likewise
+_CLOCK_EVERY = 32  # steps between two checks of the clock
+_ITERATIONS_PER_CLOCK_CHECK = 20  # of L-BFGS
 
 
 @contextmanager
 def one_thread() -> Iterator[None]:
-    """Run torch with one thread, as actors do: results then agree to the bit, and small networks are faster."""
+    """Run torch with one thread, as actors do: results agree to the bit, and small networks are faster."""
     threads = torch.get_num_threads()
     torch.set_num_threads(1)
     try:
@@ -42,12 +42,12 @@ def fit(
     time_left: Callable[[], float] | None = None,
     penalty: Callable[[int, Tensor], Tensor] | None = None,
 ) -> None:
-    """Train in place by soft cross entropy with Adam, cosine to 0; leaves the network in eval mode.
+    """Train a network in place by soft cross entropy, with Adam and cosine decay to 0; leave it in eval mode.
 
-    ``inputs`` (N, *shape), ``targets`` (N, K) rows that need not sum to 1 (a refused row is all zeros and so drops
-    out). Batches of min(batch, N), reshuffled each pass, the last partial one dropped. Stops at the last step, or
-    when ``time_left`` says that less than nothing is left. N = 0 trains nothing. ``penalty`` is added to the loss, given
-    the step and the indices (batch,) of its rows.
+    ``inputs`` are (N, *shape). ``targets`` (N, K) need not sum to 1: a refused row is all zeros and so drops out.
+    Batches have min(batch, N) rows, are reshuffled in each pass, and the last partial one is dropped. Training stops
+    after ``steps``, or when ``time_left`` returns 0 or less; with N = 0 it does nothing. ``penalty`` is added to the
+    loss; it is called with the number of steps done and the indices (batch,) of the rows.
     """
     device = next(network.parameters()).device
     inputs, targets = inputs.to(device), targets.to(device)
@@ -77,10 +77,10 @@ def descent(
     batch: int = BATCH,
     time_left: Callable[[], float] | None = None,
 ) -> Iterator[int]:
-    """Train in place by any gradient, as `fit` does by its own; yield how many steps are done after each.
+    """Train in place as `fit` does, but by any gradient; yield the number of steps done after each step.
 
-    ``backward`` fills the gradients for a batch, indices of rows. The network is in training mode at each step, and in
-    eval mode once all are done.
+    ``backward`` fills in the gradients for a batch, given the indices of its rows. The network is in training mode
+    during each step, and in eval mode at the end.
     """
     optimiser = torch.optim.Adam(network.parameters(), lr=lr, fused=True)
     network.train()
@@ -102,14 +102,14 @@ def minimise(
     iterations: int,
     time_left: Callable[[], float] | None = None,
 ) -> float:
-    """Minimise a loss of ``parameters`` in place by L-BFGS with a strong Wolfe search, and return what it came to.
+    """Minimise a loss of ``parameters`` in place by L-BFGS with a strong Wolfe search, and return its final value.
 
-    For small problems whose whole data fit one batch. Stops where steps or gradients vanish, after ``iterations``, or
-    when ``time_left`` says that nothing is left.
+    This is for small problems whose data fit into one batch. It stops when steps or gradients vanish, after
+    ``iterations``, or when ``time_left`` returns 0 or less.
     """
     optimiser = torch.optim.LBFGS(
         parameters,
-        max_iter=_ITERATIONS_A_LOOK,
+        max_iter=_ITERATIONS_PER_CLOCK_CHECK,
         history_size=50,
         line_search_fn="strong_wolfe",
         tolerance_grad=1e-10,
@@ -122,7 +122,7 @@ def minimise(
         value.backward()
         return float(value.detach())
 
-    for _ in range(0, iterations, _ITERATIONS_A_LOOK):
+    for _ in range(0, iterations, _ITERATIONS_PER_CLOCK_CHECK):
         if time_left is not None and time_left() <= 0:
             break
         optimiser.step(closure)
@@ -130,26 +130,26 @@ def minimise(
 
 
 def soft_cross_entropy(logits: Tensor, targets: Tensor) -> Tensor:
-    """Return the mean over rows of -sum_k y_k log softmax(z)_k; one-hot rows give the ordinary cross entropy."""
+    """Return the mean over rows of -sum_k y_k log softmax(z)_k, which is the usual cross entropy for one-hot rows."""
     return -(targets * logits.log_softmax(dim=1)).sum(dim=1).mean()
 
 
 def one_hot(labels: Tensor, classes: int) -> Tensor:
-    """Return (N, K) float32 rows for labels (N,) int64."""
+    """Return one-hot rows (N, K) float32 for labels (N,) int64."""
     return nn.functional.one_hot(labels, classes).float()
 
 
 def hardened(rows: Tensor) -> Tensor:
-    """Return the one-hot rows (N, K) of the argmax, ties to the lowest index; a refused row of zeros stays one."""
+    """Return the hard labels of rows as one-hot rows (N, K), ties going to the lowest index; zeros stay zeros."""
     return one_hot(rows.argmax(dim=1), rows.shape[1]) * (rows.sum(dim=1, keepdim=True) > 0)
 
 
 @torch.inference_mode()
 def padded_forward(network: nn.Module, inputs: Tensor, *, size: int | None = None) -> Tensor:
-    """Return logits (N, K) on the CPU, each forward padded with zero rows to one of `PADDED_SIZES`.
+    """Return logits (N, K) on the CPU, from forward passes padded with zero rows to one of `PADDED_SIZES`.
 
-    ``network`` must be in eval mode. A row's bits then depend on the size of its own call alone; ``size``, one of
-    `PADDED_SIZES`, is for rows that are only a part of a call.
+    ``network`` must be in eval mode; a row's bits then depend only on the size of its own call. If the rows are only a
+    part of a call, ``size`` is the padded size of the call.
     """
     device = next(network.parameters()).device
     chunks = inputs.split(size or PADDED_SIZES[-1])
@@ -159,23 +159,23 @@ def padded_forward(network: nn.Module, inputs: Tensor, *, size: int | None = Non
 
 
 def padded(rows: Tensor, *, size: int | None = None) -> Tensor:
-    """Return up to 256 rows (N, ...) with zero rows after them: ``size`` in all, else the next of `PADDED_SIZES`."""
+    """Append zero rows to up to 256 rows (N, ...), to make ``size`` in total or else the next of `PADDED_SIZES`."""
     size = size or padded_size(len(rows))
     return torch.cat([rows, rows.new_zeros(size - len(rows), *rows.shape[1:])]) if size > len(rows) else rows
 
 
 def padded_size(rows: int) -> int:
-    """Return the smallest of `PADDED_SIZES` that holds so many rows."""
+    """Return the smallest of `PADDED_SIZES` that is at least ``rows``."""
     return next(size for size in PADDED_SIZES if size >= rows)
 
 
 def predict(network: nn.Module, inputs: Tensor) -> Tensor:
-    """Return posteriors (N, K) float32 on the CPU, rows padded as in `padded_forward`."""
+    """Return posteriors (N, K) float32 on the CPU, padded as in `padded_forward`."""
     return padded_forward(network, inputs).softmax(dim=1)
 
 
 def batches(rows: int, *, batch: int, steps: int, rng: Generator) -> Iterator[Tensor]:
-    """Yield ``steps`` index tensors of min(batch, rows); each pass over the rows is a fresh permutation of ``rng``."""
+    """Yield ``steps`` index tensors of min(batch, rows); each pass over the rows is a new permutation from ``rng``."""
     if rows == 0:
         return
     size = min(batch, rows)

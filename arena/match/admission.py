@@ -7,13 +7,15 @@ import functools
 import torch
 
 from arena.contracts import Attack, BadParameter, Defense, Matchup, NeedUnmet, Spec, Task
+from arena.contracts.flags import COST_NOT_RANKED, DETECTOR_CANNOT_FIRE, HONEST_CANNOT_TRIGGER, HONEST_ROWS_SHORT
 from arena.learning.architectures import build, resolve
 from arena.learning.randomness import generator
 from arena.learning.training import padded_forward
-from arena.match.preparation import honest_traffic, load_pool
+from arena.match.rows import honest_traffic, load_pool
 from arena.match.site import Site
 from arena.match.victims import load_splits, victim_architecture, victim_terms
 from arena.registry import build_explanation, build_threat
+from arena.registry.entries import entry_folder
 
 
 def admit(matchup: Matchup, attack: Attack, defense: Defense, site: Site) -> tuple[str, ...]:
@@ -59,9 +61,12 @@ def admit(matchup: Matchup, attack: Attack, defense: Defense, site: Site) -> tup
         _check_explanation(matchup.explanation, victim_architecture(victim_terms(matchup.victim), task), task)
     load_pool(matchup.victim, matchup.pool, matchup.pool_source, site)
     flags = {
-        "honest rows short": honest_traffic(matchup, site).falls_short,
-        "detector cannot fire": defense.detection_delay > matchup.budget,
+        HONEST_ROWS_SHORT: honest_traffic(matchup, site).volumes.fall_short,
+        DETECTOR_CANNOT_FIRE: defense.detection_delay > matchup.budget,
+        HONEST_CANNOT_TRIGGER: defense.detection_delay > len(load_splits(matchup.victim, site.data).honest[1]),
     }
+    sees_accounts = defense.promise.stateful or entry_folder(matchup.defense.name) is not None
+    flags[COST_NOT_RANKED] = flags[HONEST_ROWS_SHORT] and sees_accounts
     return tuple(flag for flag, holds in flags.items() if holds)
 
 

@@ -4,27 +4,39 @@ from __future__ import annotations
 
 import functools
 import io
-from collections.abc import Mapping
 from dataclasses import dataclass, field
 
 import torch
 from PIL import Image
 from torch import Tensor, nn
 
-from arena.contracts import Count, CountName, Defense, Matchup, MeasureName, Spec, ThreatContext
+from arena.contracts import (
+    Count,
+    CountName,
+    Defense,
+    Matchup,
+    MeasureName,
+    PlayerFault,
+    Spec,
+    ThreatContext,
+    ThreatReport,
+)
 from arena.contracts.scores import threat_count, threat_measure
+from arena.data.splits import Splits
 from arena.learning.architectures import build
 from arena.learning.distillation import recipe_steps
 from arena.learning.randomness import generator
-from arena.learning.tensors import load_state, save_state
+from arena.learning.tensors import digest_of, load_state, save_state
 from arena.learning.training import fit, one_hot, one_thread
 from arena.match.attacking import Clock
 from arena.match.cache import Cache
-from arena.match.clones import posteriors_of
+from arena.match.clones import WatchedClone, posteriors_of
 from arena.match.deployment import deploy
-from arena.match.preparation import DefendedVictim, load_pool
+from arena.match.preparation import DefendedVictim
+from arena.match.rows import load_pool
 from arena.match.site import Site
 from arena.match.victims import load_splits, victim_architecture, victim_key, victim_terms
+from arena.oracle.interrupts import is_operators
 from arena.oracle.ledger import MemoryLedger
 from arena.oracle.local import LocalOracle
 from arena.oracle.session import Session
@@ -36,13 +48,15 @@ SHOWN_SIDE = 64  # pixels that an image of a grid has at least
 GAP = 2  # pixels between two of them
 
 
-@dataclass(frozen=True, kw_only=True)
+@dataclass(kw_only=True)
 class Assessment:
-    """Counts and measures under ``threat/NAME/``; grids as PNG files by threat."""
+    """Counts and measures under ``threat/NAME/``, grids as PNG files by threat; faults of players, and what is flagged."""
 
-    counts: Mapping[CountName, Count] = field(default_factory=dict)
-    measures: Mapping[MeasureName, float] = field(default_factory=dict)
-    grids: Mapping[str, bytes] = field(default_factory=dict)
+    counts: dict[CountName, Count] = field(default_factory=dict)
+    measures: dict[MeasureName, float] = field(default_factory=dict)
+    grids: dict[str, bytes] = field(default_factory=dict)
+    faults: list[PlayerFault] = field(default_factory=list)
+    flags: list[str] = field(default_factory=list)
 
 
 def assess(
@@ -54,36 +68,54 @@ def assess(
     transcript: Transcript,
     site: Site,
 ) -> Assessment:
-    """Run every threat of a matchup with one clone; each may ask ``threat_budget`` rows."""
-    counts: dict[CountName, Count] = {}
-    measures: dict[MeasureName, float] = {}
-    grids: dict[str, bytes] = {}
-    splits = load_splits(matchup.victim, site.data)
+    """Run every threat of a matchup with one clone; each may ask ``threat_budget`` rows.
+
+    A threat that cannot be finished has no scores: through the clone's fault, the defense's, or, flagged, its own.
+    """
+    found, splits = Assessment(), load_splits(matchup.victim, site.data)
     for name, spec in named(matchup.threats).items():
-        clock = Clock(site.limits.score)
-        context = ThreatContext(
-            test=splits.test,
-            training=splits.training,
-            transfer_set=(transcript.attack_inputs, transcript.attack_posteriors),
-            pool=load_pool(matchup.victim, matchup.pool, matchup.pool_source, site),
-            judge=posteriors_of(load_judge(matchup.victim, matchup.victim_seed, site)),
-            device=torch.device(site.device),
-            time_left=clock,
-        )
+        watched, threat = WatchedClone(clone, splits.task).eval(), build_threat(spec)
         session = Session(
             OracleTerms(task=splits.task, budget=matchup.threat_budget),
-            responder=deploy(matchup, defense, defended),
+            responder=deploy(matchup, defense, defended, site),
             ledger=MemoryLedger(budget=matchup.threat_budget),
         )
-        found = build_threat(spec).assess(
-            clone, LocalOracle(session, time_left=clock), context, rng=generator(matchup.seed, "threat", name)
-        )
-        counts |= {threat_count(name, key): Count(*value) for key, value in found.counts.items()}
-        measures |= {threat_measure(name, key): value for key, value in found.measures.items()}
-        measures[threat_measure(name, "spent")] = float(matchup.threat_budget - session.remaining)
-        if found.grid is not None:
-            grids[name] = grid_png(found.grid)
-    return Assessment(counts=counts, measures=measures, grids=grids)
+        clock = Clock(site.limits.score)
+        context = _context(matchup, splits, transcript, site, clock)
+        try:
+            if threat.needs_gradients:
+                watched.check_gradients()
+            oracle, rng = LocalOracle(session, time_left=clock), site.secret.generator(matchup.seed, "threat", name)
+            _keep(found, name, threat.assess(watched, oracle, context, rng=rng))
+            found.measures[threat_measure(name, "spent")] = float(matchup.threat_budget - session.remaining)
+        except BaseException as error:
+            if is_operators(error):
+                raise
+            fault = watched.fault or session.fault
+            if fault is not None:
+                found.faults.append(fault)
+            else:
+                found.flags.append(f"threat {name} failed")
+    return found
+
+
+def _context(matchup: Matchup, splits: Splits, transcript: Transcript, site: Site, clock: Clock) -> ThreatContext:
+    return ThreatContext(
+        test=splits.test,
+        training=splits.training,
+        transfer_set=(transcript.attack_inputs, transcript.attack_posteriors),
+        pool=load_pool(matchup.victim, matchup.pool, matchup.pool_source, site),
+        judge=posteriors_of(load_judge(matchup.victim, matchup.victim_seed, site)),
+        device=torch.device(site.device),
+        time_left=clock,
+    )
+
+
+def _keep(found: Assessment, name: str, report: ThreatReport) -> None:
+    found.counts |= {threat_count(name, key): Count(*value) for key, value in report.counts.items()}
+    found.measures |= {threat_measure(name, key): value for key, value in report.measures.items()}
+    if report.grid is not None:
+        found.grids[name] = grid_png(report.grid)
 
 
 def named(threats: tuple[Spec, ...]) -> dict[str, Spec]:
@@ -110,7 +142,8 @@ def load_judge(victim: Spec, seed: int, site: Site) -> nn.Module:
             fit(network.to(site.device), inputs, targets, steps=recipe_steps(len(inputs)), rng=rng)
         return save_state(network.state_dict())
 
-    stored = Cache(folder=site.cache).once(victim_key(victim, seed, site).replace("victim", "judge", 1), train)
+    key = "judge-" + digest_of([inputs, labels, victim_key(victim, seed, site)])
+    stored = Cache(folder=site.cache).once(key, train)
     network.load_state_dict(load_state(stored))
     return network.to(site.device).eval()
 

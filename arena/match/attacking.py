@@ -7,27 +7,27 @@ import io
 import time
 import traceback
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import torch
 from torch import Tensor, nn
 
 from arena.contracts import (
+    Answer,
+    ArenaError,
     ArenaFault,
     Attack,
     AttackContext,
-    AttackFault,
-    BudgetExhausted,
     DeadlinePassed,
-    DefenseFault,
     Matchup,
     Oracle,
-    QueryRefused,
+    Task,
     Verdict,
 )
 from arena.learning.randomness import generator
 from arena.learning.training import one_thread
 from arena.match.clones import checked_clone, clone_digest
+from arena.oracle.interrupts import is_operators
 from arena.registry import build_defense
 
 OUTPUT_KEPT = 64 * 1024  # characters of a player's own output that a verdict keeps
@@ -59,13 +59,53 @@ class Clock:
         return left
 
 
+class WitnessedOracle:
+    """An oracle that remembers what it did to its caller: blame rests on this record, not on what the attack raises."""
+
+    def __init__(self, oracle: Oracle) -> None:
+        self._oracle = oracle
+        self.fault: ArenaFault | None = None
+        """What the infrastructure did at the last query; None once a query succeeded again."""
+
+    @property
+    def task(self) -> Task:
+        return self._oracle.task
+
+    @property
+    def accounts(self) -> int:
+        return self._oracle.accounts
+
+    @property
+    def explanation(self) -> str | None:
+        return self._oracle.explanation
+
+    @property
+    def explanation_price(self) -> int:
+        return self._oracle.explanation_price
+
+    @property
+    def remaining(self) -> int:
+        return self._oracle.remaining
+
+    def query(self, inputs: Tensor, *, explain: bool = False, account: int = 0) -> Answer:
+        """See `arena.contracts.Oracle`."""
+        try:
+            answer = self._oracle.query(inputs, explain=explain, account=account)
+        except ArenaFault as fault:
+            self.fault = fault
+            raise
+        self.fault = None
+        return answer
+
+
 def attack_stage(
     attack: Attack, oracle: Oracle, *, matchup: Matchup, pool: Tensor, device: str, clock: Clock
 ) -> AttackReport:
     """Play ``attack`` against ``oracle`` until it returns or ``clock`` is over, and return its report.
 
-    The attack draws from its own generator and, where it is informed, is told the defense's spec. What it prints is
-    kept for its verdict.
+    The attack draws from its own generator and, where it is informed, is told the defense's spec. Whatever it raises is
+    the attack's fault, unless its last query failed through the infrastructure; a fault of the defense is told by the
+    oracle's session, when it closes. What the attack prints is kept for its verdict.
     """
     context = AttackContext(
         pool=pool,
@@ -75,29 +115,19 @@ def attack_stage(
         simulated=build_defense(matchup.defense) if matchup.informed else None,
     )
     wall, cpu = time.perf_counter(), time.process_time()
+    witnessed = WitnessedOracle(oracle)
     clone: nn.Module | None = None
     with _captured() as output, one_thread():
         try:
-            returned = attack.extract(oracle, context, rng=generator(matchup.seed, "attack"))
-            clone = checked_clone(returned, oracle.task)
+            returned = attack.extract(witnessed, context, rng=generator(matchup.seed, "attack"))
+            clone = checked_clone(returned, witnessed.task)
             verdict = Verdict(outcome="completed")
-        except DeadlinePassed as error:
-            verdict = Verdict(outcome="timed out", fault="attack", stage="play", reason=str(error))
-        except DefenseFault as error:
-            verdict = Verdict(outcome="crashed", fault="defense", stage="play", reason=str(error))
-        except ArenaFault as error:
-            verdict = Verdict(
-                outcome="infrastructure", fault="arena", stage="play", reason=f"{type(error).__name__}: {error}"
-            )
-        except (AttackFault, BudgetExhausted, QueryRefused) as error:
-            verdict = Verdict(
-                outcome="crashed", fault="attack", stage="play", reason=f"{type(error).__name__}: {error}"
-            )
-        except (Exception, SystemExit) as error:  # a player that ends the process ends its match, not ours
-            output.write(traceback.format_exc())
-            verdict = Verdict(
-                outcome="crashed", fault="attack", stage="play", reason=f"{type(error).__name__}: {error}"
-            )
+        except BaseException as error:  # a player that ends the process, or interrupts it, ends its match, not ours
+            if is_operators(error):
+                raise
+            if not isinstance(error, ArenaError):
+                output.write(traceback.format_exc())
+            verdict = _verdict_on(error, witnessed, clock)
     return AttackReport(
         verdict=_with_output(verdict, output.getvalue()),
         clone=clone,
@@ -106,6 +136,16 @@ def attack_stage(
         cpu_seconds=time.process_time() - cpu,
         timed=clock.expired,
     )
+
+
+def _verdict_on(error: BaseException, oracle: WitnessedOracle, clock: Clock) -> Verdict:
+    """Return whose fault it is that an attack ended with an error."""
+    if oracle.fault is not None:
+        reason = f"{type(oracle.fault).__name__}: {oracle.fault}"
+        return Verdict(outcome="infrastructure", fault="arena", stage="play", reason=reason)
+    if isinstance(error, DeadlinePassed) and clock.expired:
+        return Verdict(outcome="timed out", fault="attack", stage="play", reason=str(error))
+    return Verdict(outcome="crashed", fault="attack", stage="play", reason=f"{type(error).__name__}: {error}")
 
 
 @contextlib.contextmanager
@@ -118,6 +158,4 @@ def _captured() -> Iterator[io.StringIO]:
 
 def _with_output(verdict: Verdict, text: str) -> Verdict:
     kept = text if len(text) <= OUTPUT_KEPT else text[:OUTPUT_KEPT] + "\n[cut here]"
-    return Verdict(
-        outcome=verdict.outcome, fault=verdict.fault, stage=verdict.stage, reason=verdict.reason, output=kept
-    )
+    return replace(verdict, output=kept)

@@ -7,34 +7,54 @@ from dataclasses import dataclass, field
 import torch
 from torch import Tensor, nn
 
-from arena.contracts import Count, CountName, Defense, Matchup, MeasureName, QueryBatch, Responder
+from arena.contracts import (
+    AttackFault,
+    Count,
+    CountName,
+    Defense,
+    DefenseFault,
+    Matchup,
+    MeasureName,
+    PlayerFault,
+    QueryBatch,
+    Responder,
+)
 from arena.contracts import scores as names
+from arena.contracts.flags import UNDERTRAINED, UNIFORM_DEGENERATE
 from arena.learning.architectures import build
 from arena.learning.distillation import distil, mean_divergence
-from arena.learning.randomness import generator
+from arena.learning.tensors import digest_of, load_state, save_state
 from arena.learning.training import hardened
 from arena.match.attacking import AttackReport
-from arena.match.clones import posteriors_of
+from arena.match.cache import Cache
+from arena.match.clones import WatchedClone, posteriors_of
 from arena.match.deployment import deploy
 from arena.match.preparation import DefendedVictim
 from arena.match.reference import Reference, load_reference
 from arena.match.site import Site
 from arena.metrics.fidelity import agreement, cohen_kappa, labels_of, majority_share, total_variation
+from arena.oracle.guard import Guard
 from arena.oracle.terms import MAX_ROWS
 from arena.oracle.transcript import Transcript
+from arena.provenance import code_digest_of
 
 DEGENERATE_SHARE = 0.9  # of uniform inputs that the victim gives to one class: R_unif then says little
+CLONE_RECIPE = "arena.learning.distillation"  # the module whose code makes a referee's clone
 MAX_MEAN_KL_SOFT, MAX_MEAN_KL_HARD = 0.03, 0.1  # nats, on an undefended transfer set: above it, training was too short
 
 
 @dataclass(kw_only=True, eq=False)
 class CloneScores:
-    """Scores of every clone; ``soft`` is the referee's of track A, None if there were no answers to train it on."""
+    """Scores of every clone; ``soft`` is the referee's of track A, None if there were no answers to train it on.
+
+    ``faults`` are what kept the attack's own clone, or a model that a defense deployed, from being scored.
+    """
 
     counts: dict[CountName, Count] = field(default_factory=dict)
     measures: dict[MeasureName, float] = field(default_factory=dict)
     flags: list[str] = field(default_factory=list)
     soft: nn.Module | None = None
+    faults: list[PlayerFault] = field(default_factory=list)
 
 
 def score_clones(
@@ -45,20 +65,29 @@ def score_clones(
     defense: Defense,
     defended: DefendedVictim,
     site: Site,
+    cache: Cache,
 ) -> CloneScores:
     """Score the victim, the floor, the attack's clone, and the referee's clones of tracks A and A-hard."""
     judge = _Judge(load_reference(matchup.victim, matchup.victim_seed, site))
-    trainer = _Trainer(matchup, judge.reference, site)
+    trainer = _Trainer(matchup, judge.reference, site, cache)
     if defense.replaces_victim and report.verdict.fault != "defense":
-        judge.deployed = _answers(deploy(matchup, defense, defended), judge.reference.inputs)
+        _ask_deployed(judge, deploy(matchup, defense, defended, site))
     judge.victim()
     judge.clone("floor", trainer.fresh().eval())
     if report.clone is not None:
-        judge.clone("b", report.clone)
+        _score_attacks_clone(judge, report.clone)
     inputs, released = transcript.attack_inputs, transcript.attack_posteriors
     if len(inputs) and bool((released.sum(dim=1) > 0).any()):
         _score_referees_clones(judge, trainer, inputs, released)
     return judge.found
+
+
+def _score_attacks_clone(judge: _Judge, clone: nn.Module) -> None:
+    """Score the attack's own clone as a whole or not at all."""
+    try:
+        judge.clone("b", WatchedClone(clone, judge.reference.victim.task).eval())
+    except AttackFault as fault:
+        judge.found.faults.append(fault)
 
 
 def _score_referees_clones(judge: _Judge, trainer: _Trainer, inputs: Tensor, released: Tensor) -> None:
@@ -72,7 +101,7 @@ def _score_referees_clones(judge: _Judge, trainer: _Trainer, inputs: Tensor, rel
     judge.found.measures[names.clone_measure("a", "divergence")] = divergence
     limit = MAX_MEAN_KL_HARD if only_labels else MAX_MEAN_KL_SOFT
     if trainer.matchup.is_undefended and divergence > limit:
-        judge.found.flags.append("undertrained")
+        judge.found.flags.append(UNDERTRAINED)
     for point in trainer.matchup.curve:
         if point < len(inputs):
             judge.point(point, trainer.trained(inputs[:point], released[:point]))
@@ -82,20 +111,33 @@ def _score_referees_clones(judge: _Judge, trainer: _Trainer, inputs: Tensor, rel
 
 
 class _Trainer:
-    """Trains the referee's clones by the matchup's recipe."""
+    """Trains the referee's clones by the matchup's recipe, each once: equal transfer sets share a clone in the cache."""
 
-    def __init__(self, matchup: Matchup, reference: Reference, site: Site) -> None:
-        self.matchup, self._task, self._device = matchup, reference.victim.task, site.device
+    def __init__(self, matchup: Matchup, reference: Reference, site: Site, cache: Cache) -> None:
+        self.matchup, self._task, self._site, self._cache = matchup, reference.victim.task, site, cache
 
     def fresh(self) -> nn.Module:
         """Return the referee's clone before training: the same for every match of a seed."""
-        rng = generator(self.matchup.seed, "referee", "initialisation")
-        return build(self.matchup.recipe.arch, self._task, rng=rng).to(self._device)
+        rng = self._site.secret.generator(self.matchup.seed, "referee", "initialisation")
+        return build(self.matchup.recipe.arch, self._task, rng=rng).to(self._site.device)
 
     def trained(self, inputs: Tensor, rows: Tensor) -> nn.Module:
         """Return a clone trained on inputs (N, *shape) with rows (N, K)."""
-        rng = generator(self.matchup.seed, "referee", "training")
-        return distil(self.fresh(), inputs, rows, rng=rng, steps=self.matchup.recipe.steps)
+        clone = self.fresh()
+
+        def train() -> bytes:
+            rng = self._site.secret.generator(self.matchup.seed, "referee", "training")
+            distil(clone, inputs, rows, rng=rng, steps=self.matchup.recipe.steps)
+            return save_state(clone.state_dict())
+
+        clone.load_state_dict(load_state(self._cache.once(self._key(inputs, rows), train)))
+        return clone.eval()
+
+    def _key(self, inputs: Tensor, rows: Tensor) -> str:
+        """Return the key of a clone: a digest of recipe, seed, task and transfer set, and of the code that trains it."""
+        about = (self.matchup.recipe, self.matchup.seed, self._task.shape, self._task.classes)
+        machine = (torch.__version__, torch.device(self._site.device).type, self._site.secret.digest)
+        return "clone-" + digest_of([repr(about), repr(machine), code_digest_of(CLONE_RECIPE), inputs, rows])
 
 
 class _Judge:
@@ -115,12 +157,12 @@ class _Judge:
         share = majority_share(labels_of(reference.uniform_posteriors))
         found.measures[names.UNIFORM_LARGEST_SHARE] = share
         if share > DEGENERATE_SHARE:
-            found.flags.append("uniform inputs degenerate")
+            found.flags.append(UNIFORM_DEGENERATE)
 
     def clone(self, track: str, clone: nn.Module) -> None:
         """Score one clone: accuracy, fidelity and both distances on test rows and uniform inputs."""
         reference, found, answer = self.reference, self.found, posteriors_of(clone)
-        test, uniform = answer(reference.inputs), answer(reference.uniform)
+        test, uniform = answer(reference.inputs), answer(reference.uniform)  # both before anything is counted
         self._on_test_rows(track, test)
         theirs, ours = labels_of(reference.uniform_posteriors), labels_of(uniform)
         found.counts[names.clone_count(track, "fidelity_unif")] = agreement(ours, theirs)
@@ -145,6 +187,16 @@ def _distance(first: Tensor, second: Tensor) -> float:
     return float(total_variation(first, second).mean())
 
 
-def _answers(respond: Responder, inputs: Tensor) -> Tensor:
-    """Return what a fresh responder releases for inputs (N, *shape), as (N, K)."""
-    return torch.cat([respond(QueryBatch(inputs=rows)).posteriors for rows in inputs.split(MAX_ROWS)])
+def _ask_deployed(judge: _Judge, responder: Responder) -> None:
+    """Let the judge know what a model in the victim's place answers on the test rows."""
+    reference, released = judge.reference, []
+    guard = Guard(responder, classes=reference.victim.task.classes, explainer=None, decimals=None)
+    try:
+        for rows in reference.inputs.split(MAX_ROWS):
+            queries = QueryBatch(inputs=rows)
+            released.append(guard(queries).posteriors)
+            guard.mark_recorded(queries)
+    except DefenseFault as fault:
+        judge.found.faults.append(fault)
+        return
+    judge.deployed = torch.cat(released)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import struct
-from collections.abc import Callable
+from collections.abc import Callable, Iterator, Mapping, Sequence
 
 import torch
 from safetensors import SafetensorError
@@ -14,9 +14,11 @@ from arena.contracts import AttackFault, Task
 from arena.learning.architectures import Classifier, build
 from arena.learning.tensors import load_state, save_state, state_digest
 from arena.learning.training import padded_forward
+from arena.oracle.interrupts import is_operators
 
 MAX_FILE_BYTES = 256 * 2**20
 MAX_HEADER_BYTES = 2**20
+SHOWN_NAMES = 4  # tensors that a message names
 _DTYPES = {torch.float32: "F32", torch.int64: "I64"}
 
 
@@ -40,20 +42,24 @@ def unpack_clone(data: bytes, task: Task) -> Classifier:
     header = _header(data)
     about = header.pop("__metadata__", {})
     architecture = about.get("architecture", "") if isinstance(about, dict) else ""
+    if not isinstance(architecture, str) or not architecture:
+        message = (
+            "the clone's header names no architecture: its metadata must say which, as {'architecture': 'small-cnn'}"
+        )
+        raise AttackFault(message)
     try:
         with torch.device("meta"):  # shapes without memory: the header may name a network of any size
             shapes = build(architecture, task, rng=Generator().manual_seed(0)).state_dict()
     except Exception as error:
         message = f"the clone names an architecture {architecture!r} that cannot be built: {error}"
         raise AttackFault(message) from error
-    wanted = {name: (_DTYPES[value.dtype], list(value.shape)) for name, value in shapes.items()}
+    wanted = {name: f"{_DTYPES[value.dtype]} {list(value.shape)}" for name, value in shapes.items()}
     given = {
-        name: (entry.get("dtype"), entry.get("shape")) if isinstance(entry, dict) else None
+        name: f"{entry.get('dtype')} {entry.get('shape')}" if isinstance(entry, dict) else "no tensor"
         for name, entry in header.items()
     }
     if given != wanted:
-        odd = sorted(set(given) ^ set(wanted)) or ["shapes or dtypes differ"]
-        message = f"the clone's tensors are not those of {architecture}: {', '.join(odd[:4])}"
+        message = f"the clone's tensors are not those of {architecture}: {'; '.join(_differences(given, wanted))}"
         raise AttackFault(message)
     try:
         state = load_state(data)
@@ -66,6 +72,24 @@ def unpack_clone(data: bytes, task: Task) -> Classifier:
     network = build(architecture, task, rng=Generator().manual_seed(0))
     network.load_state_dict(state)
     return network.eval()
+
+
+def _differences(given: Mapping[str, str], wanted: Mapping[str, str]) -> Iterator[str]:
+    """Say which tensors are missing, which are too many, and which are of another dtype or shape."""
+    missing, surplus = sorted(wanted.keys() - given.keys()), sorted(given.keys() - wanted.keys())
+    if missing:
+        yield f"missing {_listed(missing)}"
+    if surplus:
+        yield f"unexpected {_listed(surplus)}"
+    for name in sorted(given.keys() & wanted.keys()):
+        if given[name] != wanted[name]:
+            yield f"{name} is {given[name]}, and {wanted[name]} is wanted"
+            return
+
+
+def _listed(names: Sequence[str]) -> str:
+    more = len(names) - SHOWN_NAMES
+    return ", ".join(names[:SHOWN_NAMES]) + (f" and {more} more" if more > 0 else "")
 
 
 def checked_clone(clone: object, task: Task) -> nn.Module:
@@ -82,6 +106,48 @@ def checked_clone(clone: object, task: Task) -> nn.Module:
         )
         raise AttackFault(message)
     return clone
+
+
+class WatchedClone(nn.Module):
+    """An attack's clone while it is scored: whatever goes wrong in it is the attack's fault, and is remembered.
+
+    Raises `AttackFault` from `forward` for what the clone raises, and for logits of another shape than (N, K) or that
+    are not finite.
+    """
+
+    def __init__(self, clone: nn.Module, task: Task) -> None:
+        super().__init__()
+        self.clone, self._task = clone, task
+        self.fault: AttackFault | None = None
+
+    def forward(self, inputs: Tensor) -> Tensor:
+        try:
+            logits: Tensor = self.clone(inputs)
+            wanted = (len(inputs), self._task.classes)
+            fine = tuple(logits.shape) == wanted and bool(torch.isfinite(logits).all())
+        except BaseException as error:
+            if is_operators(error):
+                raise
+            raise self._blamed(f"the clone raised {type(error).__name__} while it was scored: {error}") from error
+        if not fine:
+            raise self._blamed(f"the clone gave {tuple(logits.shape)}, and finite logits {wanted} are wanted")
+        return logits
+
+    def check_gradients(self) -> None:
+        """Raise `AttackFault` if the clone's logits cannot be differentiated with respect to its inputs."""
+        device = next(self.clone.parameters()).device
+        probe = torch.full((1, *self._task.shape), 0.5, device=device, requires_grad=True)
+        try:
+            (gradient,) = torch.autograd.grad(self(probe).sum(), probe)
+            fine = bool(torch.isfinite(gradient).all())
+        except RuntimeError as error:
+            raise self._blamed(f"the clone has no gradients for its inputs: {error}") from error
+        if not fine:
+            raise self._blamed("the clone's gradients for its inputs are not finite")
+
+    def _blamed(self, words: str) -> AttackFault:
+        self.fault = self.fault or AttackFault(words)
+        return AttackFault(words)
 
 
 def clone_digest(clone: nn.Module) -> str:

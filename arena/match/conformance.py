@@ -31,7 +31,8 @@ from arena.learning.tensors import digest_of
 from arena.learning.training import one_thread
 from arena.match.attacking import AttackReport, Clock, attack_stage
 from arena.match.deployment import deploy, open_session
-from arena.match.preparation import load_pool, prepare
+from arena.match.preparation import prepare
+from arena.match.rows import load_pool
 from arena.match.site import Site
 from arena.match.victims import load_splits
 from arena.metrics.utility import count_broken_promises
@@ -130,7 +131,7 @@ def check_defense(defense: Defense, spec: Spec, site: Site) -> list[Finding]:
         calls, task = list(_calls(splits.pool)), splits.task
 
         def fresh(seed: int = 0) -> Responder:
-            return deploy(replace(matchup, seed=seed), defense, prepared)
+            return deploy(replace(matchup, seed=seed), defense, prepared, site)
 
         with one_thread():
             answers = [_checked(responder, call, task) for responder in [fresh()] for call in calls]

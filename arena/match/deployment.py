@@ -5,9 +5,10 @@ from __future__ import annotations
 from pathlib import Path
 
 from arena.contracts import Defense, DefenseFault, Matchup, Responder, Task, matchup_id
-from arena.learning.randomness import generator
-from arena.match.preparation import DefendedVictim, honest_traffic
+from arena.match.preparation import DefendedVictim
+from arena.match.rows import honest_traffic
 from arena.match.site import Site
+from arena.oracle.interrupts import is_operators
 from arena.oracle.ledger import MemoryLedger
 from arena.oracle.session import Session
 from arena.oracle.sqlite_ledger import SqliteLedger
@@ -29,7 +30,7 @@ def open_session(
         ledger = SqliteLedger.open(path, budget=matchup.budget, attempt=attempt)
     return Session(
         oracle_terms(matchup, defended.context.victim.task),
-        responder=deploy(matchup, defense, defended),
+        responder=deploy(matchup, defense, defended, site),
         ledger=ledger,
         account_numbers=traffic.account_numbers,
         explainer=defended.context.explainer,
@@ -49,11 +50,14 @@ def oracle_terms(matchup: Matchup, task: Task) -> OracleTerms:
     )
 
 
-def deploy(matchup: Matchup, defense: Defense, defended: DefendedVictim) -> Responder:
-    """Return a fresh responder that draws from the match's own generator of the defense."""
+def deploy(matchup: Matchup, defense: Defense, defended: DefendedVictim, site: Site) -> Responder:
+    """Return a fresh responder that draws from the match's own generator of the defense. Raises `DefenseFault`."""
+    rng = site.secret.generator(matchup.seed, "defense")
     try:
-        return defense.deploy(defended.context, defended.state, rng=generator(matchup.seed, "defense"))
-    except (Exception, SystemExit) as error:
+        return defense.deploy(defended.context, defended.state, rng=rng)
+    except BaseException as error:
+        if is_operators(error):
+            raise
         message = f"{matchup.defense.name} could not be deployed: {type(error).__name__}: {error}"
         raise DefenseFault(message) from error
 

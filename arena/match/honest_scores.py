@@ -8,8 +8,8 @@ import torch
 
 from arena.contracts import Defense, Explainer, HonestOutcomes, Matchup, Scores
 from arena.contracts import scores as names
-from arena.match.preparation import honest_traffic
 from arena.match.reference import load_reference
+from arena.match.rows import honest_traffic
 from arena.match.site import Site
 from arena.match.victims import load_splits
 from arena.metrics.attribution import drops, map_agreement
@@ -78,3 +78,9 @@ def explanation_scores(matchup: Matchup, transcript: Transcript, explainer: Expl
     if correlation == correlation:  # NaN where every map is the same everywhere
         measures[names.RANK_CORRELATION] = correlation
     return Scores(measures=measures)
+
+
+def volume_scores(matchup: Matchup, site: Site) -> Scores:
+    """Count the rows that honest users ask over a whole match, of those that the rules want them to ask."""
+    volumes = honest_traffic(matchup, site).volumes
+    return Scores(counts={names.HONEST_HEAVY: volumes.heavy, names.HONEST_LIGHT: volumes.light})

@@ -15,7 +15,8 @@ from arena.defenses.none import NoDefense
 from arena.match.admission import admit
 from arena.match.attacking import AttackReport, Clock, attack_stage
 from arena.match.deployment import open_session
-from arena.match.preparation import DefendedVictim, load_pool, prepare
+from arena.match.preparation import DefendedVictim, prepare
+from arena.match.rows import load_pool
 from arena.match.scoring import PlayedMatch, score_match
 from arena.match.site import Site
 from arena.match.stages import Closed, Deployed, Match, Preparation, StageFailed, StageOutcome, VictimReady

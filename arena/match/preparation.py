@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import functools
 import inspect
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, fields, replace
 from pathlib import Path
 
 import torch
-from torch import Tensor, nn
+from torch import Generator, Tensor, nn
 
 from arena.contracts import (
     Defense,
@@ -18,7 +18,6 @@ from arena.contracts import (
     Explainer,
     Matchup,
     MeasureName,
-    PoolKind,
     Spec,
     State,
 )
@@ -27,16 +26,14 @@ from arena.learning.randomness import generator
 from arena.learning.tensors import digest_of, load_state, save_state
 from arena.learning.training import one_thread
 from arena.match.cache import Cache
-from arena.match.leak_audit import LEAK, LeakAudit, audit_leak
+from arena.match.leak_audit import LeakAudit, audit_leak
+from arena.match.rows import load_outliers, load_pool
 from arena.match.site import Site
 from arena.match.surrogates import Surrogate, keep_attackers_clone, load_surrogate
 from arena.match.victims import NetworkVictim, load_splits, load_victim, victim_key
-from arena.oracle.honest import HonestTraffic
+from arena.oracle.interrupts import is_operators
 from arena.provenance import sources_digest
 from arena.registry import build_explanation
-
-OUTLIER_ROWS = 1_000
-POOL_SEED = 0  # one pool for all matches of a victim: seeds differ in what an attack takes of it
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -53,25 +50,7 @@ class DefendedVictim:
 @dataclass(frozen=True, kw_only=True, eq=False)
 class _Outliers:
     rows: Tensor | None = None
-    audit: LeakAudit = field(default_factory=lambda: LeakAudit(leaks=False))
-
-
-def honest_traffic(matchup: Matchup, site: Site) -> HonestTraffic:
-    """Return the script of a matchup's honest traffic, at its beginning."""
-    inputs, labels = load_splits(matchup.victim, site.data).honest
-    return HonestTraffic(
-        inputs=inputs,
-        labels=labels,
-        budget=matchup.budget,
-        accounts=matchup.accounts,
-        seed=matchup.seed,
-    )
-
-
-@functools.lru_cache(maxsize=8)
-def load_pool(victim: Spec, kind: PoolKind, source: str, site: Site) -> Tensor:
-    """Return the rows that an attack may query, (M, *shape); M = 0 for ``none``."""
-    return pools.pool(kind, source, splits=load_splits(victim, site.data), seed=POOL_SEED, folder=site.data)
+    audit: LeakAudit = field(default_factory=LeakAudit)
 
 
 def prepare(
@@ -110,12 +89,14 @@ def _prepare(matchup: Matchup, defense: Defense, site: Site) -> DefendedVictim:
         explainer=explainer_of(matchup, victim, splits.training[0]),
     )
     victims_key = victim_key(matchup.victim, matchup.victim_seed, site)
-    key = _training_key(victims_key, defense, surrogate, outliers.rows)
-    state = load_state(Cache(folder=site.cache).once(key, lambda: _train(matchup, defense, context)))
+    about: list[str | Tensor] = [victims_key, site.secret.digest, repr(matchup.explanation), *splits.validation]
+    key = _training_key(about, defense, surrogate, outliers.rows)
+    rng = site.secret.generator(matchup.victim_seed, "defense", "training")
+    state = load_state(Cache(folder=site.cache).once(key, lambda: _train(matchup, defense, context, rng=rng)))
     return DefendedVictim(
         context=context,
         state=state,
-        flags=(LEAK,) if outliers.audit.leaks else (),
+        flags=outliers.audit.flags,
         measures=outliers.audit.measures,
         artefacts=(victims_key, *((surrogate.key,) if surrogate else ()), key),
     )
@@ -136,16 +117,17 @@ def _outliers(matchup: Matchup, victim: NetworkVictim, site: Site) -> _Outliers:
         return _Outliers()
     splits = load_splits(matchup.victim, site.data)
     pool = load_pool(matchup.victim, matchup.pool, matchup.pool_source, site)
-    rows = pools.outliers(kind, splits=splits, seed=POOL_SEED, pool_rows=pool, rows=OUTLIER_ROWS, folder=site.data)
-    assert rows is not None, "only outliers of kind none are none"
+    rows = load_outliers(matchup.victim, kind, matchup.pool, matchup.pool_source, site)
     theirs = pools.sources(matchup.pool, matchup.pool_source, splits=splits)
     shared = bool(pools.sources(kind, splits=splits) & theirs)
     return _Outliers(rows=rows, audit=audit_leak(victim, rows, pool, declared_overlap=shared or kind == "pool"))
 
 
-def _training_key(victim: str, defense: Defense, surrogate: Surrogate | None, outliers: Tensor | None) -> str:
+def _training_key(
+    about: Sequence[str | Tensor], defense: Defense, surrogate: Surrogate | None, outliers: Tensor | None
+) -> str:
     """Return the key of a trained defense: what training reads, and nothing that acts only at reply time."""
-    read = [victim]
+    read = list(about)
     if surrogate is not None and "surrogate" in defense.needs:
         read.append(surrogate.key)
     seen = [outliers] if outliers is not None else []
@@ -164,10 +146,12 @@ def _training_parts(defense: Defense) -> list[str]:
     return parts
 
 
-def _train(matchup: Matchup, defense: Defense, context: DefenseContext) -> bytes:
+def _train(matchup: Matchup, defense: Defense, context: DefenseContext, *, rng: Generator) -> bytes:
     try:
         with one_thread():
-            return save_state(defense.train(context, rng=generator(matchup.victim_seed, "defense", "training")))
-    except (Exception, SystemExit) as error:
+            return save_state(defense.train(context, rng=rng))
+    except BaseException as error:
+        if is_operators(error):
+            raise
         message = f"the training of {matchup.defense.name} failed: {type(error).__name__}: {error}"
         raise DefenseFault(message) from error

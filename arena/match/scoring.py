@@ -2,20 +2,33 @@
 
 from __future__ import annotations
 
+import math
 import time
-from collections.abc import Mapping
-from dataclasses import dataclass, field
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
-from torch import nn
-
-from arena.contracts import Count, CountName, Defense, MatchResult, Matchup, MeasureName, matchup_id
+from arena.contracts import (
+    Count,
+    CountName,
+    Defense,
+    DefenseFault,
+    Fault,
+    MatchResult,
+    Matchup,
+    MeasureName,
+    PlayerFault,
+    Verdict,
+    matchup_id,
+)
 from arena.contracts import scores as names
+from arena.contracts.flags import TIMED
 from arena.learning.training import one_thread
 from arena.match.assessment import Assessment, assess
 from arena.match.attacking import AttackReport
+from arena.match.cache import Cache
 from arena.match.clone_scores import CloneScores, score_clones
-from arena.match.honest_scores import explanation_scores, honest_scores, promise_scores
+from arena.match.honest_scores import explanation_scores, honest_scores, promise_scores, volume_scores
 from arena.match.preparation import DefendedVictim
 from arena.match.site import Site
 from arena.oracle.transcript import Transcript
@@ -49,24 +62,39 @@ class Scored:
 
 
 def score_match(
-    played: PlayedMatch, transcript: Transcript, *, defense: Defense, defended: DefendedVictim, site: Site
+    played: PlayedMatch,
+    transcript: Transcript,
+    *,
+    defense: Defense,
+    defended: DefendedVictim,
+    site: Site,
+    cache: Cache | None = None,
 ) -> Scored:
-    """Score what a match left and return its result.
+    """Score what a match left and return its result; the referee's clones are kept in ``cache``, by default the site's.
 
     Tracks A and A-hard are trained on the answers that were given; if there are none, the floor stands. Utility is that
     of the honest rows that were answered: what a faulty defense left unanswered, the referee knows from the undefended
-    match.
+    match. A player's fault while it is scored is a verdict like any other, and what can be scored still is.
     """
-    matchup, report, verdict = played.matchup, played.report, played.report.verdict
+    matchup, report = played.matchup, played.report
     wall, cpu = time.perf_counter(), time.process_time()
     with one_thread():
-        clones = score_clones(played.matchup, transcript, report, defense=defense, defended=defended, site=site)
+        clones = score_clones(
+            matchup,
+            transcript,
+            report,
+            defense=defense,
+            defended=defended,
+            site=site,
+            cache=cache or Cache(folder=site.cache),
+        )
         counts: dict[CountName, Count] = {**clones.counts}
         measures: dict[MeasureName, float] = {**played.measures, **clones.measures}
         honest = honest_scores(matchup, transcript, site)
         for found in (
             honest,
             promise_scores(matchup, transcript, defense, site),
+            volume_scores(matchup, site),
             explanation_scores(matchup, transcript, defended.context.explainer, site),
         ):
             counts |= found.counts
@@ -78,7 +106,7 @@ def score_match(
     result = MatchResult(
         matchup=matchup,
         attempt=played.attempt,
-        verdict=verdict,
+        verdict=_verdict(report.verdict, [*clones.faults, *assessment.faults]),
         isolation=played.isolation,
         transcript_digest=transcript.digest,
         clone_digest=report.clone_digest,
@@ -88,7 +116,7 @@ def score_match(
         calls=transcript.counts.calls,
         counts=counts,
         measures={
-            **measures,
+            **{name: value for name, value in measures.items() if math.isfinite(value)},
             names.ATTACK_WALL_SECONDS: report.wall_seconds,
             names.ATTACK_CPU_SECONDS: report.cpu_seconds,
             names.SCORE_WALL_SECONDS: time.perf_counter() - wall,
@@ -96,10 +124,18 @@ def score_match(
             names.UNSPENT: float(matchup.budget - transcript.counts.spent),
         },
         pictures=tuple(sorted(pictures)),
-        flags=(*played.flags, *clones.flags, *(("timed",) if report.timed else ())),
+        flags=(*played.flags, *clones.flags, *assessment.flags, *((TIMED,) if report.timed else ())),
         honest=honest.outcomes,
     )
     return Scored(result=result, pictures=pictures)
+
+
+def _verdict(before: Verdict, faults: Sequence[PlayerFault]) -> Verdict:
+    """Return the verdict on a match with what went wrong while it was scored; the first fault of a match decides."""
+    if before.outcome != "completed" or not faults:
+        return before
+    blamed: Fault = "defense" if isinstance(faults[0], DefenseFault) else "attack"
+    return replace(before, outcome="crashed", fault=blamed, stage="score", reason=str(faults[0]))
 
 
 def _assessed(
@@ -112,7 +148,8 @@ def _assessed(
     site: Site,
 ) -> Assessment:
     """Run the matchup's threats with the attack's clone, else with the referee's of track A."""
-    best: nn.Module | None = played.report.clone or clones.soft
+    scored = names.clone_count("b", "fidelity") in clones.counts
+    best = played.report.clone if scored else clones.soft
     if not played.matchup.threats or played.report.verdict.fault == "defense" or best is None:
         return Assessment()
     return assess(played.matchup, best, defense=defense, defended=defended, transcript=transcript, site=site)

@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from arena.data.datasets import FOLDER_VARIABLE
+from arena.match.secret import PUBLIC, Secret
 
 CACHE_VARIABLE = "ARENA_CACHE"
 
@@ -24,7 +25,7 @@ class Limits:
 
 @dataclass(frozen=True, kw_only=True)
 class Site:
-    """What a process needs to play a match; none of it may change what comes of the match."""
+    """What a process needs to play a match; of it only the secret and the device may change the result."""
 
     work: Path  # ledgers of this run
     data: Path | None = None  # torchvision's layout; None: only what ships with packages
@@ -32,6 +33,7 @@ class Site:
     cache: Path = field(default_factory=lambda: default_cache())  # trained victims and defenses
     device: str = "cpu"
     limits: Limits = Limits()
+    secret: Secret = PUBLIC  # behind the randomness of the referee and the defense
 
 
 def default_cache() -> Path:

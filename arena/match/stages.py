@@ -144,6 +144,17 @@ class Match:
             self.report = replace(self.report, verdict=verdict)
         self.stage = "score"
 
+    @property
+    def may_blame_clone(self) -> bool:
+        """Whether the attack's clone is among what is being scored: it runs code of the attack's in every forward."""
+        return self.stage == "score" and bool(self.report.clone_digest) and self.report.verdict.stage != "score"
+
+    def blame_clone(self, outcome: Outcome, reason: str) -> None:
+        """Have the match scored again without the attack's clone, which ended or held up the scoring."""
+        assert self.may_blame_clone, "only a clone that is being scored is blamed for it"
+        verdict = replace(self.report.verdict, outcome=outcome, fault="attack", stage="score", reason=reason)
+        self.report = replace(self.report, clone=None, verdict=verdict)
+
     def fail(self, failure: StageFailed, *, stage: str = "") -> None:
         """End the match without a score; ``stage`` is where it failed, if that is not the stage that it is in."""
         verdict = Verdict(

@@ -15,8 +15,13 @@ from arena.learning.tensors import digest_of
 from arena.learning.training import one_thread
 from arena.match.cache import Cache
 from arena.match.clones import pack_clone, unpack_clone
+from arena.match.rows import pool_digest
 from arena.match.site import Site
 from arena.match.victims import NetworkVictim, load_splits, load_victim, victim_key
+from arena.provenance import code_digest_of
+from arena.registry.building import code_digest
+
+SHADOW_MATCH = "arena.match.play"  # the module whose code decides what an attack steals in a shadow match
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -40,7 +45,7 @@ def load_surrogate(matchup: Matchup, site: Site) -> Surrogate:
             message = "the attacker's clone that a surrogate needs is in no cache here, and cannot be made here"
             raise ArenaFault(message)
         inputs, _ = load_splits(matchup.victim, site.data).training
-        return pack_clone(make_surrogate(kind, victim, inputs, seed=seed))
+        return pack_clone(make_surrogate(kind, victim, inputs, seed=seed, secret=site.secret.value))
 
     key = _key(matchup, victim, site)
     stored = Cache(folder=site.cache).once(key, make)
@@ -56,21 +61,25 @@ def keep_attackers_clone(matchup: Matchup, site: Site, shadow: Callable[[Matchup
     Cache(folder=site.cache).once(_key(matchup, victim, site), lambda: pack_clone(shadow(_shadowed(matchup))))
 
 
-def make_surrogate(kind: SurrogateKind, victim: NetworkVictim, inputs: Tensor, *, seed: int) -> Classifier:
+def make_surrogate(
+    kind: SurrogateKind, victim: NetworkVictim, inputs: Tensor, *, seed: int, secret: bytes = b""
+) -> Classifier:
     """Return a stand-in for the unknown clone: fresh, or trained on the victim's posteriors by the track A recipe."""
-    rng = generator(seed, "surrogate", kind)
+    rng = generator(seed, "surrogate", kind, secret=secret)
     network = build(_architecture(kind, victim), victim.task, rng=rng).eval()
     if kind != "random":
         with one_thread():
-            distil(network, inputs, victim(inputs), rng=generator(seed, "surrogate", "training"))
+            distil(network, inputs, victim(inputs), rng=generator(seed, "surrogate", "training", secret=secret))
     return network
 
 
 def _key(matchup: Matchup, victim: NetworkVictim, site: Site) -> str:
     kind = matchup.knowledge.surrogate
-    parts = [victim_key(matchup.victim, matchup.victim_seed, site), kind, _architecture(kind, victim)]
+    victims = victim_key(matchup.victim, matchup.victim_seed, site)
+    parts = [victims, site.secret.digest, kind, _architecture(kind, victim)]
     if kind == "attacker":
-        parts.append(repr(_shadowed(matchup)))
+        parts += [repr(_shadowed(matchup)), code_digest("attack", matchup.attack), code_digest_of(SHADOW_MATCH)]
+        parts.append(pool_digest(matchup, site))
     return "surrogate-" + digest_of(parts)
 
 

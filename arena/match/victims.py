@@ -129,12 +129,29 @@ def load_victim(spec: Spec, seed: int, site: Site) -> NetworkVictim:
 def victim_key(spec: Spec, seed: int, site: Site) -> str:
     """Return the name of a victim in caches: a hash of data, network, training, seed, torch and our training code."""
     splits = load_splits(spec, site.data)
+    about = [victim_digest(spec), str(seed), torch.device(site.device).type, torch.__version__]
+    return "victim-" + digest_of([*splits.training, *about])
+
+
+def victim_digest(spec: Spec) -> str:
+    """Return the digest of how a victim comes to be from its data: network, training, weights, and our code for it."""
     terms = victim_terms(spec)
     code = [code_digest_of(f"arena.learning.{module}") for module in ("architectures", "training")]
     weights = [Path(terms.weights).read_bytes()] if terms.weights and Path(terms.weights).is_file() else []
     training = (terms.arch, terms.steps, terms.lr, terms.mean, terms.std)
-    parts: list[bytes | str] = [repr(training), str(seed), torch.__version__, *code, *weights]
-    return "victim-" + digest_of([splits.training[0], splits.training[1], *parts])
+    return digest_of([repr(training), *code, *weights])
+
+
+def data_digest(spec: Spec, site: Site) -> str:
+    """Return the digest of every row and label of a victim's splits."""
+    return _data_digest(spec, site.data)
+
+
+@functools.lru_cache(maxsize=64)
+def _data_digest(spec: Spec, data: Path | None) -> str:
+    splits = load_splits(spec, data)
+    labelled = (splits.training, splits.validation, splits.honest, splits.test)
+    return digest_of([splits.pool, *(part for split in labelled for part in split), *splits.class_names])
 
 
 def victim_architecture(terms: VictimTerms, task: Task) -> str:

@@ -1,1 +1,1 @@
-"""Scores: integers are counted here and divided once, by the reader."""
+"""Scores. Integers are counted here, and divided only once, by the reader."""

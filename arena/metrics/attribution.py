@@ -1,10 +1,11 @@
-"""Does a map show what the answer rests on? Average Drop, and a paired comparison of two maps of the same images."""
+"""How well a map explains an answer: Average Drop, and a paired comparison of two maps of the same images."""
 
 from __future__ import annotations
 
 import math
 from collections.abc import Callable
 from dataclasses import dataclass
+from typing import NamedTuple
 
 import torch
 from scipy.special import stdtr
@@ -12,19 +13,19 @@ from torch import Generator, Tensor
 from torch.nn.functional import interpolate
 
 KEPT_PERCENT = 50.0
-EQUIVALENCE = 0.05  # a difference of drops within this is none
+EQUIVALENCE = 0.05  # differences of drops up to this count as none
 RESAMPLES = 10_000
 CONFIDENCE = 0.95
-TOP_SHARE = 0.1  # of the pixels, whose overlap is told
-_SMALLEST = 1e-12  # a posterior of 0 has no relative drop
+TOP_SHARE = 0.1  # the share of the pixels whose overlap is measured
+_SMALLEST = 1e-12  # posteriors are clipped here, because a posterior of 0 has no relative drop
 
 
 @dataclass(frozen=True, kw_only=True)
 class PairedDrops:
-    """The mean difference of two maps' drops over images with its bootstrap interval, and what tests say of it.
+    """The mean difference between the drops of two maps over images, its bootstrap interval, and two tests of it.
 
-    ``equivalent`` is the p-value of the claim that the difference lies within 0.05: no significant difference is no
-    evidence of equality, a small p here is. ``different`` is Wilcoxon's.
+    ``equivalent`` is the p-value for the claim that the difference lies within 0.05: a small one is evidence of
+    equality, which a merely insignificant difference is not. ``different`` is the p-value of Wilcoxon's test.
     """
 
     difference: float
@@ -44,10 +45,11 @@ def drops(
     mask_value: float = 0.0,
     clip: bool = False,
 ) -> Tensor:
-    """Return (y - y') / y for each image (N, C, H, W): y the posterior of its class, y' where only top pixels are left.
+    """Return (y - y') / y for images (N, C, H, W), where y' is the class's posterior y with only the top pixels left.
 
-    ``score`` gives posteriors (N, K); it is that of the undefended victim for every map, or models are compared and not
-    maps. ``clip`` counts a gain as 0 (Chattopadhyay, Sarkar, Howlader, Balasubramanian, WACV 2018, arXiv 1710.11063).
+    ``score`` returns posteriors (N, K). It must be the undefended victim for every map; otherwise models are compared
+    instead of maps. ``clip`` counts a gain as 0 (Chattopadhyay, Sarkar, Howlader, Balasubramanian, WACV 2018, arXiv
+    1710.11063).
     """
     before = score(inputs).double().gather(1, classes.unsqueeze(1)).squeeze(1)
     masked = torch.where(top_pixels(maps, inputs.shape[-2:], percent=percent).unsqueeze(1), inputs, mask_value)
@@ -57,9 +59,9 @@ def drops(
 
 
 def top_pixels(maps: Tensor, size: torch.Size | tuple[int, int], *, percent: float) -> Tensor:
-    """Return the mask (N, H, W) of exactly ceil(percent H W / 100) pixels with the largest values, ties to the lowest.
+    """Return a mask (N, H, W) of exactly the ceil(percent H W / 100) largest pixels; ties go to the lowest index.
 
-    Maps (N, h, w) of another size are brought to ``size`` = (H, W) first.
+    Maps (N, h, w) of another size are first resized to ``size`` = (H, W).
     """
     height, width = size
     if tuple(maps.shape[1:]) != (height, width):
@@ -70,8 +72,8 @@ def top_pixels(maps: Tensor, size: torch.Size | tuple[int, int], *, percent: flo
 
 
 def paired_drops(first: Tensor, second: Tensor, *, rng: Generator) -> PairedDrops:
-    """Compare the drops (N,) of two maps of the same N >= 2 images: first less second."""
-    from scipy import stats  # it takes a second to import, and most matches explain nothing
+    """Compare the drops (N,) of two maps of the same N >= 2 images; differences are first minus second."""
+    from scipy import stats  # importing it takes a second, and most matches have no explanations
 
     differences = (first - second).double()
     rows = len(differences)
@@ -88,17 +90,24 @@ def paired_drops(first: Tensor, second: Tensor, *, rng: Generator) -> PairedDrop
     )
 
 
-def map_agreement(first: Tensor, second: Tensor) -> tuple[float, float]:
-    """Return the median rank correlation of maps (N, h, w), and the mean overlap of their top 10 % of pixels."""
+class MapAgreement(NamedTuple):
+    """The median rank correlation of two sets of maps, and the mean overlap of their top 10 % of pixels."""
+
+    rank_correlation: float
+    top_overlap: float
+
+
+def map_agreement(first: Tensor, second: Tensor) -> MapAgreement:
+    """Compare two sets of maps (N, h, w) of the same images."""
     size = (int(first.shape[1]), int(first.shape[2]))
     correlations = torch.stack([_rank_correlation(*pair) for pair in zip(first, second, strict=True)])
     one, other = (top_pixels(maps, size, percent=100 * TOP_SHARE) for maps in (first, second))
     overlap = (one & other).flatten(1).sum(dim=1) / one.flatten(1).sum(dim=1)
-    return float(correlations.nanmedian()), float(overlap.mean())
+    return MapAgreement(float(correlations.nanmedian()), float(overlap.mean()))
 
 
 def _within(differences: Tensor, margin: float) -> float:
-    """Return the p-value of two one-sided t tests of a mean within +- margin."""
+    """Return the p-value of two one-sided t tests for a mean within +- margin."""
     rows = len(differences)
     error = float(differences.std()) / math.sqrt(rows)
     mean = float(differences.mean())
@@ -108,7 +117,7 @@ def _within(differences: Tensor, margin: float) -> float:
 
 
 def _rank_correlation(first: Tensor, second: Tensor) -> Tensor:
-    """Return Spearman's correlation of two maps; NaN where one of them is the same everywhere."""
+    """Return Spearman's correlation of two maps, or NaN if either is constant."""
     if first.min() == first.max() or second.min() == second.max():
         return torch.tensor(torch.nan)
     from scipy import stats  # see above

@@ -1,4 +1,4 @@
-"""What honest users get from a defended oracle, and where a defense breaks what it promised."""
+"""What honest users get from a defended oracle, and how often a defense breaks its promises."""
 
 from __future__ import annotations
 
@@ -9,8 +9,8 @@ from arena.contracts import Count, CountName, MeasureName, Promise, Scores
 from arena.contracts import scores as names
 from arena.metrics.fidelity import agreement, labels_of
 
-SHIFTED = 1e-3  # L1 distance from which released posteriors count as other than the clean ones
-ONE_HOT_FROM = 1 - 1e-6  # largest posterior from which a row is a label and no more
+SHIFTED = 1e-3  # released posteriors count as changed beyond this L1 distance from the clean ones
+ONE_HOT_FROM = 1 - 1e-6  # a row counts as a hard label if its largest posterior is at least this
 BINS = 15
 SMALLEST_PROBABILITY = 1e-12
 L1_SLACK = 1e-5  # for float32 rounding of released rows
@@ -19,7 +19,7 @@ L1_SLACK = 1e-5  # for float32 rounding of released rows
 def utility(*, released: Tensor, refused: Tensor, clean: Tensor, labels: Tensor) -> Scores:
     """Compare released with clean posteriors (N, K) on honest rows with labels (N,).
 
-    A refused row counts as a wrong decision; the probabilities are measured on the rows that were answered.
+    A refused row counts as a wrong decision. Probabilities are measured on the rows that were answered.
     """
     answered = ~refused
     decided, clean_decided = labels_of(released), labels_of(clean)
@@ -48,13 +48,13 @@ def utility(*, released: Tensor, refused: Tensor, clean: Tensor, labels: Tensor)
 
 
 def brier_score(posteriors: Tensor, labels: Tensor) -> float:
-    """Return the mean squared distance of rows (N, K) to the one-hot truth, in [0, 2]."""
+    """Return the mean squared distance between rows (N, K) and the one-hot labels, which lies in [0, 2]."""
     truth = torch.nn.functional.one_hot(labels, posteriors.shape[1])
     return float((posteriors.double() - truth).square().sum(dim=1).mean())
 
 
 def calibration_error(posteriors: Tensor, labels: Tensor, *, bins: int = BINS) -> float:
-    """Return the expected calibration error: equal-width bins of the largest posterior, the last one closed at 1."""
+    """Return the expected calibration error over bins of equal width of the largest posterior; 1 is in the last bin."""
     confidence = posteriors.double().amax(dim=1)
     hits = (labels_of(posteriors) == labels).double()
     place = (confidence * bins).long().clamp(max=bins - 1)
@@ -65,11 +65,11 @@ def calibration_error(posteriors: Tensor, labels: Tensor, *, bins: int = BINS) -
 def count_broken_promises(
     promise: Promise, *, clean: Tensor, released: Tensor, refused: Tensor, decimals: int | None
 ) -> dict[CountName, Count]:
-    """Return for each promise made the broken of the answered rows; it is counted, never repaired.
+    """Count, for each promise, the answered rows that break it; broken promises are counted but never repaired.
 
-    A kept argmax is the undefended victim's, ties by the lowest index. Rounding by the oracle is no breach: with
-    ``decimals`` the L1 bound has a slack of K * 10^-decimals, and the argmax may tie, which is all that rounding can
-    do to a larger number.
+    The promised argmax is the undefended victim's, where ties go to the lowest index. Rounding by the oracle is not a
+    breach: with ``decimals``, the L1 bound has a slack of K * 10^-decimals, and the argmax may be tied, which is the
+    most that rounding can do to it.
     """
     answered = ~refused
     rows, honest = released[answered].double(), clean[answered].double()

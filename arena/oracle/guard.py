@@ -6,6 +6,7 @@ import numpy as np
 import torch
 
 from arena.contracts import Answer, DefenseFault, Explainer, LedgerUnavailable, QueryBatch, Responder
+from arena.oracle.interrupts import is_operators
 from arena.oracle.terms import numbers
 from arena.oracle.transcript import Call, Request
 
@@ -50,7 +51,9 @@ class Guard:
             check_answer(answer, rows=len(queries.inputs), classes=self._classes)
         except DefenseFault:
             raise
-        except (Exception, SystemExit) as error:  # also of an answer that is no Answer of tensors
+        except BaseException as error:  # also of an answer that is no Answer of tensors
+            if is_operators(error):
+                raise
             raise DefenseFault(f"the defense raised {type(error).__name__}; the call was not charged") from error
         posteriors = answer.posteriors.detach().cpu()
         if self._decimals is not None:

@@ -1,8 +1,9 @@
 """Honest traffic: what ordinary users ask of the same deployed defense while an attack plays.
 
-The script is determined by the match seed. One heavy account mirrors the rows and call sizes of the attack, so that
-volume and pace alone betray nobody; nine light accounts share half a budget in small calls. No row repeats within an
-account: one that runs out of rows goes on with rows shifted by a pixel.
+The match seed and a secret determine the script. One heavy account mirrors the rows and call sizes of the attack, so
+that volume and pace alone betray nobody; nine light accounts share half a budget in small calls. Every row is a natural
+row of the honest split, and no account asks one twice: where the split has fewer rows than an account should ask, that
+account asks fewer, and `HonestTraffic.volumes` says how many.
 """
 
 from __future__ import annotations
@@ -15,7 +16,7 @@ from typing import Protocol
 import torch
 from torch import Tensor
 
-from arena.contracts import QueryBatch
+from arena.contracts import Count, QueryBatch
 from arena.learning.randomness import generator
 from arena.oracle.terms import REQUEST_ID_BYTES
 
@@ -23,7 +24,6 @@ LIGHT_ACCOUNTS = 9
 LIGHT_SHARE = 0.5  # of the budget, over all light accounts
 LARGEST_LIGHT_CALL = 8
 ACCOUNT_NUMBERS = 2**20
-SHIFTS = ((0, 0), (0, 1), (1, 0), (0, -1), (-1, 0), (1, 1), (1, -1), (-1, 1), (-1, -1))
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -49,21 +49,38 @@ class HonestScript(Protocol):
         """The calls that are left when the attack is over; asked once."""
 
 
+@dataclass(frozen=True, kw_only=True)
+class Volumes:
+    """How many rows honest accounts ask over a whole match, and how many the rules want them to ask."""
+
+    heavy: Count  # of the budget
+    light: Count  # of half the budget, over all light accounts
+
+    @property
+    def fall_short(self) -> bool:
+        return self.heavy.hits < self.heavy.total or self.light.hits < self.light.total
+
+
 class HonestTraffic:
     """The script of one match; `after` and `rest` hand out its calls in order, once each."""
 
-    def __init__(self, *, inputs: Tensor, labels: Tensor, budget: int, accounts: int, seed: int) -> None:
-        """``inputs`` (R, *shape) and ``labels`` (R,) are the honest split; ``accounts`` counts the attack's own."""
-        rng = generator(seed, "honest")
+    def __init__(
+        self, *, inputs: Tensor, labels: Tensor, budget: int, accounts: int, seed: int, secret: bytes = b""
+    ) -> None:
+        """``inputs`` (R, *shape) and ``labels`` (R,) are the honest split; ``accounts`` counts the attack's own.
+
+        ``secret`` keeps a player that knows the seed from predicting calls and account numbers.
+        """
+        rng = generator(seed, "honest", secret=secret)
         self._inputs, self._labels = inputs, labels
         self._orders = [torch.randperm(len(inputs), generator=rng) for _ in range(LIGHT_ACCOUNTS + 1)]
         self._budget = budget
-        self._light = _light_calls(int(budget * LIGHT_SHARE), budget, self._capacity, rng)
+        self._light = _light_calls(int(budget * LIGHT_SHARE), budget, len(inputs), rng)
         self._asked = [0] * (LIGHT_ACCOUNTS + 1)  # rows so far; the heavy account is the last
         self._played = 0  # light calls
         self._attacked = 0  # rows
         self._numbers = distinct_numbers(
-            accounts + LIGHT_ACCOUNTS + 1, below=ACCOUNT_NUMBERS, rng=generator(seed, "accounts")
+            accounts + LIGHT_ACCOUNTS + 1, below=ACCOUNT_NUMBERS, rng=generator(seed, "accounts", secret=secret)
         )
         self._accounts = accounts
 
@@ -73,9 +90,12 @@ class HonestTraffic:
         return self._numbers[: self._accounts]
 
     @property
-    def falls_short(self) -> bool:
-        """Whether the honest split has too few rows for the heavy account to mirror a whole budget."""
-        return self._budget > self._capacity
+    def volumes(self) -> Volumes:
+        """What honest users ask if the attack spends its whole budget, and what they should ask."""
+        return Volumes(
+            heavy=Count(min(self._budget, len(self._inputs)), self._budget),
+            light=Count(sum(call.rows for call in self._light), int(self._budget * LIGHT_SHARE)),
+        )
 
     def after(self, rows: int) -> list[QueryBatch]:
         """Return what follows an attack call of ``rows`` rows: the heavy account's mirror of it, then light calls."""
@@ -105,13 +125,8 @@ class HonestTraffic:
             start = position.get(call.account, 0)
             position[call.account] = start + len(call.inputs)
             order = self._orders[numbers.index(call.account)]
-            found.append(order[torch.arange(start, position[call.account]) % len(order)])
+            found.append(order[start : position[call.account]])
         return torch.cat(found) if found else torch.zeros(0, dtype=torch.int64)
-
-    @property
-    def _capacity(self) -> int:
-        shiftable = self._inputs.dim() == 4
-        return len(self._inputs) * (len(SHIFTS) if shiftable else 1)
 
     def _next_light(self) -> list[QueryBatch]:
         call = self._light[self._played]
@@ -120,27 +135,11 @@ class HonestTraffic:
 
     def _take(self, account: int, rows: int) -> list[QueryBatch]:
         start = self._asked[account]
-        stop = min(start + rows, self._capacity)
-        self._asked[account] = stop
-        if stop == start:
+        chosen = self._orders[account][start : start + rows]
+        self._asked[account] += len(chosen)
+        if not len(chosen):
             return []
-        place = torch.arange(start, stop)
-        total = len(self._inputs)
-        chosen = self._inputs[self._orders[account][place % total]]
-        if chosen.dim() == 4:
-            passes = place // total
-            for shift in passes.unique().tolist():
-                moved = passes == shift
-                chosen[moved] = shifted(chosen[moved], *SHIFTS[shift])
-        return [QueryBatch(inputs=chosen, account=self._numbers[self._accounts + account])]
-
-
-def shifted(images: Tensor, down: int, right: int) -> Tensor:
-    """Return images (N, C, H, W) moved by whole pixels, the edge repeated: a new row with the same label."""
-    height, width = images.shape[-2:]
-    rows = (torch.arange(height) - down).clamp(0, height - 1)
-    columns = (torch.arange(width) - right).clamp(0, width - 1)
-    return images[..., rows, :][..., columns]
+        return [QueryBatch(inputs=self._inputs[chosen], account=self._numbers[self._accounts + account])]
 
 
 def distinct_numbers(count: int, *, below: int, rng: torch.Generator) -> list[int]:

@@ -18,6 +18,8 @@ from arena.contracts import (
 )
 from arena.oracle.transcript import Call, PackedAnswer, Request, Transcript, transcript_of
 
+OWNER_ALONE = 0o600  # the mode of files that only their owner may read: transcripts, secrets
+
 
 class MatchLedger(Ledger, Protocol):
     """A ledger that can also tell the whole transcript."""

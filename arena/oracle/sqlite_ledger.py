@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import sqlite3
 import threading
 from collections.abc import Iterator
@@ -12,7 +13,7 @@ from typing import Literal, NamedTuple
 
 from arena.contracts import Answer, LedgerCorrupt, LedgerUnavailable, QueryBatch, RecordedCall, Responder
 from arena.learning.tensors import Packed
-from arena.oracle.ledger import check_budget, check_open, check_same
+from arena.oracle.ledger import OWNER_ALONE, check_budget, check_open, check_same
 from arena.oracle.transcript import Call, PackedAnswer, Request, Transcript, check_record, first_link, transcript_of
 
 _LOCK_PATIENCE = 5.0  # seconds that opening waits for the process that had the file before
@@ -150,6 +151,7 @@ class SqliteLedger:
         or belongs to another attempt or budget.
         """
         with _sqlite_errors():
+            os.close(os.open(path, os.O_CREAT | os.O_RDWR, OWNER_ALONE))  # SQLite's own files beside it follow suit
             connection = sqlite3.connect(path, timeout=_LOCK_PATIENCE, isolation_level=None, check_same_thread=False)
         try:
             with _sqlite_errors():
@@ -268,7 +270,7 @@ def _sqlite_errors() -> Iterator[None]:
     """Turn SQLite's errors into ours: what cannot be written, and what cannot be true."""
     try:
         yield
-    except (sqlite3.OperationalError, sqlite3.ProgrammingError) as error:
+    except (sqlite3.OperationalError, sqlite3.ProgrammingError, OSError) as error:
         raise LedgerUnavailable(f"the ledger cannot be used: {error}; nothing was charged") from error
     except (sqlite3.DatabaseError, TypeError, ValueError) as error:  # a row that is not there, a shape that is none
         raise LedgerCorrupt(f"the ledger's file is damaged: {error}") from error

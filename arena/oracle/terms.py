@@ -35,8 +35,10 @@ class OracleTerms:
     def check(self, queries: QueryBatch) -> None:
         """Raise `InvalidQuery` if the oracle does not take such inputs; how many, `check_size` says."""
         inputs = queries.inputs
-        if not isinstance(inputs, Tensor) or inputs.dtype != torch.float32:
-            raise InvalidQuery(f"inputs are a float32 tensor, not {getattr(inputs, 'dtype', type(inputs).__name__)}")
+        if not isinstance(inputs, Tensor):
+            raise InvalidQuery(f"inputs must be a torch tensor, not {type(inputs).__module__}.{type(inputs).__name__}")
+        if inputs.dtype != torch.float32:
+            raise InvalidQuery(f"inputs must be of dtype torch.float32, not {inputs.dtype}")
         if tuple(inputs.shape[1:]) != self.task.shape or inputs.dim() != 1 + len(self.task.shape):
             raise InvalidQuery(f"inputs have shape (N, {numbers(self.task.shape)}), not ({numbers(inputs.shape)})")
         if len(inputs) == 0:
@@ -47,9 +49,9 @@ class OracleTerms:
             raise InvalidQuery("this oracle gives no explanations")
         if isinstance(queries, PackedBatch):
             return  # it came as k/255
-        low, high = (float(end) for end in inputs.aminmax())  # both are NaN if one value is
+        low, high = (float(end) for end in inputs.detach().aminmax())  # both are NaN if one value is
         if not (low >= 0 and high <= 1):
-            raise InvalidQuery(f"inputs are finite and in [0, 1]; these go from {low:g} to {high:g}")
+            raise InvalidQuery(f"inputs must be finite and within [0, 1]; these range from {low!r} to {high!r}")
 
     def check_size(self, rows: int) -> None:
         """Raise `QueryTooLarge` if a call has more rows than the oracle takes at once."""

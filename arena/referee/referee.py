@@ -89,7 +89,7 @@ class Referee:
             if matchup_id(matchup) not in self._finished:
                 known = self._known.get(self._key_of(matchup))
                 if known is not None and is_final(known) and known.verdict.outcome != "infrastructure":
-                    self._record(known)
+                    self._record(replace(known, matchup=matchup))  # equal in content: names and places may differ
                     taken += 1
         return taken
 

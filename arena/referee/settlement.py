@@ -5,11 +5,11 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import replace
 
-from arena.contracts import Count, CountName, MatchResult, Matchup
+from arena.contracts import Count, CountName, MatchResult, Matchup, MeasureName
+from arena.contracts.flags import SCORED_AS_NONE
 from arena.contracts.scores import CLEAN_ACCURACY, HONEST_ACCURACY, KEPT
 
 MAX_REPLAYS = 2  # of a match that ended through the infrastructure's fault
-SCORED_AS_NONE = "scored as none"
 
 
 def is_final(result: MatchResult) -> bool:
@@ -23,12 +23,15 @@ def needs_stand_in(result: MatchResult) -> bool:
 
 
 def scored_as(faulty: MatchResult, stand_in: MatchResult) -> MatchResult:
-    """Return a faulty defense's result with the clone scores of the undefended match, and the utility that it had."""
-    kept = {name: value for name, value in faulty.counts.items() if _is_the_defenses_own(name)}
-    scores = {name: value for name, value in stand_in.counts.items() if not _is_the_defenses_own(name)}
+    """Return a faulty defense's result with the clones' scores of the undefended match, and the utility that it had."""
+    counts = {name: count for name, count in faulty.counts.items() if _is_the_defenses_own(name)}
+    measures = {name: value for name, value in faulty.measures.items() if _is_the_defenses_own(name)}
+    clones = {name: count for name, count in stand_in.counts.items() if not _is_the_defenses_own(name)}
+    theirs = {name: value for name, value in stand_in.measures.items() if not _is_the_defenses_own(name)}
     return replace(
         faulty,
-        counts={**scores, **kept, **_unanswered_as_wrong(faulty, stand_in)},
+        counts={**clones, **counts, **_unanswered_as_wrong(faulty, stand_in)},
+        measures={**theirs, **measures},
         flags=(*faulty.flags, SCORED_AS_NONE),
     )
 
@@ -39,8 +42,9 @@ def settled(matchup: Matchup, play: Callable[[Matchup], MatchResult]) -> MatchRe
     return scored_as(result, play(matchup.undefended())) if needs_stand_in(result) else result
 
 
-def _is_the_defenses_own(name: CountName) -> bool:
-    return name.startswith(("utility/", "promise/"))
+def _is_the_defenses_own(name: CountName | MeasureName) -> bool:
+    """Whether a score says something of the faulty match itself: of its honest users, its promises, what was spent."""
+    return name.startswith(("utility/", "promise/", "audit/", "attack/"))
 
 
 def _unanswered_as_wrong(faulty: MatchResult, stand_in: MatchResult) -> dict[CountName, Count]:

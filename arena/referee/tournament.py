@@ -36,6 +36,11 @@ class Resources:
     oracles: int = 1
     slots: int | None = None
 
+    @property
+    def use_gpus(self) -> bool:
+        """Whether oracle hosts or attack slots reserve a share of a GPU."""
+        return self.oracle.gpus > 0 or self.attack.gpus > 0
+
 
 @dataclass(frozen=True, kw_only=True)
 class SeededVictim:
@@ -81,6 +86,7 @@ class Tournament:
     threats: tuple[Spec, ...] = ()
     threat_budget: int = 1_000
     curve: tuple[int, ...] = ()
+    secret: str | None = None  # stated in public, so that everybody can replay it; None: that of the installation
     limits: Mapping[str, float] = field(default_factory=dict)  # seconds per stage
     resources: Resources = Resources()
 

@@ -43,7 +43,7 @@ def read_tournament(path: Path) -> Tournament:
 
 KEYS = (
     "name", "victims", "attacks", "defenses", "pools", "budgets", "seeds", "informed", "accounts", "explanation",
-    "explanation_price", "decimals", "recipe", "threats", "threat_budget", "curve", "limits", "resources",
+    "explanation_price", "decimals", "recipe", "threats", "threat_budget", "curve", "secret", "limits", "resources",
 )  # fmt: skip
 STAGES = ("prepare", "deploy", "play", "close", "score")
 
@@ -73,6 +73,7 @@ def tournament_from(table: Mapping[str, object], *, where: str, folder: Path) ->
         threats=tuple(complete("threat", _spec(item, where, "threats")) for item in read.some("threats", empty=True)),
         threat_budget=read.integers("threat_budget", [read.get("threat_budget", 1_000)], least=1)[0],
         curve=read.integers("curve", read.get("curve", []), least=1, empty=True),
+        secret=read.word("secret") if "secret" in table else None,
         limits=_limits(read.get("limits", {}), where),
         resources=_resources(read.get("resources", {}), where),
     )
@@ -100,6 +101,7 @@ def to_table(tournament: Tournament) -> dict[str, object]:
         "threats": [_spec_table(spec) for spec in tournament.threats],
         "threat_budget": tournament.threat_budget,
         "curve": list(tournament.curve),
+        **({"secret": tournament.secret} if tournament.secret is not None else {}),
         "limits": dict(tournament.limits),
         "resources": {
             "oracle": _share_table(tournament.resources.oracle),

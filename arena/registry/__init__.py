@@ -19,6 +19,7 @@ from arena.registry.building import (
     player_class,
     player_defaults,
     player_fields,
+    resolved,
 )
 from arena.registry.builtins import (
     ATTACKS,
@@ -58,4 +59,5 @@ __all__ = [
     "player_class",
     "player_defaults",
     "player_fields",
+    "resolved",
 ]

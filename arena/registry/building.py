@@ -24,7 +24,7 @@ from arena.contracts import (
     checked,
     nearest,
 )
-from arena.provenance import sources_digest
+from arena.provenance import PACKAGE, sources_digest
 from arena.registry.builtins import ROLES, TABLES, Role, newest_version, registered
 from arena.registry.entries import MANIFEST, entry_folder, folder_digest, load_entry
 
@@ -124,20 +124,35 @@ def player_fields(kind: type[Player]) -> tuple[dataclasses.Field[object], ...]:
     return dataclasses.fields(kind) if dataclasses.is_dataclass(kind) else ()
 
 
+def resolved(role: Role, spec: Spec) -> str:
+    """Return a player with the value of every field, also of those that its spec leaves to its name or its class."""
+    return repr(_build(role, spec))
+
+
 def code_digest(role: Role, spec: Spec) -> str:
     """Return a hash over the source of a player, of what it imports of the arena, and of the players that it holds."""
     folder, kind = entry_folder(spec.name), player_class(role, spec.full_name).kind
     state = hashlib.blake2b(digest_size=8)
     if folder is not None:
         state.update(folder_digest(folder).encode())
-    files = sorted(folder.rglob("*.py")) if folder is not None else [Path(inspect.getfile(kind))]
-    state.update(sources_digest(files).encode())
+    state.update(sources_digest(_sources(kind, folder)).encode())
     roles = _nested_roles(kind)
     for key, value in {**player_defaults(role, spec.full_name), **dict(spec.params)}.items():
         for nested in value if isinstance(value, tuple) else (value,):
             if isinstance(nested, Spec):
                 state.update(code_digest(roles[key], nested).encode())
     return state.hexdigest()
+
+
+def _sources(kind: type[Player], folder: Path | None) -> list[Path]:
+    """Return the files of a player: its own module, all of an entry's folder, all of a package that was installed."""
+    if folder is not None:
+        return sorted(folder.rglob("*.py"))
+    file, (package, *inside) = Path(inspect.getfile(kind)), kind.__module__.split(".")
+    if package == PACKAGE or not inside:
+        return [file]
+    root = next((parent for parent in file.parents if parent.name == package), file.parent)
+    return sorted(root.rglob("*.py"))
 
 
 def _completed(role: Role, value: Parameter) -> Parameter:

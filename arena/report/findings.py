@@ -12,6 +12,7 @@ from dataclasses import dataclass
 
 from arena.contracts import Count, CountName, Knowledge, MatchResult, MeasureName
 from arena.contracts import scores as names
+from arena.contracts.flags import LEAK
 from arena.metrics.intervals import Interval, share_interval
 from arena.metrics.rank_intervals import RankInterval
 from arena.payoff.cost import Cost
@@ -238,7 +239,7 @@ def _defense_row(matrix: PayoffMatrix, standing: Standing) -> DefenseRow:
     return DefenseRow(
         defense=_player(matrix, standing.defense),
         knew=known(played[0].matchup.knowledge),
-        leak=any("leak" in result.flags for result in played),
+        leak=any(LEAK in result.flags for result in played),
         standing=standing,
         worst_attack=matrix.short(standing.worst_case.attack),
         brier_cost=_mean(played, names.BRIER_COST),

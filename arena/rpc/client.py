@@ -65,6 +65,7 @@ class Connection:
                 ("grpc.keepalive_timeout_ms", 10_000),
                 ("grpc.enable_retries", 0),  # grpc's own retries know nothing of request ids
                 ("grpc.use_local_subchannel_pool", 1),  # one match, one connection
+                ("grpc.enable_http_proxy", 0),  # an oracle is reached directly, whatever http_proxy says
             ],
         )
 

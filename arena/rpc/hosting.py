@@ -23,7 +23,7 @@ class HostedMatch:
 
     session: Session
     pool: Tensor | None = None  # (M, *shape); None when data-free
-    seed: int = 0
+    attack_seed: int = 0  # of the attack's own generator, from which nothing else of the match follows
     defense: str | None = None  # its spec as JSON; None when the attack plays blind
     ends_at: float | None = None  # on the monotonic clock
     clone: bytes | None = None

@@ -17,16 +17,23 @@ from torch import Tensor
 from arena.contracts import BadParameter, UsageError
 from arena.oracle.session import Session
 from arena.oracle.transcript import Transcript
+from arena.rpc.calls import Calls
 from arena.rpc.codec import message_bytes
 from arena.rpc.hosting import HostedMatch, HostedMatches
 from arena.rpc.services import MATCH_SERVICE, ORACLE_SERVICE, MatchService, OracleService
 
 _STOP_SECONDS = 1.0  # that calls in flight, and threads, are given when the server stops
 _SOCKET = "unix:"
+_REFUSING_THREADS = 8  # beyond those that answer: a refusal never waits for an answer
+_MAX_REFUSED_AT_ONCE = 1_024  # calls that wait for their refusal; beyond, grpc refuses without a reason of ours
+_OWN_WORDS = 2  # times our limit on a message is grpc's: up to there we refuse ourselves, with a reason
 
 
 class OracleServer:
     """A gRPC server with a thread for each of ``max_concurrent_calls``; all methods may be called from any thread.
+
+    No match has more than ``max_concurrent_calls_a_match`` of them, and a clone that is not there whole after
+    ``seconds_to_hand_back`` is cut off: a client with streams that it leaves half open holds up nobody else.
 
     The calls of one match are answered one at a time, those of many beside one another, and health checks beside them
     all; torch's own threads are the process's business. ``max_message_bytes`` bounds the calls of every match that it
@@ -39,12 +46,23 @@ class OracleServer:
         max_message_bytes: int = 16 << 20,
         max_clone_bytes: int = 256 << 20,
         max_concurrent_calls: int = 64,
+        max_concurrent_calls_a_match: int = 8,
+        seconds_to_hand_back: float = 300.0,
     ) -> None:
         self._max_message_bytes = max_message_bytes
         self._max_clone_bytes = max_clone_bytes
         self._max_concurrent_calls = max_concurrent_calls
+        self._seconds_to_hand_back = seconds_to_hand_back
         self._matches = HostedMatches()
-        self._calls = ThreadPoolExecutor(max_workers=max_concurrent_calls, thread_name_prefix="oracle")
+        self._admitted = Calls(
+            self._matches,
+            max_message_bytes=max_message_bytes,
+            max_at_once=max_concurrent_calls,
+            max_at_once_a_match=max_concurrent_calls_a_match,
+        )
+        self._calls = ThreadPoolExecutor(
+            max_workers=max_concurrent_calls + _REFUSING_THREADS, thread_name_prefix="oracle"
+        )
         self._beside = ThreadPoolExecutor(max_workers=max_concurrent_calls, thread_name_prefix="honest traffic")
         self._server: grpc.Server | None = None
         self._address = ""
@@ -80,14 +98,14 @@ class OracleServer:
         session: Session,
         *,
         pool: Tensor | None = None,
-        seed: int = 0,
+        attack_seed: int = 0,
         defense: str | None = None,
         seconds: float | None = None,
         token: str | None = None,
     ) -> str:
         """Serve a session and return its token, a password for this match that nobody else may see.
 
-        ``pool`` (M, *shape), ``seed`` and ``defense`` (its spec as JSON) are told to whoever joins; after ``seconds``
+        ``pool`` (M, *shape), ``attack_seed`` and ``defense`` (its spec as JSON) are told to whoever joins; after ``seconds``
         the token is worth nothing. A client that waits through a restart has a ``token`` already. Raises
         `BadParameter` if a call of the session is larger than a message may be.
         """
@@ -95,7 +113,7 @@ class OracleServer:
         if largest > self._max_message_bytes:
             raise BadParameter(f"calls of up to {largest} bytes, the server takes {self._max_message_bytes}")
         ends_at = None if seconds is None else time.monotonic() + seconds
-        match = HostedMatch(session=session, pool=pool, seed=seed, defense=defense, ends_at=ends_at)
+        match = HostedMatch(session=session, pool=pool, attack_seed=attack_seed, defense=defense, ends_at=ends_at)
         return self._matches.add(match, token=token)
 
     def clone(self, token: str, *, timeout: float | None = None) -> bytes:
@@ -130,19 +148,21 @@ class OracleServer:
             self._calls,
             options=[
                 ("grpc.so_reuseport", 0),  # else two servers share a port and neither knows
-                ("grpc.max_receive_message_length", self._max_message_bytes),
+                ("grpc.max_receive_message_length", _OWN_WORDS * self._max_message_bytes),
                 ("grpc.max_send_message_length", self._max_message_bytes),
-                ("grpc.max_concurrent_streams", self._max_concurrent_calls),
                 ("grpc.keepalive_time_ms", 30_000),
                 ("grpc.keepalive_timeout_ms", 10_000),
                 ("grpc.http2.min_recv_ping_interval_without_data_ms", 10_000),
                 ("grpc.http2.max_ping_strikes", 2),
             ],
-            maximum_concurrent_rpcs=self._max_concurrent_calls,
+            maximum_concurrent_rpcs=self._max_concurrent_calls + _MAX_REFUSED_AT_ONCE,
         )
-        limit = self._max_message_bytes
-        oracle = OracleService(self._matches, self._beside, max_message_bytes=limit)
-        match = MatchService(self._matches, max_message_bytes=limit, max_clone_bytes=self._max_clone_bytes)
+        oracle = OracleService(self._admitted, self._beside)
+        match = MatchService(
+            self._admitted,
+            max_clone_bytes=self._max_clone_bytes,
+            seconds_to_hand_back=self._seconds_to_hand_back,
+        )
         server.add_generic_rpc_handlers((oracle.handlers(), match.handlers()))
         checks = health.HealthServicer()
         health_pb2_grpc.add_HealthServicer_to_server(checks, server)

@@ -6,8 +6,8 @@ import contextlib
 import fcntl
 import json
 import platform
-from collections.abc import Iterable, Iterator
-from dataclasses import asdict, dataclass
+from collections.abc import Iterator, Mapping
+from dataclasses import asdict, dataclass, field
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 
@@ -18,13 +18,16 @@ from arena.contracts import (
     MatchResult,
     Matchup,
     RunFolderBusy,
+    RunFolderChanged,
     RunFolderExists,
     UnknownName,
     matchup_id,
 )
 from arena.match.rules import RULES
+from arena.match.secret import Secret, installation_secret
 from arena.match.site import Limits, Site
 from arena.referee.journal import JOURNAL, read_journal
+from arena.referee.keys import changed
 from arena.referee.tournament import Tournament
 from arena.referee.tournament_file import read_tournament, to_table, to_toml
 from arena.report.files import write_whole
@@ -45,7 +48,16 @@ class Settings:
     cache: str = ""
 
 
-def create_run_folder(folder: Path, tournament: Tournament, settings: Settings, matchups: Iterable[Matchup]) -> None:
+@dataclass(frozen=True, kw_only=True)
+class AdmittedMatchups:
+    """The matchups of a tournament, how many have which flag, and what their results depend on, by name and digest."""
+
+    matchups: list[Matchup]
+    flags: Mapping[str, int] = field(default_factory=dict)
+    inputs: Mapping[str, str] = field(default_factory=dict)
+
+
+def create_run_folder(folder: Path, tournament: Tournament, settings: Settings, admitted: AdmittedMatchups) -> None:
     """Make a run folder with everything that resuming needs. Raises `RunFolderExists` if something is there."""
     if folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
         resume = f"continue it with `arena resume {folder}`, or " if (folder / JOURNAL).exists() else ""
@@ -54,16 +66,16 @@ def create_run_folder(folder: Path, tournament: Tournament, settings: Settings, 
     try:
         (folder / TRANSCRIPTS).mkdir(parents=True, exist_ok=True)
         write_whole(folder / TOURNAMENT, to_toml(to_table(tournament)))
-        write_settings(folder, settings, matchups)
+        write_settings(folder, settings, admitted)
     except OSError as error:
         message = f"cannot write the run folder {folder}: {error.strerror}"
         raise LedgerUnavailable(message) from error
 
 
-def write_settings(folder: Path, settings: Settings, matchups: Iterable[Matchup]) -> None:
-    """Write how a folder is run, with which versions, and which matchups belong to it."""
-    names = [matchup_id(matchup) for matchup in matchups]
-    table = {**asdict(settings), "versions": versions(), "matchups": names}
+def write_settings(folder: Path, settings: Settings, admitted: AdmittedMatchups) -> None:
+    """Write how a folder is run, with which versions, which matchups belong to it, and what they depend on."""
+    names = [matchup_id(matchup) for matchup in admitted.matchups]
+    table = {**asdict(settings), "versions": versions(), "inputs": dict(admitted.inputs), "matchups": names}
     write_whole(folder / SETTINGS, json.dumps(table, indent=1) + "\n")
 
 
@@ -96,10 +108,21 @@ def finished_results(folder: Path) -> FinishedResults:
 
 @dataclass(frozen=True, kw_only=True)
 class RunFolder:
-    """What a run folder was made for, and how it is run."""
+    """What a run folder was made for, how it is run, and what its results depend on."""
 
     tournament: Tournament
     settings: Settings
+    inputs: Mapping[str, str]
+
+    def check_unchanged(self, now: Mapping[str, str]) -> None:
+        """Raise `RunFolderChanged` if something that the results depend on is not as it was when the run began."""
+        differing = changed(self.inputs, now) if self.inputs else ["what its results depend on, which it does not say"]
+        if differing:
+            message = (
+                f"this run cannot be continued: since it began, something has changed: {'; '.join(differing)}. Undo the "
+                "change, or start the tournament anew: every result that does not depend on it is taken over"
+            )
+            raise RunFolderChanged(message)
 
 
 def open_run_folder(folder: Path) -> RunFolder:
@@ -110,7 +133,9 @@ def open_run_folder(folder: Path) -> RunFolder:
     stored = json.loads((folder / SETTINGS).read_text())
     for told in ("versions", "matchups"):
         stored.pop(told, None)
-    return RunFolder(tournament=read_tournament(folder / TOURNAMENT), settings=Settings(**stored))
+    inputs = stored.pop("inputs", {})
+    tournament = read_tournament(folder / TOURNAMENT)
+    return RunFolder(tournament=tournament, settings=Settings(**stored), inputs=inputs)
 
 
 def site_of(folder: Path, tournament: Tournament, settings: Settings) -> Site:
@@ -120,7 +145,9 @@ def site_of(folder: Path, tournament: Tournament, settings: Settings) -> Site:
         pictures=(folder / PICTURES).resolve(),
         data=Path(settings.data) if settings.data else None,
         cache=Path(settings.cache),
+        device="cuda" if settings.runner == "ray" and tournament.resources.use_gpus else "cpu",
         limits=Limits(**tournament.limits),
+        secret=installation_secret() if tournament.secret is None else Secret.stated(tournament.secret),
     )
 
 

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import functools
 from collections import Counter
-from collections.abc import Callable, Iterable, Mapping
-from dataclasses import dataclass, replace
+from collections.abc import Callable, Iterable
+from dataclasses import replace
 from pathlib import Path
 
 from arena.cluster.runner import RayRunner
@@ -12,26 +13,18 @@ from arena.contracts import MatchResult, Matchup, Runner
 from arena.match.admission import admit
 from arena.match.site import Site
 from arena.referee.journal import Journal, read_journal
-from arena.referee.keys import result_key
+from arena.referee.keys import inputs_of_all, result_key
 from arena.referee.local import LocalRunner
 from arena.referee.referee import Progress, Referee, Summary
 from arena.referee.tournament import Tournament
 from arena.registry import build_attack, build_defense
 from arena.report.files import write_results
-from arena.runs.folder import TOURNAMENT, Settings, alone_in, site_of
+from arena.runs.folder import TOURNAMENT, AdmittedMatchups, Settings, alone_in, site_of
 from arena.tracking.background import BackgroundTracker
 from arena.tracking.mlflow import MlflowTracker
 from arena.tracking.none import NoTracker
 
 TRACKING_SECONDS = 120.0  # that the tracker is given to finish after the last match
-
-
-@dataclass(frozen=True, kw_only=True)
-class AdmittedMatchups:
-    """The matchups of a tournament, and how many have which flag."""
-
-    matchups: list[Matchup]
-    flags: Mapping[str, int]
 
 
 def admit_all(tournament: Tournament, site: Site) -> AdmittedMatchups:
@@ -43,7 +36,7 @@ def admit_all(tournament: Tournament, site: Site) -> AdmittedMatchups:
     flags: Counter[str] = Counter()
     for matchup in matchups:
         flags.update(admit(matchup, build_attack(matchup.attack), build_defense(matchup.defense), site))
-    return AdmittedMatchups(matchups=matchups, flags=flags)
+    return AdmittedMatchups(matchups=matchups, flags=flags, inputs=inputs_of_all(matchups, site))
 
 
 def play_run(
@@ -85,7 +78,7 @@ def _run(
             runner=runner,
             tracker=tracker,
             journal=journal,
-            key_of=result_key,
+            key_of=functools.partial(result_key, site=site),
             known=earlier_results(reuse, but=folder),
             on_progress=on_progress,
         )

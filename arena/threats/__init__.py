@@ -1,1 +1,1 @@
-"""What a clone is good for, one published attack a file; the referee runs them when a match is over."""
+"""What a clone can be used for, one published attack per file; the referee runs them after a match."""

@@ -1,35 +1,39 @@
-"""Craft adversarial examples on the clone and see whether they fool the victim that it was stolen from.
+"""Craft adversarial examples on the clone, and test whether they fool the victim from which it was stolen.
 
 Source: FGSM: Goodfellow, Shlens, Szegedy, "Explaining and Harnessing Adversarial Examples", ICLR 2015, arXiv 1412.6572;
 PGD: Madry, Makelov, Schmidt, Tsipras, Vladu, "Towards Deep Learning Models Resistant to Adversarial Attacks", ICLR
 2018, arXiv 1706.06083; transfer from a stolen model: Papernot et al., ASIA CCS 2017, arXiv 1602.02697.
-Departures: only rows that the defended victim labels correctly are attacked; each success stands beside that of random
-signs of the same size, since at a large epsilon noise alone fools a small network. A clone whose own answer its
-gradients do not change says nothing about the victim: ``.../clone`` counts that.
-Published number: none at equal terms. Reproduced: formula; direction (targeted below untargeted, above the control).
+Departures: Only rows that the defended victim classifies correctly are attacked. Each success rate has a control,
+random signs of the same size, because with a large epsilon noise alone fools a small network. If the examples do not
+even fool the clone, they say nothing about the victim; ``.../clone`` counts how often they do.
+Published number: none on equal terms. Reproduced: formula; direction (targeted below untargeted, above the control).
 """
 
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import ClassVar
 
 import torch
 from torch import Generator, Tensor, nn
 
-from arena.contracts import BadParameter, Oracle, Task, Threat, ThreatContext, ThreatReport
+from arena.contracts import BadParameter, Count, Oracle, Task, Threat, ThreatContext, ThreatReport
 from arena.learning.input_gradients import input_gradient
 
 SHOWN = 8  # images in the grid
-VARIANTS = 5  # rows that one image costs at one epsilon: both methods with and without a target, and the control
+VARIANTS = 5  # queries for one image and epsilon: both methods with and without a target, and the control
 
 
 @dataclass(frozen=True, kw_only=True)
 class EvasionTransfer(Threat):
-    """``epsilons`` are sizes in units of [0, 1] of an input value; ``steps`` those of PGD, each of epsilon / 8.
+    """``epsilons`` are the sizes of perturbations of inputs in [0, 1]; PGD takes ``steps``, each of epsilon / 8.
 
-    Counts are (fooled, attacked) under ``EPSILON/fgsm``, ``EPSILON/pgd``, ``EPSILON/fgsm-targeted``, ..., the control's
-    under ``EPSILON/control`` and ``EPSILON/control-targeted``.
+    Counts are (fooled, attacked) under the names ``EPSILON/fgsm``, ``EPSILON/pgd``, ``EPSILON/fgsm-targeted`` and
+    ``EPSILON/pgd-targeted``; those of the control are ``EPSILON/control`` and ``EPSILON/control-targeted``.
+    ``step_share`` is the size of a PGD step as a share of epsilon.
     """
+
+    needs_gradients: ClassVar[bool] = True
 
     epsilons: tuple[float, ...] = (0.05, 0.1)
     steps: int = 20
@@ -37,11 +41,11 @@ class EvasionTransfer(Threat):
 
     def __post_init__(self) -> None:
         if not self.epsilons or not all(0 < epsilon <= 1 for epsilon in self.epsilons) or self.steps < 1:
-            message = f"epsilons = {self.epsilons} lie in (0, 1], and steps = {self.steps} is at least 1"
+            message = f"epsilons = {self.epsilons} must lie in (0, 1], and steps = {self.steps} must be at least 1"
             raise BadParameter(message)
 
     def min_budget(self, task: Task) -> int:
-        """One image: asked once as it is, and once in each variant."""
+        """Return what one image costs: a query for the original, and one for each variant."""
         return 1 + VARIANTS * len(self.epsilons)
 
     def assess(self, clone: nn.Module, oracle: Oracle, context: ThreatContext, *, rng: Generator) -> ThreatReport:
@@ -50,11 +54,11 @@ class EvasionTransfer(Threat):
         answer = oracle.query(inputs[rows])
         right = (answer.posteriors.argmax(dim=1) == labels[rows]) & ~answer.refused
         x, y = inputs[rows][right], labels[rows][right]
-        counts = {"attacked": (len(x), len(rows))}
+        counts = {"attacked": Count(len(x), len(rows))}
         if not len(x):
             return ThreatReport(counts=counts)
         targets = (y + torch.randint(1, oracle.task.classes, y.shape, generator=rng)) % oracle.task.classes
-        shown = [x]
+        grid_rows = [x]
         for epsilon in self.epsilons:
             crafted = {
                 "fgsm": fgsm(clone, x, y, epsilon=epsilon, towards=False),
@@ -62,16 +66,16 @@ class EvasionTransfer(Threat):
                 "fgsm-targeted": fgsm(clone, x, targets, epsilon=epsilon, towards=True),
                 "pgd-targeted": self._pgd(clone, x, targets, epsilon=epsilon, towards=True, rng=rng),
             }
-            for name, rows_of in crafted.items():
+            for name, examples in crafted.items():
                 wanted = targets if name.endswith("targeted") else None
-                counts[f"{epsilon:g}/{name}"] = fooled(_labels(oracle, rows_of), y, targets=wanted)
+                counts[f"{epsilon:g}/{name}"] = fooled(_labels(oracle, examples), y, targets=wanted)
             signs = 2.0 * torch.randint(2, x.shape, generator=rng) - 1
             control = _labels(oracle, (x + epsilon * signs).clamp(0, 1))
             counts[f"{epsilon:g}/control"] = fooled(control, y)
             counts[f"{epsilon:g}/control-targeted"] = fooled(control, y, targets=targets)
-            counts[f"{epsilon:g}/clone"] = fooled(_own_labels(clone, crafted["pgd"]), _own_labels(clone, x))
-            shown.append(crafted["pgd"])
-        grid = torch.stack([images[:SHOWN] for images in shown]) if x.dim() == 4 else None
+            counts[f"{epsilon:g}/clone"] = fooled(_clone_labels(clone, crafted["pgd"]), _clone_labels(clone, x))
+            grid_rows.append(crafted["pgd"])
+        grid = torch.stack([images[:SHOWN] for images in grid_rows]) if x.dim() == 4 else None
         return ThreatReport(counts=counts, grid=grid)
 
     def _pgd(
@@ -86,15 +90,21 @@ class EvasionTransfer(Threat):
 
 
 def fgsm(clone: nn.Module, inputs: Tensor, classes: Tensor, *, epsilon: float, towards: bool) -> Tensor:
-    """Return clip(x + epsilon sign(g), 0, 1), g up the clone's loss at classes (N,), or down it ``towards`` them."""
+    """Return clip(x + epsilon sign(g), 0, 1), where g raises the clone's loss at classes (N,).
+
+    With ``towards``, g lowers the loss instead.
+    """
     signs = input_gradient(clone, inputs, classes, direction="loss").sign()
     return (inputs + (-epsilon if towards else epsilon) * signs).clamp(0, 1)
 
 
-def fooled(found: Tensor, labels: Tensor, *, targets: Tensor | None = None) -> tuple[int, int]:
-    """Return (successes, rows): another label than before, or the target's where there are targets; -1 is refused."""
+def fooled(found: Tensor, labels: Tensor, *, targets: Tensor | None = None) -> Count:
+    """Count the rows whose ``found`` label differs from ``labels`` or, given ``targets``, equals the target.
+
+    A label of -1 stands for a refused row, which is not fooled. All labels are (N,).
+    """
     hits = (found != labels) & (found >= 0) if targets is None else found == targets
-    return int(hits.sum()), len(labels)
+    return Count(int(hits.sum()), len(labels))
 
 
 def _labels(oracle: Oracle, inputs: Tensor) -> Tensor:
@@ -102,7 +112,7 @@ def _labels(oracle: Oracle, inputs: Tensor) -> Tensor:
     return answer.posteriors.argmax(dim=1).where(~answer.refused, -1)
 
 
-def _own_labels(clone: nn.Module, inputs: Tensor) -> Tensor:
+def _clone_labels(clone: nn.Module, inputs: Tensor) -> Tensor:
     with torch.no_grad():
         labels: Tensor = clone(inputs.to(next(clone.parameters()).device)).argmax(dim=1).cpu()
     return labels

@@ -1,35 +1,40 @@
-"""Recover what a class looks like: climb from the mean of the pool to an input that the clone is sure of.
+"""Reconstruct what a class looks like: climb from the mean of the pool to an input of which the clone is certain.
 
 Source: Fredrikson, Jha, Ristenpart, "Model Inversion Attacks that Exploit Confidence Information and Basic
 Countermeasures", CCS 2015; the gradient attack on a network, with the clone in the victim's place.
-Departures: Adam on the cross entropy, which falls where 1 - p_c has no slope, with total variation and L2 penalties;
-several starts at once, of which the one with the largest posterior of the clone is kept.
-The victim says whether it sees the class, but so it may of noise: an independent classifier and the distance to the mean
-training input of each class judge the image.
-Published number: none at equal terms (the paper asks people). Reproduced: formula.
+Departures: Adam minimises the cross entropy, which has a slope where 1 - p_c is flat, with penalties on total variation
+and L2 norm. There are several starts, and the result with the largest posterior under the clone is kept.
+That the victim predicts the class is not enough, because it may do so for noise. Therefore an independent classifier
+and the distance to the mean training input of each class judge the image too.
+Published number: none on equal terms (the paper asks people). Reproduced: formula.
 """
 
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import ClassVar
 
 import torch
 from torch import Generator, Tensor, nn
 from torch.nn.functional import cross_entropy
 
-from arena.contracts import BadParameter, Oracle, Task, Threat, ThreatContext, ThreatReport
+from arena.contracts import BadParameter, Count, Oracle, Task, Threat, ThreatContext, ThreatReport
 from arena.metrics.inversion import class_means, mean_distances
 
-_STEPS_A_LOOK = 32  # at the clock
+_STEPS_PER_CLOCK_CHECK = 32
 
 
 @dataclass(frozen=True, kw_only=True)
 class ModelInversion(Threat):
-    """``starts`` a class, each the mean of the pool with Gaussian ``noise``; ``smooth`` and ``small`` weigh penalties.
+    """Climbs from ``starts`` points for each class, each the mean of the pool plus Gaussian ``noise``.
 
-    Counts over classes: ``victim`` and ``judge`` see the class, ``nearest`` its mean is the nearest of all. Measures: the
-    root mean square distance to the mean of the class and, on average, of the others.
+    Adam takes ``steps`` steps with rate ``lr``. ``smooth`` and ``small`` are the weights of the total variation and L2
+    penalties. The counts are over classes: how often the ``victim`` and the ``judge`` predict the class, and how often
+    its mean is the ``nearest`` of all. The measures are the root mean square distance to the mean of the class and, on
+    average, to the means of the others.
     """
+
+    needs_gradients: ClassVar[bool] = True
 
     steps: int = 300
     lr: float = 0.05
@@ -40,14 +45,14 @@ class ModelInversion(Threat):
 
     def __post_init__(self) -> None:
         if min(self.steps, self.starts) < 1 or min(self.smooth, self.small, self.noise) < 0 or self.lr <= 0:
-            message = "steps and starts are at least 1, lr is more than 0, noise, smooth and small are 0 or more"
+            message = "steps and starts must be at least 1, lr more than 0, and noise, smooth and small at least 0"
             raise BadParameter(message)
 
     def min_budget(self, task: Task) -> int:
         return task.classes
 
     def assess(self, clone: nn.Module, oracle: Oracle, context: ThreatContext, *, rng: Generator) -> ThreatReport:
-        """Invert the clone for every class and ask the victim once a class."""
+        """Invert the clone for every class, and query the victim once for each."""
         classes = oracle.task.classes
         wanted = torch.arange(classes)
         middle = context.pool.mean(dim=0) if len(context.pool) else torch.full(oracle.task.shape, 0.5)
@@ -57,15 +62,15 @@ class ModelInversion(Threat):
         answer = oracle.query(images)
         means = class_means(*context.training, classes=classes)
         distances = mean_distances(images, means)
-        own = distances.diagonal()
-        others = (distances.sum(dim=1) - own) / max(classes - 1, 1)
+        to_class = distances.diagonal()
+        others = (distances.sum(dim=1) - to_class) / max(classes - 1, 1)
         return ThreatReport(
             counts={
-                "victim": (int(((answer.posteriors.argmax(dim=1) == wanted) & ~answer.refused).sum()), classes),
-                "judge": (int((context.judge(images).argmax(dim=1) == wanted).sum()), classes),
-                "nearest": (int((distances.argmin(dim=1) == wanted).sum()), classes),
+                "victim": Count(int(((answer.posteriors.argmax(dim=1) == wanted) & ~answer.refused).sum()), classes),
+                "judge": Count(int((context.judge(images).argmax(dim=1) == wanted).sum()), classes),
+                "nearest": Count(int((distances.argmin(dim=1) == wanted).sum()), classes),
             },
-            measures={"distance": float(own.mean()), "distance_others": float(others.mean())},
+            measures={"distance": float(to_class.mean()), "distance_others": float(others.mean())},
             grid=torch.stack([images, means]) if images.dim() == 4 else None,
         )
 
@@ -74,9 +79,11 @@ class ModelInversion(Threat):
         classes = wanted.to(context.device)
         optimiser = torch.optim.Adam([x], lr=self.lr)
         for step in range(self.steps):
-            if step % _STEPS_A_LOOK == 0 and context.time_left() <= 0:
+            if step % _STEPS_PER_CLOCK_CHECK == 0 and context.time_left() <= 0:
                 break
-            loss = cross_entropy(clone(x), classes, reduction="sum")  # of a sum: an image's steps are its own
+            loss = cross_entropy(
+                clone(x), classes, reduction="sum"
+            )  # of a sum, so that an image's steps do not depend on the others
             loss = loss + self.smooth * total_variation(x) + self.small * x.square().sum()
             (x.grad,) = torch.autograd.grad(loss, x)
             optimiser.step()
@@ -86,7 +93,7 @@ class ModelInversion(Threat):
 
 
 def most_certain(clone: nn.Module, images: Tensor, classes: int) -> Tensor:
-    """Return of images (K * S, *shape), S of each class in order, the one per class that the clone is surest of."""
+    """Return, of S images (K * S, *shape) of each class in order, the one of which the clone is most certain."""
     with torch.no_grad():
         posteriors = clone(images.to(next(clone.parameters()).device)).softmax(dim=1).cpu()
     starts = len(images) // classes
@@ -96,7 +103,7 @@ def most_certain(clone: nn.Module, images: Tensor, classes: int) -> Tensor:
 
 
 def total_variation(images: Tensor) -> Tensor:
-    """Return the sum of absolute differences between neighbouring pixels of (N, C, H, W); 0 of table rows (N, d)."""
+    """Return the sum of absolute differences between neighbouring pixels of (N, C, H, W); 0 for table rows (N, d)."""
     if images.dim() != 4:
         return images.new_zeros(())
     down = (images[..., 1:, :] - images[..., :-1, :]).abs().sum()

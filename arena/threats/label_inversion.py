@@ -1,11 +1,12 @@
-"""Recover what a class looks like from labels alone: a generator learns which bought inputs the victim gave it to.
+"""Reconstruct what a class looks like from hard labels: a generator learns the queries that received each label.
 
 Source: Liu, Wang, Ren, Wang, Guo, Qin, Liu, "Unstoppable Attack: Label-Only Model Inversion via Conditional Diffusion
 Model", arXiv 2307.08424: label auxiliary inputs by the victim, train a generator conditioned on the label, sample it.
-Departures: a conditional variational autoencoder (Sohn, Lee, Yan, NeurIPS 2015) in the place of a diffusion model, which
-no CPU trains in a minute; the auxiliary inputs are the transfer set, so nothing is asked to train it; the clone chooses
-among the samples. What comes out looks like the attack's queries: with a far pool it is far too, whatever its label.
-Published number: none at equal terms. Reproduced: formula.
+Departures: A conditional variational autoencoder (Sohn, Lee, Yan, NeurIPS 2015) replaces the diffusion model, which no
+CPU trains within a minute. The auxiliary inputs are the transfer set, so training costs no queries. The clone chooses
+among the samples. The results look like the attack's queries: with a pool far from the victim's data, they are far from
+it too, whatever their label.
+Published number: none on equal terms. Reproduced: formula.
 """
 
 from __future__ import annotations
@@ -18,21 +19,21 @@ import torch
 from torch import Generator, Tensor, nn
 from torch.nn.functional import binary_cross_entropy_with_logits
 
-from arena.contracts import BadParameter, Oracle, Task, Threat, ThreatContext, ThreatReport
+from arena.contracts import BadParameter, Count, Oracle, Task, Threat, ThreatContext, ThreatReport
 from arena.learning.architectures import drawn_from
 from arena.learning.randomness import child
 from arena.learning.training import one_hot
 from arena.metrics.inversion import class_means, mean_distances
 
-_STEPS_A_LOOK = 32  # at the clock
+_STEPS_PER_CLOCK_CHECK = 32
 
 
 @dataclass(frozen=True, kw_only=True)
 class LabelOnlyInversion(Threat):
-    """``latent`` and ``hidden`` are widths of the autoencoder, ``steps`` of ``batch`` rows train it.
+    """``latent`` and ``hidden`` are widths of the autoencoder, which trains for ``steps`` steps on ``batch`` rows each.
 
-    Of ``samples`` a class the clone's ``asked`` surest are asked, fewer if the budget says so. Counts over those, and
-    measures, are those of the inversion by gradient.
+    Of ``samples`` for each class, the ``asked`` of which the clone is most certain are queried, or fewer if the budget
+    is too small. Counts, over these queries, and measures are those of the gradient-based inversion.
     """
 
     latent: int = 16
@@ -45,14 +46,14 @@ class LabelOnlyInversion(Threat):
 
     def __post_init__(self) -> None:
         if min(self.latent, self.hidden, self.steps, self.batch, self.asked) < 1 or self.samples < self.asked:
-            message = "latent, hidden, steps, batch and asked are at least 1, and samples at least asked"
+            message = "latent, hidden, steps, batch and asked must be at least 1, and samples at least asked"
             raise BadParameter(message)
 
     def min_budget(self, task: Task) -> int:
         return task.classes
 
     def assess(self, clone: nn.Module, oracle: Oracle, context: ThreatContext, *, rng: Generator) -> ThreatReport:
-        """Train on what was bought and answered; sample, choose and ask for every class."""
+        """Train on the answered rows of the transfer set; then sample, choose and query for every class."""
         inputs, released = context.transfer_set
         answered = released.sum(dim=1) > 0
         if not bool(answered.any()):
@@ -64,38 +65,40 @@ class LabelOnlyInversion(Threat):
         answer = oracle.query(images)
         means = class_means(*context.training, classes=classes)
         distances = mean_distances(images, means)
-        own = distances.gather(1, wanted.unsqueeze(1)).squeeze(1)
-        others = (distances.sum(dim=1) - own) / max(classes - 1, 1)
-        first = images.reshape(classes, asked, *task.shape)
+        to_class = distances.gather(1, wanted.unsqueeze(1)).squeeze(1)
+        others = (distances.sum(dim=1) - to_class) / max(classes - 1, 1)
+        by_class = images.reshape(classes, asked, *task.shape)
         return ThreatReport(
             counts={
-                "victim": (int(((answer.posteriors.argmax(dim=1) == wanted) & ~answer.refused).sum()), len(images)),
-                "judge": (int((context.judge(images).argmax(dim=1) == wanted).sum()), len(images)),
-                "nearest": (int((distances.argmin(dim=1) == wanted).sum()), len(images)),
-                "classes": (len(released[answered].argmax(dim=1).unique()), classes),
+                "victim": Count(
+                    int(((answer.posteriors.argmax(dim=1) == wanted) & ~answer.refused).sum()), len(images)
+                ),
+                "judge": Count(int((context.judge(images).argmax(dim=1) == wanted).sum()), len(images)),
+                "nearest": Count(int((distances.argmin(dim=1) == wanted).sum()), len(images)),
+                "classes": Count(len(released[answered].argmax(dim=1).unique()), classes),
             },
-            measures={"distance": float(own.mean()), "distance_others": float(others.mean())},
-            grid=torch.cat([first.transpose(0, 1), means.unsqueeze(0)]) if len(task.shape) == 3 else None,
+            measures={"distance": float(to_class.mean()), "distance_others": float(others.mean())},
+            grid=torch.cat([by_class.transpose(0, 1), means.unsqueeze(0)]) if len(task.shape) == 3 else None,
         )
 
     def _trained(
         self, inputs: Tensor, labels: Tensor, task: Task, context: ThreatContext, *, rng: Generator
     ) -> Callable[[Tensor, Tensor], Tensor]:
-        """Return latents (N, latent) and classes (N,) to images (N, *shape)."""
+        """Train the autoencoder; return a function from latents (N, latent) and classes (N,) to images (N, *shape)."""
         columns, device = math.prod(task.shape), context.device
         with drawn_from(rng):
             encoder = _layers(columns + task.classes, self.hidden, 2 * self.latent).to(device)
             decoder = _layers(self.latent + task.classes, self.hidden, columns).to(device)
         optimiser = torch.optim.Adam([*encoder.parameters(), *decoder.parameters()], lr=self.lr)
         draws = child(rng)
-        flat, given = inputs.flatten(1).to(device), one_hot(labels, task.classes).to(device)
+        flat, conditions = inputs.flatten(1).to(device), one_hot(labels, task.classes).to(device)
         for step in range(self.steps):
-            if step % _STEPS_A_LOOK == 0 and context.time_left() <= 0:
+            if step % _STEPS_PER_CLOCK_CHECK == 0 and context.time_left() <= 0:
                 break
             rows = torch.randint(len(flat), (min(self.batch, len(flat)),), generator=draws)
-            mean, log_variance = encoder(torch.cat([flat[rows], given[rows]], dim=1)).chunk(2, dim=1)
+            mean, log_variance = encoder(torch.cat([flat[rows], conditions[rows]], dim=1)).chunk(2, dim=1)
             noise = torch.randn(mean.shape, generator=draws).to(device)
-            decoded = decoder(torch.cat([mean + (log_variance / 2).exp() * noise, given[rows]], dim=1))
+            decoded = decoder(torch.cat([mean + (log_variance / 2).exp() * noise, conditions[rows]], dim=1))
             loss = evidence_bound(decoded, flat[rows], mean, log_variance)
             optimiser.zero_grad(set_to_none=True)
             loss.backward()
@@ -112,7 +115,7 @@ class LabelOnlyInversion(Threat):
     def _chosen(
         self, clone: nn.Module, generate: Callable[[Tensor, Tensor], Tensor], task: Task, asked: int, *, rng: Generator
     ) -> tuple[Tensor, Tensor]:
-        """Return ``asked`` images a class, in the order of classes, and their classes."""
+        """Return ``asked`` images for each class, in the order of classes, and their classes."""
         wanted = torch.arange(task.classes).repeat_interleave(self.samples)
         images = generate(torch.randn(len(wanted), self.latent, generator=rng), wanted)
         with torch.no_grad():
@@ -124,10 +127,13 @@ class LabelOnlyInversion(Threat):
 
 
 def evidence_bound(decoded: Tensor, inputs: Tensor, mean: Tensor, log_variance: Tensor) -> Tensor:
-    """Return the negative bound per row: cross entropy of pixels (N, d) given as logits, plus KL(N(m, s^2) || N(0, 1))."""
-    told = binary_cross_entropy_with_logits(decoded, inputs, reduction="sum")
+    """Return the negative evidence lower bound per row: cross entropy of pixels (N, d) plus KL(N(m, s^2) || N(0, 1)).
+
+    ``decoded`` (N, d) are the pixels' logits.
+    """
+    reconstruction = binary_cross_entropy_with_logits(decoded, inputs, reduction="sum")
     divergence = 0.5 * (mean.square() + log_variance.exp() - 1 - log_variance).sum()
-    return (told + divergence) / len(inputs)
+    return (reconstruction + divergence) / len(inputs)
 
 
 def _layers(columns: int, hidden: int, out: int) -> nn.Sequential:

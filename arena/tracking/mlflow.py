@@ -26,6 +26,7 @@ PARENT_TAG = "mlflow.parentRunId"
 EXECUTION_TAG = "arena.execution"  # on a parent: which execution of the tournament it holds
 RESULT_TAG = "arena.result"  # on a child: which result it holds
 CHILDREN_PER_PAGE = 1_000
+REFUSED_HOST = "Invalid Host header"  # in the answer of servers that guard against DNS rebinding
 LONGEST_REASON = 300  # characters of an MLflow error message, which may go on for pages
 
 SETTINGS = {
@@ -122,6 +123,7 @@ class MlflowTracker:
     def _connect(self) -> Client:
         for name, value in SETTINGS.items():
             os.environ.setdefault(name, value)
+        _reach_directly(urlsplit(self._uri).hostname or "")
         from mlflow import MlflowClient
 
         return MlflowClient(tracking_uri=self._uri, registry_uri=self._uri)
@@ -130,7 +132,12 @@ class MlflowTracker:
         experiment = client.get_experiment_by_name(tournament)
         if experiment is not None and experiment.lifecycle_stage == "active":
             return str(experiment.experiment_id)
-        # Of a deleted one MLflow says itself that it must be restored first.
+        if experiment is not None:
+            message = (
+                f"the experiment {tournament!r} was deleted in MLflow: restore it (mlflow experiments restore "
+                f"--experiment-id {experiment.experiment_id}), or give the tournament another name"
+            )
+            raise ServiceUnreachable(message)
         place = self._artifacts.resolve().as_uri() if self._artifacts else None
         return str(client.create_experiment(tournament, artifact_location=place))
 
@@ -152,6 +159,14 @@ class MlflowTracker:
             password = urlsplit(self._uri).password or ""
             words = f"MLflow at {self._uri} failed: {_reason(error)}"
             raise ServiceUnreachable(words.replace(password, "***") if password else words) from error
+
+
+def _reach_directly(host: str) -> None:
+    """Keep a proxy of the environment away from a server on this machine."""
+    if host == "localhost" or host == "::1" or host.startswith("127."):
+        for name in ("no_proxy", "NO_PROXY"):
+            spared = [part for part in os.environ.get(name, "").split(",") if part]
+            os.environ[name] = ",".join(dict.fromkeys([*spared, host]))
 
 
 def log_results(tracker: MlflowTracker, tournament: str, config: str, results: Iterable[MatchResult]) -> int:
@@ -232,6 +247,11 @@ def _failures() -> tuple[type[Exception], ...]:
 
 def _reason(error: Exception) -> str:
     """Return the operating system's words if it was a file or a connection, else the first line of the error's own."""
+    if REFUSED_HOST in str(error):
+        return (
+            "the server does not know the host name by which it is addressed (Invalid Host header): start it with "
+            "--allowed-hosts HOST:PORT, or set MLFLOW_SERVER_ALLOWED_HOSTS"
+        )
     root: BaseException = error
     while root.__cause__ or root.__context__:
         root = root.__cause__ or root.__context__ or root

@@ -1,7 +1,7 @@
 import pytest
 import torch
 
-from arena.attacks.confidence_filter import ConfidenceFilter, lower_kind, surest
+from arena.attacks.confidence_filter import ConfidenceFilter, lower_component, most_certain
 from arena.attacks.knockoff import KnockoffNets
 from arena.contracts import BadParameter
 from arena.learning.architectures import build
@@ -47,16 +47,16 @@ def listening():
 def test_two_kinds_far_apart_are_told_and_one_is_not():
     random = torch.Generator().manual_seed(0)
     low, high = 0.3 + 0.02 * torch.randn(60, generator=random), 0.8 + 0.05 * torch.randn(90, generator=random)
-    assert torch.equal(lower_kind(torch.cat([low, high]), separation=3.5), torch.arange(150) < 60)
+    assert torch.equal(lower_component(torch.cat([low, high]), separation=3.5), torch.arange(150) < 60)
     for one in (high, torch.rand(500, generator=random), torch.rand(500, generator=random) ** 0.2, torch.ones(9)):
-        assert not bool(lower_kind(one, separation=3.5).any())
+        assert not bool(lower_component(one, separation=3.5).any())
 
 
 def test_the_distance_of_two_kinds_by_hand():
     # Means 0.2 and 0.8, deviations 0.1 each: D = sqrt(2) * 0.6 / sqrt(0.02) = 6.
     values = torch.tensor([0.1, 0.3, 0.7, 0.9])
-    assert lower_kind(values, separation=5.9).tolist() == [True, True, False, False]
-    assert not bool(lower_kind(values, separation=6.1).any())
+    assert lower_component(values, separation=5.9).tolist() == [True, True, False, False]
+    assert not bool(lower_component(values, separation=6.1).any())
 
 
 def test_what_looks_dishonest_is_refused():
@@ -87,10 +87,10 @@ def test_the_second_half_goes_to_unasked_rows_that_the_clone_is_sure_of():
 def test_the_surest_rows_by_hand():
     clone = build("linear", TABLE, rng=torch.Generator().manual_seed(0)).eval()
     rows = torch.rand(30, 6, generator=torch.Generator().manual_seed(1))
-    found = surest(clone, rows, rows=5, rng=torch.Generator().manual_seed(2))
+    found = most_certain(clone, rows, rows=5, rng=torch.Generator().manual_seed(2))
     best = predict(clone, rows).amax(dim=1).sort(descending=True).values
     assert torch.allclose(predict(clone, found).amax(dim=1), best[:5])
-    assert len(surest(clone, rows, rows=50, rng=torch.Generator().manual_seed(2))) == 30
+    assert len(most_certain(clone, rows, rows=50, rng=torch.Generator().manual_seed(2))) == 30
 
 
 def test_few_rows_tell_nothing():

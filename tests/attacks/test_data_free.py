@@ -151,8 +151,8 @@ def test_the_papers_constants_are_fields():
 
 def test_rates_fall_as_in_the_papers():
     steps, cosine = attack(schedule="steps"), attack(schedule="cosine")
-    assert [steps.falling(part) for part in (0, 0.1, 0.3, 0.5)] == pytest.approx([1, 0.3, 0.09, 0.027])
-    assert [cosine.falling(part) for part in (0, 0.5)] == pytest.approx([1, 0.5])
+    assert [steps.rate_factor(part) for part in (0, 0.1, 0.3, 0.5)] == pytest.approx([1, 0.3, 0.09, 0.027])
+    assert [cosine.rate_factor(part) for part in (0, 0.5)] == pytest.approx([1, 0.5])
 
 
 def test_two_names_for_two_variants():

@@ -5,7 +5,7 @@ from arena.attacks.knockoff import KnockoffNets
 from arena.attacks.recovery_network import RecoveryNet, RecoveryNetwork
 from arena.contracts import Spec
 from arena.defenses.none import NoDefense
-from arena.defenses.reverse_sigmoid import ReverseSigmoid, bent
+from arena.defenses.reverse_sigmoid import ReverseSigmoid, perturbed
 from arena.defenses.rounding import Rounding
 from arena.registry import build_attack
 from tests.attacks.toy import ToyOracle, context, l1, rows
@@ -25,7 +25,7 @@ def test_a_network_that_learnt_no_difference_returns_the_row():
 
 def test_a_network_halves_what_a_reverse_sigmoid_bent_on_rows_of_another_temperature():
     def defended(clean):
-        return bent(clean, beta=1.0, gamma=0.1).float()
+        return perturbed(clean, beta=1.0, gamma=0.1).float()
 
     attack, clean, fresh = (
         RecoveryNetwork(base=KnockoffNets(), iterations=1500),

@@ -7,7 +7,7 @@ from arena.attacks.argmax import Argmax
 from arena.attacks.knockoff import KnockoffNets
 from arena.attacks.recovery_table import RecoveryTable, looked_up
 from arena.contracts import BadParameter
-from arena.defenses.reverse_sigmoid import ReverseSigmoid, bent
+from arena.defenses.reverse_sigmoid import ReverseSigmoid, perturbed
 from arena.defenses.rounding import Rounding, rounded
 from tests.attacks.toy import ToyOracle, context, l1, rows
 from tests.defenses.toy import LinearVictim, deployed
@@ -52,7 +52,7 @@ def test_all_that_rounds_to_a_row_count_alike():
 
 def test_a_known_map_is_undone_to_well_below_half_of_what_it_bent():
     def defended(clean):
-        return bent(clean, beta=1.0, gamma=0.1).float()
+        return perturbed(clean, beta=1.0, gamma=0.1).float()
 
     table, fresh = rows(10_000), rows(300, seed=1, heat=1.1)
     found = looked_up(defended(fresh), defended(table), table, neighbours=5, reach=0.1)

@@ -4,7 +4,7 @@ import pytest
 import torch
 from torch.nn.functional import one_hot
 
-from arena.attacks.parts.rounds import Unasked
+from arena.attacks.parts.rounds import Unqueried
 from arena.attacks.parts.transfer_set import TransferSet
 from arena.attacks.swiftthief import (
     Projected,
@@ -124,7 +124,7 @@ def test_the_representation_of_a_class_draws_together():
     siamese = Siamese(clone, TABLE, projection=16, rng=rng(1))
     oracle = ToyOracle(lambda rows: one_hot((rows[:, 0] > 0.5).long(), 3).float(), 200)
     bought = TransferSet(oracle)
-    bought.ask(context(rows=200).pool)
+    bought.extend(context(rows=200).pool)
     first = bought.released[:, 1] > 0
 
     def likeness():
@@ -157,10 +157,10 @@ def test_a_rare_class_is_looked_for_near_its_own_rows():
     """One row in 25 lies in the corner of a rare class, of which three were asked."""
     pool = torch.cat([torch.rand(40, 6, generator=rng(1)) * 0.2, 0.5 + torch.rand(960, 6, generator=rng(2)) / 2])
     oracle = ToyOracle(lambda rows: one_hot((rows.mean(dim=1) > 0.3).long(), 3).float(), 100)
-    bought, unasked = TransferSet(oracle), Unasked(pool, rng=rng())
-    bought.ask(unasked.take(torch.tensor([0, 1, 2, *range(500, 560)])))
+    bought, unasked = TransferSet(oracle), Unqueried(pool, rng=rng())
+    bought.extend(unasked.take(torch.tensor([0, 1, 2, *range(500, 560)])))
     clone = build("mlp", TABLE, rng=rng()).eval()
-    SwiftThief(sub_rounds=3)._buy(20, clone, pool, unasked, bought, left=20)
+    SwiftThief(sub_rounds=3)._query(20, clone, pool, unasked, bought, left=20)
     assert [len(call) for call in oracle.calls] == [63, 6, 7, 7]
     assert bool((bought.inputs[63:].mean(dim=1) < 0.3).all())
     assert len(set(oracle.digests)) == 83
@@ -182,5 +182,5 @@ def test_any_architecture_has_a_representation(arch):
 
 @pytest.mark.parametrize("wrong", [{"rounds": 0}, {"batch": 1}, {"crop": 0.0}, {"beta": 1.0}, {"projection": 2}])
 def test_a_value_that_leaves_nothing_to_contrast_is_a_bad_parameter(wrong):
-    with pytest.raises(BadParameter, match=r"at least|lies in"):
+    with pytest.raises(BadParameter, match=r"at least|lie in"):
         SwiftThief(**wrong)

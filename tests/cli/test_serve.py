@@ -13,8 +13,12 @@ import sys
 import pytest
 import torch
 
-from arena.contracts import BudgetExhausted
-from arena.rpc.client import Connection, RemoteOracle
+from arena.contracts import BudgetExhausted, Spec
+from arena.defenses.gaussian_noise import noisy_logits
+from arena.learning.randomness import derived_seed, generator, keyed_normal
+from arena.match.site import Site
+from arena.match.victims import load_victim
+from arena.rpc.client import Connection, RemoteMatch, RemoteOracle
 
 ROWS = torch.rand(6, 4, generator=torch.Generator().manual_seed(0))
 
@@ -43,6 +47,18 @@ def test_prints_one_line_and_charges_any_client(tmp_path):
         process.send_signal(signal.SIGINT)
         assert "6 of 10 units were spent" in process.communicate()[1]
         assert process.returncode == 0
+
+
+def test_tells_whoever_joins_a_seed_from_which_nothing_of_the_defense_follows(tmp_path):
+    defended = ("--defense", "gaussian-noise", "--budget", "10", "--seed", "3")
+    with served(tmp_path, *defended) as (_, line), Connection(line["address"], line["token"]) as connection:
+        match, oracle = RemoteMatch(connection), RemoteOracle(connection)
+        assert match.seed == derived_seed(3, "attack")  # a small seed of the match can be found from it
+        noise = keyed_normal(ROWS, 3, key=int(torch.randint(2**62, (1,), generator=generator(3, "defense"))))
+        released = oracle.query(ROWS).posteriors
+    iris = Spec(name="iris", params=(("arch", "mlp"), ("steps", 50)))
+    clean = load_victim(iris, 0, Site(work=tmp_path, cache=tmp_path / "cache"))(ROWS)
+    assert not torch.allclose(released.double(), noisy_logits(clean, noise, sigma=1.0), atol=1e-3)
 
 
 def test_goes_on_under_the_same_token_after_a_kill(tmp_path):

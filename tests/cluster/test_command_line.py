@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from arena.cli.main import INTERRUPTED_EXIT
+from arena.cli.console import INTERRUPTED_EXIT
 from arena.match.site import Site
 from arena.referee.journal import JOURNAL
 from arena.referee.local import LocalRunner

@@ -18,13 +18,13 @@ from arena.referee.local import LocalRunner
 from arena.referee.tournament import Resources, Share
 from arena.rpc.transport import over_grpc
 from tests.cluster.processes import left_of, workers
-from tests.cluster.tiny import BUDGET, attack_entry, defense_entry, digests, matchup, played, table
+from tests.cluster.tiny import BUDGET, attack_entry, clone_entry, defense_entry, digests, matchup, played, table
 from tests.players import every_meeting
 
 pytestmark = pytest.mark.ray
 
 TWO_SLOTS = Resources(slots=2, attack=Share(cpus=0.5))
-LIMITS = Limits(deploy=8, play=4, close=2)
+LIMITS = Limits(deploy=8, play=4, close=2, score=10)
 
 
 @pytest.fixture(scope="module")
@@ -110,6 +110,10 @@ def results(ray_runner: RayRunner, tmp_path_factory: pytest.TempPathFactory) -> 
         "stuck in deploy": defense("waiting", deploying="time.sleep(3600)"),
         "stuck in answering": defense("silent", answering="time.sleep(3600)"),
         "quiet four": matchup(seed=4),
+        "clone ends the process": matchup(attack=clone_entry(folder / "fatal", "os._exit(3)")),
+        "clone never answers": matchup(attack=clone_entry(folder / "endless", "time.sleep(3600)")),
+        "clone interrupts": matchup(attack=clone_entry(folder / "interrupting", "raise KeyboardInterrupt")),
+        "quiet five": matchup(seed=5),
     }
     return dict(zip(matchups, played(ray_runner, list(matchups.values()), folder / "run"), strict=True))
 
@@ -146,6 +150,25 @@ class TestPlayersAtFault:
         assert (result.verdict.outcome, result.verdict.fault) == (outcome, "defense"), result.verdict
         assert "scored as none" in result.flags
         assert "a/fidelity" in result.counts
+
+    @pytest.mark.parametrize(
+        ("name", "outcome"),
+        [
+            ("clone ends the process", "crashed"),
+            ("clone never answers", "timed out"),
+            ("clone interrupts", "crashed"),
+        ],
+    )
+    def test_a_clone_that_keeps_the_referee_from_scoring_is_the_attacks_fault(
+        self, results: Mapping[str, MatchResult], name: str, outcome: str
+    ):
+        result = results[name]
+        verdict = result.verdict
+        assert (verdict.outcome, verdict.fault, verdict.stage) == (outcome, "attack", "score"), verdict
+        assert result.attempt == 1
+        assert "a/fidelity" in result.counts
+        assert "utility/kept" in result.counts
+        assert "b/fidelity" not in result.counts
 
     def test_nobody_else_notices(self, results: Mapping[str, MatchResult], site: Site, tmp_path: Path):
         quiet = [result for name, result in results.items() if name.startswith("quiet")]

@@ -35,8 +35,9 @@ def test_a_tournament_over_the_wire_is_tracked_and_resumed(tmp_path: Path, cache
     tournament = tournament_from(TOURNAMENT, where="here", folder=tmp_path)
     settings = Settings(runner="ray", cache=str(cache))
     site = site_of(folder, tournament, settings)
-    matchups = admit_all(tournament, site).matchups
-    create_run_folder(folder, tournament, settings, tournament.matchups())
+    admitted = admit_all(tournament, site)
+    matchups = admitted.matchups
+    create_run_folder(folder, tournament, settings, admitted)
 
     def play() -> list[str]:
         """Run, and return the seeds and defenses of what was played."""

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import functools
 import textwrap
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 
 from arena.contracts import UNDEFENDED, Knowledge, MatchResult, Matchup, Recipe, Runner, Spec
+from arena.match.site import Site
 from arena.referee.journal import Journal
 from arena.referee.keys import result_key
 from arena.referee.referee import Referee
@@ -49,6 +51,34 @@ def attack_entry(folder: Path, then: str, *, asks: int = 10) -> Spec:
     return _entry("attack", folder, program)
 
 
+def clone_entry(folder: Path, forward: str) -> Spec:
+    """An attack that asks 10 rows and returns a clone which is sound until the referee scores it."""
+    program = f"""
+        import os, time
+        import torch
+        from arena.contracts import Attack
+
+        class Clone(torch.nn.Module):
+            def __init__(self, task):
+                super().__init__()
+                self.network = torch.nn.Sequential(torch.nn.Flatten(), torch.nn.Linear(task.shape[-1] * task.shape[-2], task.classes))
+                self.calls = 0
+
+            def forward(self, inputs):
+                self.calls += 1
+                if self.calls > 1:
+                    {forward}
+                return self.network(inputs)
+
+        class Mine(Attack):
+            def extract(self, oracle, context, *, rng):
+                oracle.query(context.pool[:10])
+                torch.manual_seed(0)
+                return Clone(oracle.task).eval()
+    """
+    return _entry("attack", folder, program)
+
+
 def defense_entry(folder: Path, *, training: str = "pass", deploying: str = "pass", answering: str = "pass") -> Spec:
     """The undefended victim, with something done in training, in deploying and in answering each call."""
     program = f"""
@@ -85,7 +115,12 @@ def _entry(role: str, folder: Path, program: str) -> Spec:
 def played(runner: Runner, matchups: Sequence[Matchup], folder: Path) -> list[MatchResult]:
     """The results of a referee's run, in the order of the matchups."""
     folder.mkdir(parents=True, exist_ok=True)
-    referee = Referee(runner=runner, tracker=NoTracker(), journal=Journal(folder), key_of=result_key)
+    referee = Referee(
+        runner=runner,
+        tracker=NoTracker(),
+        journal=Journal(folder),
+        key_of=functools.partial(result_key, site=Site(work=folder)),
+    )
     return list(referee.run(matchups).results)
 
 

@@ -117,7 +117,7 @@ def test_a_missing_image_folder_is_missing_data(tmp_path):
 
 
 def test_an_unknown_name_is_answered_with_the_nearest():
-    with pytest.raises(UnknownName, match="did you mean mnist"):
+    with pytest.raises(UnknownName, match="did you mean 'mnist'"):
         load("mnits")
 
 

@@ -107,7 +107,7 @@ def test_mixed_columns_keep_each_columns_values():
 
 
 def test_glyphs_of_a_table_are_a_bad_parameter(iris):
-    with pytest.raises(BadParameter, match="take columns or noise"):
+    with pytest.raises(BadParameter, match="use columns or noise"):
         pool("near", "glyphs", splits=iris, seed=0)
 
 

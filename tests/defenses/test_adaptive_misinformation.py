@@ -119,7 +119,7 @@ def test_without_validation_rows_tau_must_be_given():
     here, state = trained(
         AdaptiveMisinformation(steps=3), replace(context(), validation=(inputs(0), torch.empty(0).long()))
     )
-    with pytest.raises(BadParameter, match="say tau"):
+    with pytest.raises(BadParameter, match="set tau"):
         AdaptiveMisinformation(steps=3).deploy(here, state, rng=torch.Generator())
     AdaptiveMisinformation(tau=0.5, steps=3).deploy(here, state, rng=torch.Generator())
 

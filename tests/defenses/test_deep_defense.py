@@ -4,25 +4,13 @@ from dataclasses import replace
 import pytest
 import torch
 from torch import nn
-from torch.func import functional_call, grad
+from torch.func import functional_call
 from torch.nn.functional import cosine_similarity
 
 from arena.contracts import BadParameter, DefenseContext, NeedUnmet, QueryBatch, Spec, Task
-from arena.defenses.deep_defense import (
-    SMOOTH,
-    DeepDefense,
-    Misdirection,
-    cosine,
-    inner,
-    keeps_order,
-    log_odds,
-    map_hinge,
-    order_hinge,
-    selected,
-    sensitivities,
-    split_of,
-    weights_of,
-)
+from arena.defenses.deep_defense import DeepDefense, Misdirection
+from arena.defenses.parts.layer_weights import selected, sensitivities, split_of, weights_of
+from arena.defenses.parts.misdirection_objective import SMOOTH, keeps_order, log_odds, map_hinge, order_hinge
 from arena.explanations.grad_cam import GradCam
 from arena.learning.architectures import build
 from arena.match.victims import NetworkVictim
@@ -61,78 +49,6 @@ def deployed(defense, on=None, *, seed=0):
 
 def answer(defense, inputs, on=None, *, seed=0):
     return deployed(defense, on, seed=seed)(QueryBatch(inputs=inputs)).posteriors
-
-
-class TestFormulas:
-    def test_order_hinge_by_hand(self):
-        scores, order = torch.tensor([0.3, 0.5, 0.2]), torch.tensor([0, 1, 2])
-        assert float(order_hinge(scores, order, 2, margin=0.0)) == pytest.approx(0.2)
-        assert float(order_hinge(scores, order, 1, margin=0.0)) == pytest.approx(0.2)
-        assert float(order_hinge(scores, order, 3, margin=0.1)) == pytest.approx(0.3)
-        assert float(order_hinge(scores, torch.tensor([1, 0, 2]), 3, margin=0.0)) == 0.0
-
-    def test_cosine_by_hand_and_of_nothing(self):
-        others = torch.tensor([[1.0, 1.0], [-3.0, 0.0], [0.0, 0.0]]).requires_grad_()
-        found = cosine({"a": others}, {"a": torch.tensor([[2.0, 0.0]]).expand(3, 2)})
-        assert found.tolist() == pytest.approx([math.sqrt(0.5), -1.0, 0.0])
-        assert bool(torch.autograd.grad(found.sum(), others)[0].isfinite().all())
-
-    def test_the_inner_product_of_outer_products_is_that_of_the_matrices(self):
-        first, second = (
-            {
-                "b": torch.tensor([[float(sign), 2.0]]),
-                "w.delta": torch.tensor([[1.0, sign]]),
-                "w.row": torch.tensor([[2.0, 3.0, sign]]),
-            }
-            for sign in (1, -1)
-        )
-        matrices = [one["w.delta"][0].outer(one["w.row"][0]) for one in (first, second)]
-        assert float(inner(first, second)) == pytest.approx(3.0 + float((matrices[0] * matrices[1]).sum()))
-
-    def test_log_odds_are_those_of_the_posterior_and_have_its_gradients_direction(self):
-        logits, label = torch.tensor([2.0, -1.0, 0.5]), torch.tensor(0)
-        posterior = logits.softmax(dim=0)[0]
-        assert float(log_odds(logits, label)) == pytest.approx(float((posterior / (1 - posterior)).log()))
-        of_odds = grad(log_odds)(logits, label)
-        of_posterior = grad(lambda values: values.softmax(dim=0)[0])(logits)
-        assert torch.allclose(of_odds / of_odds.norm(), of_posterior / of_posterior.norm(), atol=1e-6)
-
-    def test_log_odds_do_not_vanish_where_the_posterior_is_one(self):
-        logits = torch.tensor([90.0, 0.0, -3.0])
-        assert float(logits.softmax(dim=0)[0]) == 1.0
-        assert float(grad(log_odds)(logits, torch.tensor(0)).norm()) > 1
-
-    def test_map_hinge_by_hand(self):
-        """Own order: 4, 2, then two zeros. Here 1, 3 at the first two: a rise of 2 of 4; a zero place of 2 over 1."""
-        own, here = torch.tensor([4.0, 0.0, 2.0, 0.0]), torch.tensor([1.0, 2.0, 3.0, 0.0])
-        assert float(map_hinge(here, own, literal=False)) == pytest.approx((2 + 1) / 4)
-        assert float(map_hinge(here, own, literal=True)) == pytest.approx(2.0)
-        assert float(map_hinge(own, own, literal=False)) == 0.0
-        assert float(map_hinge(here, torch.zeros(4), literal=False)) == 0.0
-
-    def test_the_layer_that_crosses_the_share_is_taken(self):
-        weights = {f"{part}.{layer}.weight": torch.zeros(1) for part, layer in zip("bbtt", "0202", strict=True)}
-        found = [2.7, 13.1, 71.3, 12.9]
-        assert selected(weights, found, share=0.9) == ["b.2.weight", "t.0.weight", "t.2.weight"]
-        assert selected(weights, found, share=0.7) == selected(weights, found, share=0.5) == ["t.0.weight"]
-        assert len(selected(weights, found, share=1.0)) == 4
-
-    def test_sensitivity_is_the_mean_l1_norm_of_the_posteriors_gradient(self):
-        network, inputs = victim(trainable=True).module, rows(3)
-        split = split_of(network)
-        expected = 0.0
-        for row in inputs:
-            network(row.unsqueeze(0)).softmax(dim=1).amax().backward()
-            expected += sum(float(value.grad.abs().sum()) for value in split.top[1].parameters()) / 3
-            network.zero_grad()
-        assert float(sensitivities(split, inputs)["top.1"]) == pytest.approx(expected, rel=1e-4)
-
-    def test_an_order_is_kept_only_if_it_is_strict_and_the_first_leads(self):
-        order = torch.tensor([[0, 1, 2]]).expand(4, 3)
-        kept = torch.tensor([[0.5, 0.3, 0.2], [0.4, 0.4, 0.2], [0.5, 0.2, 0.3], [0.4, 0.3, 0.3]])
-        assert keeps_order(kept, order, 3).tolist() == [True, False, False, False]
-        assert keeps_order(kept, order, 1).tolist() == [True, False, True, True]
-        assert keeps_order(kept, order, 2).tolist() == [True, False, False, False]
 
 
 def without_a_bias():

@@ -138,7 +138,8 @@ def test_without_a_surrogate_the_need_is_named():
 
 
 @pytest.mark.parametrize(
-    ("task", "said"), [(Task(shape=(5,), classes=3), "gives 3 numbers"), (Task(shape=(4,), classes=6), "does not take")]
+    ("task", "said"),
+    [(Task(shape=(5,), classes=3), "returns 3 numbers"), (Task(shape=(4,), classes=6), "does not accept")],
 )
 def test_a_surrogate_of_another_task_is_refused(task, said):
     foreign = build("mlp", task, rng=torch.Generator().manual_seed(0))

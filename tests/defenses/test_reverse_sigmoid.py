@@ -2,7 +2,7 @@ import pytest
 import torch
 
 from arena.contracts import BadParameter
-from arena.defenses.reverse_sigmoid import ReverseSigmoid, bent
+from arena.defenses.reverse_sigmoid import ReverseSigmoid, perturbed
 
 
 @pytest.mark.parametrize(
@@ -15,7 +15,7 @@ from arena.defenses.reverse_sigmoid import ReverseSigmoid, bent
     ],
 )
 def test_by_hand(row, beta, gamma, expected):
-    rows = bent(torch.tensor([row]), beta=beta, gamma=gamma)
+    rows = perturbed(torch.tensor([row]), beta=beta, gamma=gamma)
     assert torch.allclose(rows, torch.tensor([expected]).double(), atol=5e-5)
 
 

@@ -65,13 +65,13 @@ def test_the_cut_counts_from_the_end():
     split = split_after_convolution(network(), back=2)
     assert split.bottom(rows()).shape == (5, 8, 8, 8)
     assert split_after_convolution(network("resnet18"), back=8).bottom(rows()).shape[1] == 64
-    with pytest.raises(BadParameter, match="small-cnn has 2 convolutional activations, and number 3"):
+    with pytest.raises(BadParameter, match="small-cnn has 2 convolutional activations, but number 3"):
         split_after_convolution(network(), back=3)
 
 
 @pytest.mark.parametrize("explanation", [GradCam(), RelevanceCam(), LibraCam()])
 def test_a_network_without_a_convolution_is_refused(explanation):
-    with pytest.raises(BadParameter, match="take gradient-input"):
+    with pytest.raises(BadParameter, match="use gradient-input"):
         deployed(explanation, network("mlp"))
 
 
@@ -81,7 +81,7 @@ def test_a_network_that_is_no_chain_is_refused():
             super().__init__()
             self.convolution = nn.Conv2d(1, 4, 3)
 
-    with pytest.raises(BadParameter, match="Branching is no chain"):
+    with pytest.raises(BadParameter, match="Branching is not a chain"):
         deployed(GradCam(), Branching())
 
 

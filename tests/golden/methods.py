@@ -13,7 +13,7 @@ from pathlib import Path
 
 import torch
 
-from arena.contracts import Explanation, MatchResult, QueryBatch, Spec
+from arena.contracts import Explanation, MatchResult, Matchup, QueryBatch, Spec
 from arena.learning.architectures import build
 from arena.learning.randomness import generator
 from arena.learning.tensors import digest_of
@@ -28,7 +28,16 @@ from tests.players import MATCHUP, meeting, played, small
 
 FILE = Path(__file__).parent / "methods.json"
 ROWS = 24
+SPLITS = (("honest", 200), ("pool", 400), ("test", 400), ("training", 697), ("validation", 100))
+VICTIM = replace(MATCHUP.victim, params=tuple(sorted({**dict(MATCHUP.victim.params), **dict(SPLITS)}.items())))
+"""With its own splits: what a method answers must not move when the default splits do."""
+
 Record = dict[str, object]
+
+
+def meeting_of(attack: Spec, defense: Spec) -> Matchup:
+    """Return a matchup of two players on terms that meet what they need, over the golden victim."""
+    return replace(meeting(attack, defense), victim=VICTIM)
 
 
 def recorded_names() -> list[tuple[Role, str]]:
@@ -43,17 +52,17 @@ def record_of(role: Role, name: str, site: Site) -> Record:
 
 
 def _attack(name: str, site: Site) -> Record:
-    result: MatchResult = played(meeting(small("attack", name), small("defense", "none")), site)
+    result: MatchResult = played(meeting_of(small("attack", name), small("defense", "none")), site)
     assert result.verdict.outcome == "completed", result.verdict
     return {"digest": result.clone_digest, "nearly": [result.rows, result.calls, result.counts["b/fidelity"].share]}
 
 
 def _defense(name: str, site: Site) -> Record:
     spec = small("defense", name)
-    matchup, defense = meeting(small("attack", "knockoff"), spec), build_defense(spec)
+    matchup, defense = meeting_of(small("attack", "knockoff"), spec), build_defense(spec)
     inputs = load_splits(matchup.victim, site.data).pool[:ROWS]
     with one_thread():
-        respond = deploy(matchup, defense, prepare(matchup, defense, site))
+        respond = deploy(matchup, defense, prepare(matchup, defense, site), site)
         answers = [respond(QueryBatch(inputs=rows)) for rows in inputs.split(ROWS // 3)]
     posteriors = torch.cat([answer.posteriors for answer in answers])
     digest = digest_of([posteriors, torch.cat([answer.refused for answer in answers])])
@@ -61,7 +70,7 @@ def _defense(name: str, site: Site) -> Record:
 
 
 def _explanation(name: str, site: Site) -> Record:
-    splits = load_splits(MATCHUP.victim, site.data)
+    splits = load_splits(VICTIM, site.data)
     network = build("small-cnn", splits.task, rng=generator(0, "golden")).eval()
     method: Explanation = build_explanation(Spec(name=name))
     with one_thread():
@@ -71,7 +80,7 @@ def _explanation(name: str, site: Site) -> Record:
 
 
 def _threat(name: str, site: Site) -> Record:
-    matchup = replace(MATCHUP, threats=(small("threat", name),), threat_budget=200)
+    matchup = replace(MATCHUP, victim=VICTIM, threats=(small("threat", name),), threat_budget=200)
     found = played(matchup, site)
     shares = {key: hits / total for key, (hits, total) in found.counts.items() if key.startswith("threat/") and total}
     return {

@@ -1,9 +1,10 @@
 from __future__ import annotations
 
 import re
+import signal
 import sys
-from collections.abc import Callable
-from dataclasses import dataclass
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, replace
 
 import pytest
 import torch
@@ -20,17 +21,34 @@ from arena.contracts import (
     Outcome,
     QueryBatch,
     Responder,
+    Spec,
 )
+from arena.defenses.label_only import LabelOnly
+from arena.defenses.none import NoDefense
 from arena.learning.architectures import build
 from arena.match.attacking import OUTPUT_KEPT, AttackReport, Clock, attack_stage
+from arena.match.play import play
+from arena.match.site import Site
+from arena.oracle.interrupts import SIGNALS, OperatorInterrupt, raise_on_signals
 from arena.oracle.ledger import MemoryLedger
 from arena.oracle.local import LocalOracle
 from arena.oracle.session import Session
 from arena.oracle.terms import OracleTerms
+from arena.referee.settlement import is_final, needs_stand_in
 from tests.oracle.responders import TASK, CountingResponder, inputs
 from tests.players import MATCHUP
 
 Extract = Callable[[Oracle, AttackContext, Generator], object]
+
+
+@pytest.fixture(autouse=True)
+def operators_signals() -> Iterator[None]:
+    """With our handlers in place a KeyboardInterrupt can only be a player's."""
+    before = {number: signal.getsignal(number) for number in SIGNALS}
+    raise_on_signals()
+    yield
+    for number, handler in before.items():
+        signal.signal(number, handler)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -43,11 +61,25 @@ class Planted(Attack):
         return self.how(oracle, context, rng)  # type: ignore[return-value]  # what it returns is for the stage to judge
 
 
-def stage(how: Extract, *, responder: Responder | None = None, seconds: float = 60.0) -> AttackReport:
+class FailingLedger(MemoryLedger):
+    """Cannot be written while ``full``."""
+
+    full = True
+
+    def charge(self, *arguments: object, **named: object) -> Answer:
+        if self.full:
+            message = "disk full"
+            raise LedgerUnavailable(message)
+        return super().charge(*arguments, **named)  # type: ignore[arg-type]  # passed on as they are
+
+
+def stage(
+    how: Extract, *, responder: Responder | None = None, seconds: float = 60.0, ledger: MemoryLedger | None = None
+) -> AttackReport:
     session = Session(
         OracleTerms(task=TASK, budget=10),
         responder=responder or CountingResponder(),
-        ledger=MemoryLedger(budget=10),
+        ledger=ledger or MemoryLedger(budget=10),
     )
     clock = Clock(seconds)
     oracle = LocalOracle(session, time_left=clock)
@@ -93,9 +125,10 @@ def asks_outside_of_the_unit_cube(oracle: Oracle, context: AttackContext, rng: G
         (raises(ZeroDivisionError("mine")), "crashed", "attack", "ZeroDivisionError: mine"),
         (raises(MemoryError("too large")), "crashed", "attack", "MemoryError"),
         (raises(SystemExit(3)), "crashed", "attack", "SystemExit: 3"),
-        (raises(DeadlinePassed("time is over")), "timed out", "attack", "time is over"),
-        (raises(LedgerUnavailable("disk full")), "infrastructure", "arena", "disk full"),
-        (raises(DefenseFault("off the simplex")), "crashed", "defense", "off the simplex"),
+        (raises(KeyboardInterrupt()), "crashed", "attack", "KeyboardInterrupt"),
+        (raises(DeadlinePassed("time is over")), "crashed", "attack", "time is over"),
+        (raises(LedgerUnavailable("disk full")), "crashed", "attack", "disk full"),
+        (raises(DefenseFault("off the simplex")), "crashed", "attack", "off the simplex"),
         (overspends, "crashed", "attack", "BudgetExhausted"),
         (asks_outside_of_the_unit_cube, "crashed", "attack", "InvalidQuery"),
         (lambda oracle, context, rng: {"weights": 1}, "crashed", "attack", "returned dict"),
@@ -103,7 +136,8 @@ def asks_outside_of_the_unit_cube(oracle: Oracle, context: AttackContext, rng: G
         (lambda oracle, context, rng: nn.Linear(9, 3), "crashed", "attack", "RuntimeError"),
     ],
     ids=[
-        *("crash", "memory", "exit", "deadline", "infrastructure", "defense", "overspends", "invalid", "no-module"),
+        *("crash", "memory", "exit", "interrupt", "feigned-deadline", "feigned-infrastructure", "framed-defense"),
+        *("overspends", "invalid", "no-module"),
         *("wrong-classes", "wrong-inputs"),
     ],
 )
@@ -128,6 +162,11 @@ def test_a_clone_that_is_not_finite_is_no_clone():
     assert report.clone is None
 
 
+def test_the_operators_interrupt_ends_the_run_and_blames_nobody():
+    with pytest.raises(OperatorInterrupt):
+        stage(lambda oracle, context, rng: signal.raise_signal(signal.SIGINT))
+
+
 def test_an_attack_that_hides_the_defenses_fault_still_ends():
     def broken(queries: QueryBatch) -> Answer:
         message = "no key"
@@ -140,8 +179,57 @@ def test_an_attack_that_hides_the_defenses_fault_still_ends():
             return clone_of(oracle, context, rng)
         return None
 
-    assert stage(hides, responder=broken).verdict.outcome == "completed"  # the session knows, and tells the score
-    assert stage(lambda o, g, r: o.query(g.pool), responder=broken).verdict.fault == "defense"
+    assert stage(hides, responder=broken).verdict.outcome == "completed"  # the session knows, and tells when it closes
+
+
+class TestAFaultOfTheInfrastructure:
+    """Only the oracle's own record makes a fault one of the infrastructure: such a match is played again."""
+
+    def test_is_one_whatever_the_attack_makes_of_it(self):
+        def rewords(oracle: Oracle, context: AttackContext, rng: Generator) -> object:
+            try:
+                return oracle.query(context.pool)
+            except LedgerUnavailable as fault:
+                message = "my own words"
+                raise ValueError(message) from fault
+
+        for how in (rewords, lambda oracle, context, rng: oracle.query(context.pool)):
+            verdict = stage(how, ledger=FailingLedger(budget=10)).verdict
+            assert (verdict.outcome, verdict.fault) == ("infrastructure", "arena")
+            assert verdict.reason == "LedgerUnavailable: disk full"
+
+    def test_that_was_overcome_excuses_no_crash(self):
+        ledger = FailingLedger(budget=10)
+
+        def tries_again(oracle: Oracle, context: AttackContext, rng: Generator) -> object:
+            with pytest.raises(LedgerUnavailable):
+                oracle.query(context.pool[:1])
+            ledger.full = False
+            oracle.query(context.pool[:1])
+            raise LedgerUnavailable(str(oracle.remaining))
+
+        assert stage(tries_again, ledger=ledger).verdict.fault == "attack"
+
+    def test_cannot_be_raised_by_an_attack_that_wants_another_try(self, site: Site):
+        attack = Planted(how=raises(LedgerUnavailable("a bad seed")))
+        result = play(MATCHUP, attack=attack, defense=NoDefense(), site=site)
+        assert (result.verdict.outcome, result.verdict.fault) == ("crashed", "attack")
+        assert is_final(result)
+
+
+def test_an_attack_cannot_frame_a_sound_defense(site: Site):
+    matchup = replace(MATCHUP, defense=Spec(name="label-only", version=1))
+
+    def frames(oracle: Oracle, context: AttackContext, rng: Generator) -> object:
+        oracle.query(context.pool[: oracle.remaining])
+        message = "the defense answered a row off the simplex or not finite; the call was not charged"
+        raise DefenseFault(message)
+
+    result = play(matchup, attack=Planted(how=frames), defense=LabelOnly(), site=site)
+    assert (result.verdict.outcome, result.verdict.fault) == ("crashed", "attack")
+    assert not needs_stand_in(result)
+    kept, rows = result.counts["utility/kept"]
+    assert kept == rows > 0
 
 
 def test_nothing_is_asked_once_the_time_is_over():

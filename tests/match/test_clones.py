@@ -71,21 +71,35 @@ def not_finite() -> bytes:
         pytest.param(struct.pack("<Q", 2) + b"[]", "not a table", id="header-a-list"),
         pytest.param(struct.pack("<Q", 40_000) + b"[" * 40_000, "not JSON", id="header-nested-deeply"),
         pytest.param(pickle.dumps({"weights": [1.0]}), "claims", id="pickle"),
-        pytest.param(safetensors.torch.save({"x": torch.zeros(3)}), "cannot be built", id="no-architecture"),
+        pytest.param(safetensors.torch.save({"x": torch.zeros(3)}), "names no architecture", id="no-architecture"),
         pytest.param(
             rewritten(lambda header: header["__metadata__"].update(architecture="gpt-5")), "'gpt-5'", id="unknown"
         ),
         pytest.param(
-            rewritten(lambda header: header["__metadata__"].update(architecture=7)), "cannot be built", id="no-word"
+            rewritten(lambda header: header["__metadata__"].update(architecture=7)),
+            "names no architecture",
+            id="no-word",
         ),
-        pytest.param(rewritten(lambda header: header.update(__metadata__="mlp")), "cannot be built", id="no-metadata"),
-        pytest.param(rewritten(lambda header: header.update(extra=header["body.1.bias"])), "extra", id="one-too-many"),
-        pytest.param(rewritten(lambda header: header.pop("body.1.bias")), "body.1.bias", id="one-missing"),
         pytest.param(
-            rewritten(lambda header: header["body.1.weight"].update(shape=[64, 2**40])), "differ", id="lying-shape"
+            rewritten(lambda header: header.update(__metadata__="mlp")), "names no architecture", id="no-metadata"
         ),
-        pytest.param(rewritten(lambda header: header["body.1.weight"].update(dtype="F64")), "differ", id="other-dtype"),
-        pytest.param(rewritten(lambda header: header.update({"body.1.bias": 3})), "differ", id="entry-a-number"),
+        pytest.param(
+            rewritten(lambda header: header.update(extra=header["body.1.bias"])), "unexpected extra", id="one-too-many"
+        ),
+        pytest.param(rewritten(lambda header: header.pop("body.1.bias")), "missing body.1.bias", id="one-missing"),
+        pytest.param(
+            rewritten(lambda header: header["body.1.weight"].update(shape=[64, 2**40])),
+            r"body.1.weight is F32 \[64, 1099511627776\], and F32 \[\d+, \d+\] is wanted",
+            id="lying-shape",
+        ),
+        pytest.param(
+            rewritten(lambda header: header["body.1.weight"].update(dtype="F64")),
+            "body.1.weight is F64",
+            id="other-dtype",
+        ),
+        pytest.param(
+            rewritten(lambda header: header.update({"body.1.bias": 3})), "body.1.bias is no tensor", id="entry-a-number"
+        ),
         pytest.param(
             rewritten(lambda header: header["body.1.weight"].update(data_offsets=[0, 2**40])),
             "do not fit",
@@ -99,7 +113,10 @@ def not_finite() -> bytes:
             id="overlapping-offsets",
         ),
         pytest.param(pack_clone(network())[:-4], "do not fit", id="cut-off"),
-        pytest.param(pack_clone(build("mlp", Task(shape=(4,), classes=3), rng=torch.Generator())), "differ", id="task"),
+        pytest.param(
+            pack_clone(build("mlp", Task(shape=(4,), classes=3), rng=torch.Generator())), "is wanted", id="task"
+        ),
+        pytest.param(rewritten(lambda header: header["body.1.weight"].update(dtype="Q7")), "is Q7", id="unknown-dtype"),
         pytest.param(not_finite(), "not finite", id="not-finite"),
     ],
 )

@@ -2,6 +2,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass, field, replace
+from pathlib import Path
 from typing import ClassVar
 
 import pytest
@@ -25,6 +26,7 @@ from arena.contracts import (
     Oracle,
     OutlierKind,
     PoolKind,
+    Promise,
     Recipe,
     Responder,
     Spec,
@@ -33,6 +35,7 @@ from arena.contracts import (
     Task,
     UnknownName,
 )
+from arena.contracts.flags import COST_NOT_RANKED, DETECTOR_CANNOT_FIRE, HONEST_CANNOT_TRIGGER
 from arena.defenses.none import NoDefense
 from arena.defenses.rounding import Rounding
 from arena.defenses.top_k import TopK
@@ -40,12 +43,14 @@ from arena.learning.composition import answered_by
 from arena.learning.tensors import row_digests, state_digest
 from arena.match.admission import admit
 from arena.match.clones import clone_digest
-from arena.match.leak_audit import audit_leak
 from arena.match.play import stolen_clone
-from arena.match.preparation import DefendedVictim, load_pool, prepare
+from arena.match.preparation import DefendedVictim, prepare
+from arena.match.rows import load_pool
 from arena.match.site import Site
-from arena.match.victims import load_splits, load_victim
+from arena.match.victims import load_splits
 from arena.registry import build_attack
+from arena.registry.building import build_defense
+from tests.cluster.tiny import defense_entry
 from tests.players import MATCHUP
 
 UNTRAINED = Spec(name="digits", params=(("arch", "mlp"), ("steps", 1)))
@@ -71,6 +76,22 @@ class WantingDefense(NoDefense):
 
     needs: frozenset[Need] = frozenset()  # type: ignore[misc]  # a field here: each test needs something else
     optional_needs: frozenset[Need] = frozenset()  # type: ignore[misc]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Watching(NoDefense):
+    """A defense that watches accounts, or says that it does."""
+
+    stateful: bool = False
+    delay: int = 0
+
+    @property
+    def promise(self) -> Promise:
+        return Promise(stateful=self.stateful)
+
+    @property
+    def detection_delay(self) -> int:
+        return self.delay
 
 
 class TestTheCheckBeforeTheMatch:
@@ -134,6 +155,31 @@ class TestTheCheckBeforeTheMatch:
         assert admit(replace(iris, budget=10), Wanting(), NoDefense(), site) == ()
         assert admit(replace(iris, budget=400), Wanting(), NoDefense(), site) == ("honest rows short",)
 
+    @pytest.mark.parametrize(("stateful", "ranked"), [(False, True), (True, False)])
+    def test_a_defense_that_may_wait_until_honest_users_have_asked_is_not_ranked(
+        self, stateful: bool, ranked: bool, site: Site
+    ):
+        iris = replace(MATCHUP, victim=Spec(name="iris", params=(("arch", "mlp"), ("steps", 20))), budget=400)
+        flags = admit(iris, Wanting(), Watching(stateful=stateful), site)
+        assert (COST_NOT_RANKED not in flags) is ranked
+        assert COST_NOT_RANKED not in admit(replace(iris, budget=10), Wanting(), Watching(stateful=stateful), site)
+
+    def test_an_entry_whose_cost_rests_on_too_few_rows_is_not_ranked(self, site: Site, tmp_path: Path):
+        entry = defense_entry(tmp_path / "mine")
+        iris = replace(MATCHUP, victim=Spec(name="iris", params=(("arch", "mlp"), ("steps", 20))), defense=entry)
+        assert COST_NOT_RANKED in admit(replace(iris, budget=400), Wanting(), build_defense(entry), site)
+
+    def test_flags_a_detector_that_cannot_fire_on_the_attack_or_on_honest_users(self, site: Site):
+        for delay, expected in (
+            (40, set()),
+            (41, {DETECTOR_CANNOT_FIRE}),
+            (401, {DETECTOR_CANNOT_FIRE, HONEST_CANNOT_TRIGGER}),
+        ):
+            assert set(admit(MATCHUP, Wanting(), Watching(delay=delay), site)) == expected
+        long = replace(MATCHUP, budget=500)
+        assert HONEST_CANNOT_TRIGGER in admit(long, Wanting(), Watching(delay=450), site)
+        assert DETECTOR_CANNOT_FIRE not in admit(long, Wanting(), Watching(delay=450), site)
+
 
 def knowing(outliers: OutlierKind = "none", surrogate: SurrogateKind = "none", **terms: object) -> Matchup:
     knowledge = Knowledge(outliers=outliers, surrogate=surrogate)
@@ -155,7 +201,8 @@ class TestOutliers:
         measures = dict(prepared.measures)
         assert prepared.flags == ()
         assert measures["audit/overlap"] == 0
-        assert measures["audit/two_sample"] > 0.6
+        assert measures["audit/p"] <= 0.05
+        assert measures["audit/power"] >= 0.8
         assert prepared.context.outliers is not None
         assert not set(row_digests(prepared.context.outliers)) & load_splits(UNTRAINED, None).kept_from_attackers
 
@@ -171,36 +218,6 @@ class TestOutliers:
     def test_are_not_given_to_a_defense_that_may_not_know_them(self, site: Site):
         prepared = prepare(knowing(), NoDefense(), site)
         assert (prepared.context.outliers, prepared.context.surrogate, prepared.flags) == (None, None, ())
-
-    def test_one_shared_row_is_a_leak(self, site: Site):
-        victim = load_victim(UNTRAINED, 0, site)
-        noise, pool = torch.rand(60, 1, 8, 8), load_splits(UNTRAINED, None).pool[:60]
-        assert audit_leak(victim, noise, pool, declared_overlap=False).leaks is False
-        assert audit_leak(victim, torch.cat([noise, pool[:1]]), pool, declared_overlap=False).leaks is True
-
-    def test_rows_that_nothing_tells_from_the_pool_are_a_leak(self, site: Site):
-        one, other = load_splits(UNTRAINED, None).pool.chunk(2)
-        found = audit_leak(load_victim(UNTRAINED, 0, site), one, other, declared_overlap=False)
-        assert found.measures["audit/overlap"] == 0
-        assert found.measures["audit/two_sample"] < 0.6
-        assert found.leaks
-
-    def test_are_audited_on_a_copy_of_a_victim_that_others_ask_meanwhile(self, site: Site):
-        victim = load_victim(UNTRAINED, 0, site)
-        assert victim.module is not None
-        called: list[object] = []
-        hook = victim.module.register_forward_pre_hook(lambda module, _: called.append(module))
-        try:
-            audit_leak(victim, torch.rand(60, 1, 8, 8), torch.rand(60, 1, 8, 8), declared_overlap=False)
-        finally:
-            hook.remove()
-        assert called
-        assert not any(module is victim.module for module in called)
-
-    def test_without_a_pool_only_a_declaration_can_leak(self, site: Site):
-        victim, nothing = load_victim(UNTRAINED, 0, site), torch.empty(0, 1, 8, 8)
-        assert audit_leak(victim, torch.rand(9, 1, 8, 8), nothing, declared_overlap=False).leaks is False
-        assert audit_leak(victim, nothing, nothing, declared_overlap=True).leaks is True
 
 
 class TestSurrogates:

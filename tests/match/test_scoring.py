@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
+from pathlib import Path
 
 import pytest
 import torch
@@ -26,8 +27,10 @@ from arena.learning.architectures import build
 from arena.learning.composition import answered_by
 from arena.learning.distillation import distil
 from arena.learning.training import hardened
+from arena.match import clone_scores
 from arena.match.play import play
 from arena.match.reference import load_reference
+from arena.match.secret import Secret
 from arena.match.site import Site
 from tests.players import MATCHUP, meeting, played, small
 
@@ -154,3 +157,58 @@ class TestExplanations:
     def test_that_nobody_asked_for_are_not_scored(self, site: Site):
         result = played(replace(self.matchup, attack=KNOCKOFF), site)
         assert not any(name.startswith("explanation/") for name in result.measures)
+
+
+class TestTheRefereesClones:
+    """Each is trained once for a seed, a recipe and a transfer set, whatever match it belongs to."""
+
+    @pytest.fixture
+    def trainings(self, monkeypatch: pytest.MonkeyPatch) -> list[int]:
+        counted: list[int] = []
+
+        def counting(clone: nn.Module, inputs: torch.Tensor, rows: torch.Tensor, **options: object) -> nn.Module:
+            counted.append(len(inputs))
+            return distil(clone, inputs, rows, **options)  # type: ignore[arg-type]  # passed on as they are
+
+        monkeypatch.setattr(clone_scores, "distil", counting)
+        return counted
+
+    @pytest.fixture
+    def apart(self, site: Site, tmp_path: Path) -> Site:
+        return replace(site, cache=tmp_path / "cache")
+
+    def test_are_shared_by_matches_whose_answers_have_the_same_argmax(self, apart: Site, trainings: list[int]):
+        played(MATCHUP, apart)
+        assert len(trainings) == 2  # A and A-hard
+        played(replace(MATCHUP, defense=Spec(name="rounding", params=(("decimals", 3),))), apart)
+        assert len(trainings) == 3  # the argmax rows are those of the first match
+        played(replace(MATCHUP, defense=Spec(name="label-only")), apart)
+        assert len(trainings) == 3
+
+    def test_score_as_if_each_match_had_trained_its_own(self, apart: Site, tmp_path: Path, trainings: list[int]):
+        matchup = replace(MATCHUP, defense=Spec(name="rounding", params=(("decimals", 3),)), curve=(10,))
+        played(MATCHUP, apart)
+        shared = played(matchup, apart)
+        alone = played(matchup, replace(apart, cache=tmp_path / "another"))
+        assert shared.counts == alone.counts
+        assert {name: shared.measures[name] for name in shared.measures if "seconds" not in name} == {
+            name: alone.measures[name] for name in alone.measures if "seconds" not in name
+        }
+
+    @pytest.mark.parametrize(
+        "other",
+        [{"seed": 1}, {"recipe": Recipe(steps=21)}, {"recipe": Recipe(steps=20, arch="linear")}, {"budget": 39}],
+        ids=["seed", "steps", "network", "rows"],
+    )
+    def test_are_others_for_another_seed_recipe_or_transfer_set(
+        self, other: dict[str, object], apart: Site, trainings: list[int]
+    ):
+        played(MATCHUP, apart)
+        before = len(trainings)
+        played(replace(MATCHUP, **other), apart)  # type: ignore[arg-type]
+        assert len(trainings) == before + 2
+
+    def test_are_others_under_another_secret(self, apart: Site, trainings: list[int]):
+        played(MATCHUP, apart)
+        played(MATCHUP, replace(apart, secret=Secret.stated("another")))
+        assert len(trainings) == 4

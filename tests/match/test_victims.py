@@ -163,7 +163,7 @@ def test_refuses_a_parameter_that_it_lacks_or_a_value_that_it_cannot_have(params
 
 
 def test_an_unknown_data_set_and_architecture_are_the_users_mistakes(site: Site):
-    with pytest.raises(UnknownName, match="did you mean digits"):
+    with pytest.raises(UnknownName, match="did you mean 'digits'"):
         load_splits(Spec(name="digit"), None)
     with pytest.raises(BadParameter, match="no architecture 'mpl'"):
         load_victim(iris(arch="mpl"), 0, site)

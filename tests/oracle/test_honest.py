@@ -8,7 +8,7 @@ from torch import Tensor
 
 from arena.contracts import QueryBatch
 from arena.learning.tensors import row_digests
-from arena.oracle.honest import LARGEST_LIGHT_CALL, LIGHT_ACCOUNTS, SHIFTS, HonestTraffic, distinct_numbers, shifted
+from arena.oracle.honest import LARGEST_LIGHT_CALL, LIGHT_ACCOUNTS, HonestTraffic, distinct_numbers
 
 SPLIT = 30
 
@@ -62,26 +62,22 @@ def test_light_accounts_that_run_out_of_rows_ask_through_the_whole_of_a_large_bu
     budget = 100_000
     script = traffic(budget=budget)
     early, late = script.after(budget // 2)[1:], script.rest()  # the heavy account comes first
-    assert sum(len(call.inputs) for call in early + late) == LIGHT_ACCOUNTS * SPLIT * len(SHIFTS)
+    assert sum(len(call.inputs) for call in early + late) == LIGHT_ACCOUNTS * SPLIT
     assert len(late) >= len(early) / 2
 
 
-def test_no_row_repeats_within_an_account_even_when_the_split_is_asked_several_times():
-    script = traffic(budget=SPLIT * len(SHIFTS))
-    calls = script.after(SPLIT * len(SHIFTS)) + script.rest()
+def test_every_row_is_one_of_the_split_and_none_repeats_within_an_account():
+    natural = set(row_digests(traffic()._inputs))
+    script = traffic(budget=10 * SPLIT)
+    calls = script.after(7) + script.after(10 * SPLIT - 7) + script.rest()
     for inputs in by_account(calls).values():
-        assert len(set(row_digests(inputs))) == len(inputs)
-    assert max(len(inputs) for inputs in by_account(calls).values()) == SPLIT * len(SHIFTS)
+        digests = row_digests(inputs)
+        assert set(digests) <= natural
+        assert len(set(digests)) == len(digests)
+    assert max(len(inputs) for inputs in by_account(calls).values()) == SPLIT
 
 
-def test_a_shift_moves_whole_pixels_and_repeats_the_edge():
-    image = torch.arange(9.0).reshape(1, 1, 3, 3)
-    assert shifted(image, 1, 0).flatten().tolist() == [0, 1, 2, 0, 1, 2, 3, 4, 5]
-    assert shifted(image, 0, -1).flatten().tolist() == [1, 2, 2, 4, 5, 5, 7, 8, 8]
-    assert torch.equal(shifted(image, 0, 0), image)
-
-
-def test_labels_are_those_of_the_rows_shifted_or_not():
+def test_labels_are_those_of_the_rows():
     rows = torch.arange(SPLIT, dtype=torch.float32).reshape(-1, 1, 1, 1).expand(-1, 1, 4, 4) / SPLIT  # flat images
     script = traffic(budget=3 * SPLIT, rows=rows.clone())
     calls = [*script.after(2 * SPLIT + 5), *script.after(7), *script.rest()]
@@ -120,20 +116,26 @@ def test_numbers_are_drawn_without_repetition_until_none_is_left():
     assert len({tuple(draw) for draw in draws}) == 6
 
 
-@pytest.mark.parametrize(("budget", "short"), [(SPLIT * 9, False), (SPLIT * 9 + 1, True)])
-def test_says_whether_the_split_is_too_small_to_mirror_a_budget(budget: int, short: bool):
-    script = traffic(budget=budget)
-    assert script.falls_short is short
-    assert len(script.after(budget)[0].inputs) == SPLIT * len(SHIFTS)
+@pytest.mark.parametrize(
+    ("budget", "heavy", "light"),
+    [
+        (SPLIT, (SPLIT, SPLIT), (SPLIT // 2, SPLIT // 2)),
+        (SPLIT + 1, (SPLIT, SPLIT + 1), (SPLIT // 2, SPLIT // 2)),
+        (20 * SPLIT, (SPLIT, 20 * SPLIT), (LIGHT_ACCOUNTS * SPLIT, 10 * SPLIT)),
+    ],
+)
+@pytest.mark.parametrize("shape", [(1, 4, 4), (3,)], ids=["images", "tables"])
+def test_volumes_shrink_to_what_the_split_has_and_say_so(
+    budget: int, heavy: tuple[int, int], light: tuple[int, int], shape: tuple[int, ...]
+):
+    rows = torch.rand(SPLIT, *shape, generator=torch.Generator().manual_seed(2))
+    script = traffic(budget=budget, rows=rows)
+    assert (script.volumes.heavy, script.volumes.light) == (heavy, light)
+    assert script.volumes.fall_short is (budget > SPLIT)
+    first, *rest = [*script.after(budget), *script.rest()]
+    assert len(first.inputs) == heavy[0]
+    assert sum(len(call.inputs) for call in rest) == light[0]
     assert script.after(1) == []
-
-
-def test_table_rows_cannot_be_shifted_and_so_run_out_sooner():
-    rows = torch.rand(SPLIT, 3, generator=torch.Generator().manual_seed(2))
-    assert not traffic(budget=SPLIT, rows=rows).falls_short
-    script = traffic(budget=SPLIT + 1, rows=rows)
-    assert script.falls_short
-    assert len(script.after(SPLIT + 1)[0].inputs) == SPLIT
 
 
 def test_the_images_of_recorded_calls_are_those_that_they_carry():

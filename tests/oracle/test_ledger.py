@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import signal
 import sqlite3
+import stat
 import subprocess
 import sys
 import threading
@@ -271,3 +272,12 @@ def test_kills_lose_and_double_nothing(tmp_path: Path):
     counts = ledger.transcript().counts
     assert kills == 10
     assert (counts.calls, counts.spent) == (calls, sum(1 + n % 3 for n in range(calls)))
+
+
+def test_a_ledger_is_for_its_owner_alone(tmp_path: Path):
+    path = tmp_path / "match.ledger"
+    ledger = SqliteLedger.open(path, budget=10)
+    ledger.charge(key(1), batch(2), CountingResponder(), price=2)
+    assert {stat.S_IMODE(file.stat().st_mode) for file in tmp_path.iterdir()} == {0o600}
+    ledger.close()
+    assert stat.S_IMODE(path.stat().st_mode) == 0o600

@@ -61,13 +61,15 @@ class TestWhatItTakes:
     @pytest.mark.parametrize(
         ("asked", "words"),
         [
-            (inputs(2).double(), "float32 tensor, not torch.float64"),
+            (inputs(2).double(), "dtype torch.float32, not torch.float64"),
             (torch.rand(2, 3), r"shape \(N, 2\), not \(2, 3\)"),
             (torch.rand(2), r"not \(2\)"),
             (torch.rand(0, 2), "at least one row"),
-            (torch.tensor([[0.5, float("nan")]]), r"finite and in \[0, 1\]"),
+            (torch.tensor([[0.5, float("nan")]]), r"finite and within \[0, 1\]"),
             (torch.tensor([[0.5, float("inf")]]), "from 0.5 to inf"),
-            (torch.tensor([[-0.1, 0.5]]), "from -0.1 to 0.5"),
+            (inputs(2).numpy(), r"torch tensor, not numpy\.ndarray"),
+            (torch.tensor([[0.5, 1.0000001]]), "to 1.0000001"),
+            (torch.tensor([[-0.1, 0.5]]), "range from -0.10000000149011612 to 0.5"),
         ],
     )
     def test_refuses_invalid_inputs_and_charges_nothing(self, asked: torch.Tensor, words: str):

@@ -20,6 +20,7 @@ LEAST: dict[str, Any] = {
 }
 EVERYTHING = """
 name = "every \\"key\\""
+secret = "stated"
 victims = [{ name = "digits", arch = "mlp", steps = 100, seed = 3 }, "iris"]
 attacks = ["knockoff", { name = "argmax", base = { name = "jbda", step = 0.2 } }]
 defenses = ["none", { name = "mad", epsilon = 0.25, surrogate = "same-architecture", outliers = "far" }]
@@ -72,6 +73,7 @@ def test_every_key_is_read():
     assert tournament.threats == (evasion, replace(evasion, params=(("steps", 5),)))
     assert tournament.threat_budget == 60
     assert tournament.recipe == Recipe(arch="mlp", steps=30)
+    assert tournament.secret == "stated"
     assert dict(tournament.limits) == {"play": 60.0, "score": 1.5}
     assert tournament.resources == Resources(
         oracle=Share(cpus=0.5), attack=Share(cpus=1.0, gpus=0.25, custom=(("node", 0.1),)), oracles=2, slots=3

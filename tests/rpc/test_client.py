@@ -14,7 +14,10 @@ from arena.contracts import (
     InvalidQuery,
     NotAuthorised,
     ServiceUnreachable,
+    Task,
 )
+from arena.learning.architectures import build
+from arena.match.clones import pack_clone
 from arena.proto.v1 import oracle_pb2
 from arena.rpc.client import Connection, RemoteMatch, RemoteOracle
 from arena.rpc.server import OracleServer, serving
@@ -79,18 +82,57 @@ def lost_answer() -> grpc.RpcError:
     return Lost()
 
 
+def clone(task: Task = TASK, *, seed: int = 0) -> bytes:
+    """A clone of 170 kB or more: several parts on the wire."""
+    return pack_clone(build("mlp-8192", task, rng=torch.Generator().manual_seed(seed)))
+
+
+def test_an_oracle_is_reached_directly_whatever_proxy_the_environment_names(
+    server: OracleServer, monkeypatch: pytest.MonkeyPatch
+):
+    for name in ("http_proxy", "https_proxy", "HTTP_PROXY", "HTTPS_PROXY", "grpc_proxy"):
+        monkeypatch.setenv(name, "http://127.0.0.1:9")
+    for name in ("no_proxy", "NO_PROXY", "no_grpc_proxy"):
+        monkeypatch.delenv(name, raising=False)
+    with Connection(server.address, server.open(session()), tries=1) as connection:
+        assert RemoteOracle(connection).query(inputs(2)).posteriors.shape == (2, 3)
+
+
 class TestPlayingFromOutside:
     def test_joins_fetches_the_pool_in_parts_and_hands_back_a_clone(self, server: OracleServer):
         pool = torch.rand(30_000, 2)
-        token = server.open(session(), pool=pool, seed=9, defense='{"name": "none"}', seconds=60)
+        token = server.open(session(), pool=pool, attack_seed=9, defense='{"name": "none"}', seconds=60)
         with Connection(server.address, token) as connection:
             match = RemoteMatch(connection)
             assert (match.seed, match.pool_rows, match.defense) == (9, 30_000, '{"name": "none"}')
             assert 0 < match.time_left() <= 60
             assert torch.equal(match.fetch_pool(TASK), pool)
-            match.hand_back(b"first")
-            match.hand_back(b"clone" * 500_000)
-        assert server.clone(token, timeout=20) == b"clone" * 500_000
+            match.hand_back(clone(seed=0))
+            match.hand_back(clone(seed=1))
+        assert server.clone(token, timeout=20) == clone(seed=1)
+
+    @pytest.mark.parametrize(
+        ("data", "said"),
+        [
+            (b"", "8 bytes"),
+            (b"no safetensors at all", "claims"),
+            (clone()[:-8], "do not fit"),
+            (clone(Task(shape=(9,), classes=3)), "is wanted"),
+        ],
+        ids=["empty", "other-bytes", "cut-off", "of-another-task"],
+    )
+    def test_is_told_at_once_what_is_wrong_with_its_clone_and_may_hand_back_another(
+        self, server: OracleServer, data: bytes, said: str
+    ):
+        token = server.open(session())
+        with Connection(server.address, token) as connection:
+            match = RemoteMatch(connection)
+            with pytest.raises(AttackFault, match=said):
+                match.hand_back(data)
+            with pytest.raises(TimeoutError):
+                server.clone(token, timeout=0)
+            match.hand_back(clone())
+        assert server.clone(token, timeout=20) == clone()
 
     def test_a_data_free_match_has_no_pool_and_a_blind_one_no_defense(self, server: OracleServer):
         with Connection(server.address, server.open(session())) as connection:

@@ -116,7 +116,7 @@ def test_refuses_a_bad_row_behind_good_calls_before_anything_is_sent(opened: Ope
     match = opened()
     asked = inputs(6)
     asked[5, 0] = 2.0
-    with pytest.raises(InvalidQuery, match="go from"):
+    with pytest.raises(InvalidQuery, match="range from"):
         match.oracle.query(asked)
     assert match.session.remaining == 20
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import logging
 import threading
 from collections.abc import Iterator
@@ -9,6 +10,7 @@ from pathlib import Path
 
 import grpc
 import pytest
+import torch
 from google.protobuf.descriptor_pool import DescriptorPool
 from grpc_health.v1 import health_pb2, health_pb2_grpc
 from grpc_reflection.v1alpha.proto_reflection_descriptor_database import ProtoReflectionDescriptorDatabase
@@ -23,6 +25,8 @@ from arena.contracts import (
     Task,
     UsageError,
 )
+from arena.learning.architectures import build
+from arena.match.clones import pack_clone
 from arena.oracle.ledger import MemoryLedger
 from arena.oracle.session import Session
 from arena.oracle.sqlite_ledger import SqliteLedger
@@ -91,7 +95,11 @@ BAD_REQUESTS = {
     "an unknown account": (request(account=1), "INVALID_ARGUMENT", "INVALID_QUERY"),
     "an explanation": (request(explain=True), "INVALID_ARGUMENT", "INVALID_QUERY"),
     "too many rows": (request(tensor(9, 2, data=b"\0" * 18, dtype=UINT8)), "RESOURCE_EXHAUSTED", "QUERY_TOO_LARGE"),
-    "an oversized message": (request(tensor(1, 2, data=b"\0" * MESSAGE_LIMIT)), "RESOURCE_EXHAUSTED", None),
+    "an oversized message": (
+        request(tensor(1, 2, data=b"\0" * MESSAGE_LIMIT)),
+        "RESOURCE_EXHAUSTED",
+        "QUERY_TOO_LARGE",
+    ),
     "over budget": (request(tensor(6, 2, data=b"\0" * 12, dtype=UINT8)), "FAILED_PRECONDITION", "BUDGET_EXHAUSTED"),
 }
 
@@ -179,6 +187,91 @@ def test_ten_channels_overspend_nothing(server: OracleServer):
     assert [call.honest for call in transcript.calls] == [False, True] * 50 + [True]
 
 
+CLONE = pack_clone(build("linear", TASK, rng=torch.Generator().manual_seed(0)))
+
+
+class TestHalfOpenStreams:
+    """A client that opens streams and sends nothing more."""
+
+    @pytest.fixture
+    def small(self) -> Iterator[OracleServer]:
+        server = OracleServer(
+            max_message_bytes=MESSAGE_LIMIT,
+            max_concurrent_calls=4,
+            max_concurrent_calls_a_match=2,
+            seconds_to_hand_back=60,
+        )
+        with serving(server=server):
+            yield server
+
+    @contextlib.contextmanager
+    def held_open(self, server: OracleServer, token: str, *, streams: int) -> Iterator[list[grpc.Future]]:
+        over = threading.Event()
+
+        def parts(begun: threading.Event) -> Iterator[match_pb2.HandBackRequest]:
+            begun.set()
+            yield match_pb2.HandBackRequest(chunk=b"half")
+            over.wait(20)
+
+        with own_channel(server) as channel:
+            hand_back, calls = match_pb2_grpc.MatchServiceStub(channel).HandBack, []
+            for _ in range(streams):
+                begun = threading.Event()
+                calls.append(hand_back.future(parts(begun), metadata=bearer(token)))
+                assert begun.wait(20)
+            for _ in range(2_000):  # until the server has as many as it takes, at most 20 seconds
+                if server._admitted._under_way.total() >= min(streams, 2):
+                    break
+                over.wait(0.01)
+            try:
+                yield calls
+            finally:
+                over.set()
+                for call in calls:
+                    call.cancel()
+
+    def test_never_starve_another_match(self, small: OracleServer):
+        greedy, other = small.open(session()), small.open(session())
+        with (
+            self.held_open(small, greedy, streams=30) as calls,
+            Connection(small.address, other, tries=1) as connection,
+        ):
+            assert RemoteOracle(connection).query(inputs(3)).posteriors.shape == (3, 3)
+            RemoteMatch(connection).hand_back(CLONE)
+            refused = [call for call in calls[2:] if call.exception(timeout=20) is not None]
+            assert len(refused) == 28
+            assert {dict(call.trailing_metadata())[REASON] for call in refused} == {"OVERLOADED"}
+
+    def test_leave_the_match_itself_its_queries_once_they_end(self, small: OracleServer):
+        token = small.open(session())
+        with (
+            self.held_open(small, token, streams=2),
+            Connection(small.address, token, tries=1) as connection,
+            pytest.raises(Overloaded, match="try again"),
+        ):
+            RemoteOracle(connection)
+        with Connection(small.address, token) as connection:
+            assert RemoteOracle(connection).query(inputs(3)).posteriors.shape == (3, 3)
+
+    def test_are_cut_off_when_their_time_is_over(self):
+        server = OracleServer(max_message_bytes=MESSAGE_LIMIT, seconds_to_hand_back=0.2)
+        with serving(server=server):
+            token = server.open(session())
+            with self.held_open(server, token, streams=1) as (call,):
+                assert call.exception(timeout=20).code() is grpc.StatusCode.CANCELLED
+
+
+def test_words_of_a_refusal_know_no_class_of_a_message(server: OracleServer, channel: grpc.Channel):
+    token = server.open(session())
+    for service, method in (("Oracle", "Query"), ("Oracle", "Describe"), ("Match", "Join"), ("Match", "FetchPool")):
+        call = channel.unary_unary(f"/arena.proto.v1.{service}Service/{method}")
+        with pytest.raises(grpc.RpcError) as failure:
+            call(b"\xff" * 50, metadata=bearer(token), timeout=20)
+        assert "50 bytes came that cannot be read" in failure.value.details()
+        assert "proto" not in failure.value.details()
+        assert "Request" not in failure.value.details()
+
+
 def test_a_client_that_leaves_in_the_middle_of_its_clone_is_no_fault_of_ours(
     server: OracleServer, caplog: pytest.LogCaptureFixture
 ):
@@ -196,8 +289,8 @@ def test_a_client_that_leaves_in_the_middle_of_its_clone_is_no_fault_of_ours(
         call.cancel()
         left.set()
     with Connection(server.address, token) as connection:
-        RemoteMatch(connection).hand_back(b"whole")
-    assert server.clone(token, timeout=20) == b"whole"
+        RemoteMatch(connection).hand_back(CLONE)
+    assert server.clone(token, timeout=20) == CLONE
     assert "our fault" not in caplog.text
 
 

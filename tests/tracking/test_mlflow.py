@@ -7,8 +7,10 @@ import os
 import socket
 import subprocess
 import sys
+import threading
 from collections.abc import Callable
 from dataclasses import replace
+from http.server import BaseHTTPRequestHandler, HTTPServer
 from pathlib import Path
 from typing import Any
 
@@ -144,6 +146,34 @@ def test_says_that_a_deleted_tournament_must_be_restored(new_tracker: NewTracker
     store.client.delete_experiment(store.client.get_experiment_by_name("digits").experiment_id)
     with pytest.raises(ServiceUnreachable, match="deleted"):
         log(new_tracker(), result())
+    with pytest.raises(ServiceUnreachable, match=r"mlflow experiments restore --experiment-id \d+.*another name"):
+        log(new_tracker(), result())
+
+
+def test_says_how_to_let_a_server_know_its_own_name(monkeypatch: pytest.MonkeyPatch):
+    """The words are those of MLflow's servers since 3.5."""
+
+    class Refusing(BaseHTTPRequestHandler):
+        def refuse(self) -> None:
+            words = b"Invalid Host header - possible DNS rebinding attack detected"
+            self.send_response(403)
+            self.send_header("Content-Length", str(len(words)))
+            self.end_headers()
+            self.wfile.write(words)
+
+        do_GET = do_POST = refuse  # noqa: N815  # names that http.server looks for
+
+        def log_message(self, *arguments: object) -> None:
+            pass
+
+    for name in ("http_proxy", "HTTP_PROXY"):  # not asked for a server on this machine
+        monkeypatch.setenv(name, "http://127.0.0.1:9")
+    with HTTPServer(("127.0.0.1", 0), Refusing) as server:
+        threading.Thread(target=server.serve_forever, daemon=True).start()
+        tracker = MlflowTracker(f"http://127.0.0.1:{server.server_port}", execution="here")
+        with pytest.raises(ServiceUnreachable, match="--allowed-hosts HOST:PORT"):
+            tracker.start("digits", "config")
+        server.shutdown()
 
 
 @pytest.mark.parametrize("uri", ["mlruns", "file:///tmp/mlruns"])

@@ -1,4 +1,4 @@
-"""Random views of a batch for contrastive learning: images cropped and under other light, tables with mixed columns."""
+"""Random views of a batch for contrastive learning: images are cropped and relit, table rows exchange values."""
 
 from __future__ import annotations
 
@@ -8,28 +8,28 @@ import torch
 from torch import Generator, Tensor
 from torch.nn.functional import affine_grid, grid_sample
 
-ASPECT = 4 / 3
-LIGHT = 0.4
-LIT = 0.8
-GREY = 0.2
+ASPECT = 4 / 3  # the largest aspect ratio of a crop, either way
+LIGHT = 0.4  # the largest relative change of brightness, contrast and saturation
+LIT = 0.8  # the share of images whose light changes
+GREY = 0.2  # the share of RGB images that turn grey
 
 
 def image_view(images: Tensor, *, crop: float, flip: bool, rng: Generator) -> Tensor:
     """Return a random view of each image (N, C, H, W) in [0, 1], of the same shape and on the same device.
 
-    A crop of an area share in [``crop``, 1] and an aspect ratio within 4:3, brought back to size, turned round at
-    random if ``flip``; brightness, contrast and the saturation of RGB within 40 % for four images of five, and grey
-    one RGB image of five.
-    Source: Chen, He, "Exploring Simple Siamese Representation Learning", CVPR 2021, arXiv 2011.10566, section 3; hue
-    is left out.
+    A view is a crop, resized to the full size, that covers a share of the area in [``crop``, 1] with an aspect ratio
+    within 4:3; with ``flip`` it is mirrored at random. For four images in five, brightness, contrast and the saturation
+    of RGB images change by up to 40 %, and one RGB image in five turns grey.
+    Source: Chen, He, "Exploring Simple Siamese Representation Learning", CVPR 2021, arXiv 2011.10566, section 3,
+    without changes of hue.
     """
     rows, colour = len(images), images.shape[1] == 3
     area, aspect = _between(crop, 1, rows, rng), _between(-math.log(ASPECT), math.log(ASPECT), rows, rng).exp()
     width, height = (area * aspect).sqrt().clamp(max=1), (area / aspect).sqrt().clamp(max=1)
-    turned = _between(-1, 1, rows, rng).sign() if flip else torch.ones(rows)
+    mirrored = _between(-1, 1, rows, rng).sign() if flip else torch.ones(rows)
     across, down = (_between(-1, 1, rows, rng) for _ in range(2))
     frames = torch.zeros(rows, 2, 3)
-    frames[:, 0, 0], frames[:, 0, 2] = width * turned, across * (1 - width)
+    frames[:, 0, 0], frames[:, 0, 2] = width * mirrored, across * (1 - width)
     frames[:, 1, 1], frames[:, 1, 2] = height, down * (1 - height)
     grid = affine_grid(frames.to(images.device), list(images.shape), align_corners=False)
     views = grid_sample(images, grid, padding_mode="border", align_corners=False)
@@ -46,7 +46,7 @@ def image_view(images: Tensor, *, crop: float, flip: bool, rng: Generator) -> Te
 
 
 def table_view(rows: Tensor, *, corruption: float, rng: Generator) -> Tensor:
-    """Return rows (N, d) in which each value is, with this probability, that of another row of the batch.
+    """Return rows (N, d) in which each value is replaced, with probability ``corruption``, by that of another row.
 
     Source: Bahri, Jiang, Tay, Metzler, "SCARF: Self-Supervised Contrastive Learning using Random Feature Corruption",
     ICLR 2022, arXiv 2106.15147.

@@ -1,8 +1,8 @@
-"""How far inputs are from a network's decision boundary: linearise, step to the nearest face, repeat.
+"""Measure how far inputs are from a network's decision boundary: linearise, step to the nearest face, repeat.
 
 Source: Moosavi-Dezfooli, Fawzi, Frossard, "DeepFool: A Simple and Accurate Method to Fool Deep Neural Networks", CVPR
-2016, arXiv 1511.04599, algorithm 2, whole batches at once; overshoot and rivals as in the authors' code.
-Departures: inputs may leave [0, 1], as in the paper.
+2016, arXiv 1511.04599, algorithm 2, run on whole batches; overshoot and rivals as in the authors' code.
+Departures: None. As in the paper, inputs may leave [0, 1].
 """
 
 from __future__ import annotations
@@ -11,22 +11,22 @@ import torch
 from torch import Tensor, nn
 
 OVERSHOOT = 0.02
-"""A step goes this share beyond the linearised boundary."""
+"""A step goes beyond the linearised boundary by this share of its length."""
 
 BEYOND = 1e-4
-"""And this far in absolute terms: a step to a boundary that is reached already is none."""
+"""A step also goes beyond the boundary by this distance: otherwise a row on the boundary would not move."""
 
 RIVALS = 9
-"""Faces that a step chooses among: those of the classes that score next after the predicted one."""
+"""A step chooses among this many faces: those of the classes with the highest scores after the predicted one."""
 
-_ROWS_AT_ONCE = 128  # times classes times inputs: the gradients of large images must fit
+_ROWS_AT_ONCE = 128  # the gradients of all faces of so many large images must fit in memory
 
 
 def boundary_distances(network: nn.Module, inputs: Tensor, *, iterations: int) -> Tensor:
-    """Return for inputs (N, *shape) the L2 length (N,) float32 of the perturbation that changes the predicted class.
+    """Return the L2 length (N,) float32 of the perturbation that changes the predicted class of inputs (N, *shape).
 
-    On the CPU; for a network in eval mode. A row whose class holds for all ``iterations`` has the length it came to,
-    one whose gradients are zero is infinitely far.
+    The network must be in eval mode; the result is on the CPU. A row whose class has not changed after all
+    ``iterations`` gets the length reached by then, and a row whose gradients are zero gets infinity.
     """
     device = next(network.parameters()).device
     return torch.cat([_distances(network, chunk.to(device), iterations).cpu() for chunk in inputs.split(_ROWS_AT_ONCE)])
@@ -50,9 +50,10 @@ def _distances(network: nn.Module, inputs: Tensor, iterations: int) -> Tensor:
 
 
 def _step(network: nn.Module, inputs: Tensor) -> Tensor:
-    """Return (N, d): for each row the way to the nearest of the faces between its class and the next ones.
+    """Return the step (N, d) of each row to the nearest face between its class and the next ones.
 
-    With f_l = z_l - z_c and w_l its gradient, a face is |f_l| / ||w_l|| away, along w_l. Rows without a gradient stay.
+    With f_l = z_l - z_c and its gradient w_l, a face is |f_l| / ||w_l|| away along w_l. Rows without a gradient stay
+    put.
     """
     rows = inputs.detach().requires_grad_(True)
     logits = network(rows)
@@ -72,6 +73,6 @@ def _step(network: nn.Module, inputs: Tensor) -> Tensor:
 
 @torch.no_grad()
 def _predicted(network: nn.Module, inputs: Tensor) -> Tensor:
-    """Return the classes (N,) of inputs that may be none."""
+    """Return the predicted classes (N,) of inputs, where N may be 0."""
     classes: Tensor = network(inputs).argmax(dim=1)
     return classes

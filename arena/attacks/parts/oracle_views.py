@@ -1,4 +1,4 @@
-"""Oracles seen through something: what a wrapper hands to the attack that it wraps, and the wrapper's form."""
+"""Attacks that wrap another attack, and the modified views of the oracle that they pass to it."""
 
 from __future__ import annotations
 
@@ -12,12 +12,12 @@ from arena.contracts import Answer, Attack, BudgetExhausted, InvalidQuery, Oracl
 
 @dataclass(frozen=True, kw_only=True)
 class AttackWrapper(Attack):
-    """``base`` is the attack that plays; the wrapper needs, and stops early for, what it does and what its base does."""
+    """Wraps the attack ``base``. It has the needs and the reasons to stop early of the wrapper and of its base."""
 
     base: Attack
 
     def __post_init__(self) -> None:
-        # Class variables of an ordinary attack; here they belong to the instance, as they follow from the base.
+        # These are class variables of an ordinary attack; a wrapper has its own, because they depend on its base.
         object.__setattr__(self, "needs", type(self).needs | self.base.needs)
         object.__setattr__(self, "stops_early", type(self).stops_early | self.base.stops_early)
 
@@ -27,7 +27,10 @@ class AttackWrapper(Attack):
 
 @dataclass(kw_only=True, eq=False)
 class OracleView:
-    """Another oracle, unchanged: views override what they change. ``remaining`` is in rows of whom they are for."""
+    """Passes everything on to another oracle; subclasses override what they change.
+
+    ``remaining`` counts rows of the attack that uses the view.
+    """
 
     oracle: Oracle
 
@@ -55,21 +58,22 @@ class OracleView:
         return self.oracle.query(inputs, explain=explain, account=account)
 
     def price(self, inputs: Tensor, *, explain: bool) -> int:
-        """Return the price of a call that a view splits or adds to, so that it is refused whole where it must be.
+        """Return the price of a call before a view splits it or adds rows to it, so that it is refused as a whole.
 
-        Raises `InvalidQuery` for no rows, `BudgetExhausted` for more than remain.
+        Raises `InvalidQuery` for a call without rows and `BudgetExhausted` for one that costs more than remains.
         """
         price = len(inputs) * (1 + explain * self.explanation_price)
         if price == 0:
-            raise InvalidQuery("a call asks at least one row")
+            raise InvalidQuery("a call must query at least one row")
         if price > self.remaining:
-            raise BudgetExhausted(f"the call costs {price}, {self.remaining} are left", remaining=self.remaining)
+            message = f"the call costs {price}, but only {self.remaining} of the budget remain"
+            raise BudgetExhausted(message, remaining=self.remaining)
         return price
 
 
 @dataclass(kw_only=True, eq=False)
 class TransformedOracle(OracleView):
-    """Changes the released rows by ``transform``: (N, K) to (N, K). Refused rows stay zero."""
+    """Applies ``transform``, from (N, K) to (N, K), to the released rows. Refused rows remain zero."""
 
     transform: Callable[[Tensor], Tensor]
 

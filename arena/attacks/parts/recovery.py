@@ -1,7 +1,7 @@
-"""Recover what a defense bent: guess the defense, run it on networks of one's own, and learn to undo it from them.
+"""Undo a defense's perturbations: guess the defense, apply it to networks of the attacker's, and learn its inverse.
 
-Shared by the attacks that differ in how they undo. The rows of an attacker's own networks are what its guess at clean
-rows is worth: no clean row of the victim is ever seen.
+The attacks that share this code differ in how they learn the inverse. Under their threat model an attacker never sees a
+clean row of the victim: the answers of its own networks take the place of clean rows.
 """
 
 from __future__ import annotations
@@ -27,23 +27,24 @@ from arena.learning.release import entropy, keep_argmax
 from arena.learning.training import fit, hardened, predict
 
 Restore = Callable[[Tensor], Tensor]
-"""Released rows (N, K) to what the clean ones probably were."""
+"""Maps released rows (N, K) to an estimate of the clean ones."""
 
 ENTROPY_BINS = 10
-ARGMAX_KEPT = 0.95  # of the shadows' rows: a defense that hardly ever moves the argmax is not undone across it
-TOLD_BY = 1_000  # rows of the shadows by which each guess is looked at
-_TIED = 1e-7  # neighbours in a sorted row that differ by less
+ARGMAX_KEPT = 0.95  # of the shadows' rows: if a defense keeps at least so many, undoing it keeps the argmax too
+RECOGNISED_BY = 1_000  # rows of the shadows on which each guess is compared with the victim
+_TIED = 1e-7  # neighbours in a sorted row that differ by less count as ties
 
 
 @dataclass(frozen=True, kw_only=True)
 class RecoveryAttack(AttackWrapper):
-    """``share`` of the budget buys random rows of the pool, which show what the defense does; ``base`` has the rest.
+    """Spends a ``share`` of the budget on random pool rows, to recognise the defense; ``base`` spends the rest.
 
-    ``shadows`` networks of ``arch``, trained on the labels of those rows for ``steps_inner`` steps, answer
-    ``shadow_rows`` unasked rows each. Of the ``guesses`` that defense is undone which makes of their answers what looks
-    most like the victim's: at most ``closer`` times as far from it as they look themselves, else none. An informed
-    attack need not guess. All shadows but the last show how to undo it, and the last whether that helps. The clone of
-    the base is trained on by ``steps`` (None: the referee's recipe) with all rows, recovered.
+    ``shadows`` networks of architecture ``arch`` are trained for ``steps_inner`` steps on the labels of those rows, and
+    each answers ``shadow_rows`` rows that were not queried. Each of the ``guesses`` is applied to these answers, and
+    the one whose results look most like the victim's answers is undone. If it is not at most ``closer`` times as far
+    from them as the shadows' own answers, nothing is undone. An informed attack knows the defense and does not guess.
+    The inverse is learnt from all shadows but the last, which tests whether it helps. Then the clone of the base is
+    trained for ``steps`` more steps (None: the referee's recipe) on all recovered rows.
     """
 
     needs: ClassVar[frozenset[Need]] = frozenset({"pool"})
@@ -60,90 +61,102 @@ class RecoveryAttack(AttackWrapper):
     def __post_init__(self) -> None:
         super().__post_init__()
         if not 0 <= self.share < 1 or not 0 < self.closer <= 1 or self.shadows < 2 or self.shadow_rows < 1:
-            message = f"share = {self.share} lies in [0, 1), closer = {self.closer} in (0, 1], "
-            message += "shadows is at least 2 and shadow_rows at least 1"
+            message = f"share = {self.share} must lie in [0, 1) and closer = {self.closer} in (0, 1]; "
+            message += "shadows must be at least 2 and shadow_rows at least 1"
             raise BadParameter(message)
 
     @abstractmethod
     def undoing(self, defended: Tensor, clean: Tensor, context: AttackContext, *, rng: Generator) -> Restore:
-        """Return what leads from rows like ``defended`` (N, K) back to rows like ``clean`` (N, K)."""
+        """Return a function that maps rows like ``defended`` (N, K) back to rows like ``clean`` (N, K)."""
 
     def extract(self, oracle: Oracle, context: AttackContext, *, rng: Generator) -> nn.Module:
-        """See what the defense does, let ``base`` play on recovered answers, and train on with all of them."""
+        """Recognise the defense, play ``base`` on recovered answers, and train its clone further on all of them."""
         spare = oracle.remaining - self.base.min_budget(oracle.task)
         size = min(int(self.share * oracle.remaining), int(self.share * len(context.pool)), spare)
         if size == 0:
             return self.base.extract(oracle, context, rng=rng)
-        own = child(rng)
-        pool = context.pool[torch.randperm(len(context.pool), generator=own)]
-        bought = TransferSet(oracle)
-        bought.ask(pool[:size])
+        draws = child(rng)
+        pool = context.pool[torch.randperm(len(context.pool), generator=draws)]
+        transfer_set = TransferSet(oracle)
+        transfer_set.extend(pool[:size])
         context = replace(context, pool=pool[size:])
-        restore = self._restore(bought, context, rng=own)
-        clone = self.base.extract(TransformedOracle(oracle=bought, transform=restore), context, rng=rng)
-        inputs, released = bought.answered()
-        return distil(clone, inputs, restore(released), rng=own, steps=self.steps, time_left=context.time_left)
+        restore = self._restore(transfer_set, context, rng=draws)
+        clone = self.base.extract(TransformedOracle(oracle=transfer_set, transform=restore), context, rng=rng)
+        inputs, released = transfer_set.answered()
+        return distil(clone, inputs, restore(released), rng=draws, steps=self.steps, time_left=context.time_left)
 
-    def _restore(self, bought: TransferSet, context: AttackContext, *, rng: Generator) -> Restore:
-        """Return what undoes the defense that the rows bought so far show; they stay as they are if it is none."""
-        inputs, released = bought.answered()
+    def _restore(self, transfer_set: TransferSet, context: AttackContext, *, rng: Generator) -> Restore:
+        """Return what undoes the defense that the transfer set shows, or the identity if it shows none."""
+        inputs, released = transfer_set.answered()
         known = context.simulated
         guesses = [one for one in ((known,) if known is not None else self.guesses) if simulable(one)]
         if not len(inputs) or not guesses:
             return _unchanged
-        unasked = context.pool[: self.shadow_rows]
-        clean = torch.cat([self._shadow_rows(inputs, released, unasked, context, rng=rng) for _ in range(self.shadows)])
-        asked = torch.cat([unasked] * self.shadows)
-        few = torch.randperm(len(clean), generator=rng)[:TOLD_BY]
-        simulated = [SimulatedDefense(one, bought.task, on=context.device, rng=rng) for one in guesses]
-        best = told([one(asked[few], clean[few]) for one in simulated], clean[few], released, closer=self.closer)
+        unqueried = context.pool[: self.shadow_rows]
+        clean = torch.cat(
+            [self._shadow_rows(inputs, released, unqueried, context, rng=rng) for _ in range(self.shadows)]
+        )
+        queries = torch.cat([unqueried] * self.shadows)
+        compared = torch.randperm(len(clean), generator=rng)[:RECOGNISED_BY]
+        simulated = [SimulatedDefense(one, transfer_set.task, on=context.device, rng=rng) for one in guesses]
+        best = recognised(
+            [one(queries[compared], clean[compared]) for one in simulated],
+            clean[compared],
+            released,
+            closer=self.closer,
+        )
         if best is None and known is None:
             return _unchanged
-        defended = simulated[best or 0](asked, clean)  # the one that is known, whatever it looks like
+        defended = simulated[best or 0](
+            queries, clean
+        )  # a known defense is undone even if the answers do not look like it
         if torch.equal(defended, clean):
             return _unchanged
-        undo = self.undoing(defended[: -len(unasked)], clean[: -len(unasked)], context, rng=rng)
+        undo = self.undoing(defended[: -len(unqueried)], clean[: -len(unqueried)], context, rng=rng)
         kept = float((defended.argmax(dim=1) == clean.argmax(dim=1)).float().mean()) >= ARGMAX_KEPT
         restore = partial(_within_argmax, undo) if kept else undo
-        defended, clean = defended[-len(unasked) :][:TOLD_BY], clean[-len(unasked) :][:TOLD_BY]
+        defended, clean = defended[-len(unqueried) :][:RECOGNISED_BY], clean[-len(unqueried) :][:RECOGNISED_BY]
         return restore if distance(restore(defended), clean) < distance(defended, clean) else _unchanged
 
     def _shadow_rows(
-        self, inputs: Tensor, released: Tensor, unasked: Tensor, context: AttackContext, *, rng: Generator
+        self, inputs: Tensor, released: Tensor, unqueried: Tensor, context: AttackContext, *, rng: Generator
     ) -> Tensor:
-        """Return what a new network that was trained on the labels of the released rows answers to the unasked ones."""
+        """Train a new network on the labels of the released rows, and return its answers to the unqueried rows."""
         shadow = build(self.arch, Task(shape=tuple(inputs.shape[1:]), classes=released.shape[1]), rng=rng)
         shadow.to(context.device)
         fit(shadow, inputs, hardened(released), steps=self.steps_inner, rng=child(rng), time_left=context.time_left)
-        return predict(shadow, unasked)
+        return predict(shadow, unqueried)
 
 
-def told(releases: Sequence[Tensor], clean: Tensor, released: Tensor, *, closer: float) -> int | None:
-    """Return the number of the releases (N, K) that look most like the released rows (M, K).
+def recognised(releases: Sequence[Tensor], clean: Tensor, released: Tensor, *, closer: float) -> int | None:
+    """Return the index of the ``releases`` (N, K) that look most like the ``released`` rows (M, K).
 
-    None if it is not nearer than ``closer`` times the distance of the clean rows (N, K), which then look like enough.
+    Return None if even these are more than ``closer`` times as far from them as the clean rows (N, K) are.
     """
-    distances = [unlikeness(one, released) for one in releases]
+    distances = [fingerprint_distance(one, released) for one in releases]
     nearest = min(range(len(releases)), key=distances.__getitem__)
-    return nearest if distances[nearest] <= closer * unlikeness(clean, released) else None
+    return nearest if distances[nearest] <= closer * fingerprint_distance(clean, released) else None
 
 
-def unlikeness(rows: Tensor, others: Tensor) -> float:
-    """Return the L1 distance between the looks of two sets of rows (N, K) and (M, K); 0 for equal sets."""
-    return float((looks(rows) - looks(others)).abs().sum())
+def fingerprint_distance(rows: Tensor, others: Tensor) -> float:
+    """Return the L1 distance between the fingerprints of two sets of rows (N, K) and (M, K); 0 for equal sets."""
+    return float((fingerprint(rows) - fingerprint(others)).abs().sum())
 
 
-def looks(rows: Tensor) -> Tensor:
-    """Return what rows (N, K) look like, (K + 11,): the mean sorted row, shares of entropies in tenths, share of ties."""
+def fingerprint(rows: Tensor) -> Tensor:
+    """Return the fingerprint (K + 11,) of rows (N, K).
+
+    It consists of the mean sorted row, a histogram of entropies in tenths of ln K, and the share of ties.
+    """
     ordered = rows.sort(dim=1, descending=True).values
-    unsure = (entropy(rows) / math.log(rows.shape[1])).clamp(0, 1)
-    tenths = torch.histc(unsure, bins=ENTROPY_BINS, min=0.0, max=1.0) / len(rows)
+    relative_entropy = (entropy(rows) / math.log(rows.shape[1])).clamp(0, 1)
+    histogram = torch.histc(relative_entropy, bins=ENTROPY_BINS, min=0.0, max=1.0) / len(rows)
     ties = (ordered[:, :-1] - ordered[:, 1:] < _TIED).float().mean()
-    return torch.cat([ordered.mean(dim=0), tenths, ties.unsqueeze(0)])
+    return torch.cat([ordered.mean(dim=0), histogram, ties.unsqueeze(0)])
 
 
 def distance(rows: Tensor, others: Tensor) -> float:
-    """Return the mean L1 distance between rows (N, K) and others."""
+    """Return the mean L1 distance between rows (N, K) and others (N, K)."""
     return float((rows - others).abs().sum(dim=1).mean())
 
 

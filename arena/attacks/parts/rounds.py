@@ -1,4 +1,4 @@
-"""What attacks in rounds share: the rows of the pool that were not asked yet, and clones that start anew each round."""
+"""What attacks in rounds share: the rows of the pool that have not been queried, and clones trained from scratch."""
 
 from __future__ import annotations
 
@@ -14,37 +14,39 @@ from arena.learning.distillation import distil
 from arena.learning.randomness import child
 
 
-class Unasked:
-    """The rows of a pool that were not taken yet; ``numbers`` are their indices, in an order drawn at the start."""
+class Unqueried:
+    """The rows of a pool that have not been taken yet; ``indices`` are theirs, in an order drawn at the start."""
 
     def __init__(self, pool: Tensor, *, rng: Generator) -> None:
         self._pool, self._rng = pool, rng
-        self.numbers = torch.randperm(len(pool), generator=rng)
+        self.indices = torch.randperm(len(pool), generator=rng)
 
     def __len__(self) -> int:
-        return len(self.numbers)
+        return len(self.indices)
 
     def sample(self, rows: int) -> Tensor:
-        """Return the indices of random rows in a fresh order, all of them if there are fewer; they stay untaken."""
-        return self.numbers[torch.randperm(len(self.numbers), generator=self._rng)[:rows]]
+        """Return the indices of random rows in a fresh order, without taking them; all of them if there are fewer."""
+        return self.indices[torch.randperm(len(self.indices), generator=self._rng)[:rows]]
 
     def take(self, chosen: Tensor | int) -> Tensor:
-        """Return rows by their indices in the pool, or the next so many; they do not come again."""
-        taken = self.numbers[:chosen] if isinstance(chosen, int) else chosen
+        """Take rows, by their indices in the pool or the next so many, and return them; each is taken only once."""
+        taken = self.indices[:chosen] if isinstance(chosen, int) else chosen
         gone = torch.zeros(len(self._pool), dtype=torch.bool)
         gone[taken] = True
-        self.numbers = self.numbers[~gone[self.numbers]]
+        self.indices = self.indices[~gone[self.indices]]
         return self._pool[taken]
 
 
 class FreshClones:
-    """Trains clones that all start from the same random weights: a warm start favours the rows that came early."""
+    """Trains clones that all start from the same random weights: a warm start would favour the earliest rows."""
 
     def __init__(self, arch: str, task: Task, context: AttackContext, *, rng: Generator) -> None:
         self._untrained = build(arch, task, rng=rng).to(context.device)
         self._rng, self._time_left = child(rng), context.time_left
 
-    def fitted(self, bought: TransferSet, *, steps: int | None) -> nn.Module:
-        """Return a clone in eval mode, distilled from everything bought so far; ``steps`` None: the recipe's."""
+    def fitted(self, transfer_set: TransferSet, *, steps: int | None) -> nn.Module:
+        """Return a clone in eval mode, distilled from the whole transfer set; ``steps`` None: as in the recipe."""
         clone = copy.deepcopy(self._untrained)
-        return distil(clone, bought.inputs, bought.released, rng=self._rng, steps=steps, time_left=self._time_left)
+        return distil(
+            clone, transfer_set.inputs, transfer_set.released, rng=self._rng, steps=steps, time_left=self._time_left
+        )

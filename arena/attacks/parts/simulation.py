@@ -1,4 +1,4 @@
-"""Somebody else's defense run on posteriors of one's own, as whoever knows its code can."""
+"""Run a known defense on the attacker's own posteriors, as anyone who has its code can."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ SIMULATED_NEEDS = frozenset({"surrogate"})
 
 
 def simulable(defense: Defense) -> bool:
-    """Return whether a defense, and each below it, maps posteriors without training, outliers or earlier calls."""
+    """Return whether a defense and all those below it map posteriors without training, outliers or earlier calls."""
     untrained = type(defense).train in (Defense.train, ComposableDefense.train) and not defense.replaces_victim
     below = defense.base if isinstance(defense, ComposableDefense) else None
     possible = untrained and defense.needs <= SIMULATED_NEEDS and not defense.promise.stateful
@@ -22,9 +22,9 @@ def simulable(defense: Defense) -> bool:
 
 
 class SimulatedDefense:
-    """Gives what a `simulable` defense would release for inputs (N, *shape) if the victim's posteriors were (N, K).
+    """Computes what a `simulable` defense would release if the victim had answered inputs with the given posteriors.
 
-    Where it needs a surrogate it gets a random network: the attacker does not know the defender's.
+    A defense that needs a surrogate is given a random network, because the attacker does not know the defender's.
     """
 
     def __init__(self, defense: Defense, task: Task, *, on: device, rng: Generator) -> None:
@@ -42,7 +42,7 @@ class SimulatedDefense:
 
 
 class _Supplied:
-    """A victim whose posteriors are set from outside before it is asked."""
+    """A victim whose posteriors are set from outside before it is queried."""
 
     module: nn.Module | None = None
 

@@ -1,6 +1,8 @@
-"""What an attack has bought so far, each row stored once, and how a budget is shared out over rounds."""
+"""The transfer set of an attack, which stores each labelled query once, and the division of a budget into rounds."""
 
 from __future__ import annotations
+
+from typing import NamedTuple
 
 import torch
 from torch import Tensor
@@ -9,8 +11,15 @@ from arena.attacks.parts.oracle_views import OracleView
 from arena.contracts import Answer, Oracle
 
 
+class LabelledQueries(NamedTuple):
+    """Queried inputs (N, *shape) and the rows (N, K) that were released for them."""
+
+    inputs: Tensor
+    released: Tensor
+
+
 class TransferSet(OracleView):
-    """An oracle that keeps every input with its released row, in order; nothing needs to be asked twice."""
+    """An oracle that stores every queried input with its released row, in order, so that no query need be repeated."""
 
     def __init__(self, oracle: Oracle) -> None:
         super().__init__(oracle=oracle)
@@ -26,27 +35,27 @@ class TransferSet(OracleView):
         self._released.append(answer.posteriors)
         return answer
 
-    def ask(self, inputs: Tensor, *, account: int = 0) -> Tensor:
-        """Return the released rows (N, K) of inputs (N, *shape), refused ones all zeros; no rows are no call."""
+    def extend(self, inputs: Tensor, *, account: int = 0) -> Tensor:
+        """Query inputs (N, *shape) and return their released rows (N, K), zeros where refused; N = 0 makes no call."""
         return self.query(inputs, account=account).posteriors if len(inputs) else self._released[0][:0]
 
     @property
     def inputs(self) -> Tensor:
-        """(N, *shape), refused rows included; not to be written to."""
+        """All queried inputs (N, *shape), refused ones included; read only."""
         self._inputs = _in_one_piece(self._inputs)
         return self._inputs[0]
 
     @property
     def released(self) -> Tensor:
-        """(N, K), zeros where refused: such a row drops out of a soft cross entropy; not to be written to."""
+        """All released rows (N, K), zeros where refused, so that these drop out of a soft cross entropy; read only."""
         self._released = _in_one_piece(self._released)
         return self._released[0]
 
-    def answered(self) -> tuple[Tensor, Tensor]:
-        """Return inputs and released rows without the refused ones."""
+    def answered(self) -> LabelledQueries:
+        """Return the queries that were not refused."""
         inputs, released = self.inputs, self.released
         kept = released.sum(dim=1) > 0
-        return inputs[kept], released[kept]
+        return LabelledQueries(inputs[kept], released[kept])
 
 
 def _in_one_piece(parts: list[Tensor]) -> list[Tensor]:
@@ -54,5 +63,5 @@ def _in_one_piece(parts: list[Tensor]) -> list[Tensor]:
 
 
 def shares(budget: int, rounds: int) -> list[int]:
-    """Return how many rows each of ``rounds`` rounds may ask; they sum to ``budget`` for every budget."""
+    """Return how many rows each of ``rounds`` rounds may query; the numbers always sum to ``budget``."""
     return [budget * (number + 1) // rounds - budget * number // rounds for number in range(rounds)]

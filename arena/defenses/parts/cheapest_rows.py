@@ -1,9 +1,10 @@
-"""The cheapest row of the simplex within an L1 distance, with or without its argmax: exact, in batches, no LP solver.
+"""Find the cheapest row of the simplex within an L1 distance, exactly, in batches and without an LP solver.
 
-Minimises <g, x> over x >= 0 with sum 1 and |x - y|_1 <= epsilon: at most epsilon / 2 of mass moves, from the dearest
-classes to the cheapest. With the argmax kept by a margin, x_c >= x_j + margin, the value of the best row with x_c = t
-is convex and piecewise linear in t. Fixed t is a transfer problem again (every other class has the cap t - margin);
-the best t lies where two of the value's tangents meet, and each step of the search finds a new piece of it.
+The problem is to minimise <g, x> over x >= 0 with sum 1 and |x - y|_1 <= epsilon. At most epsilon / 2 of mass moves,
+from the most expensive classes to the cheapest. If the argmax must be kept by a margin, x_c >= x_j + margin, then the
+value of the best row with x_c = t is convex and piecewise linear in t. For a fixed t, it is again a transfer problem,
+in which every other class has the cap t - margin. The best t lies where two tangents of the value meet, and each step
+of the search finds another linear piece.
 """
 
 from __future__ import annotations
@@ -13,16 +14,16 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
-_MOST_STEPS = 64  # pieces that a search looks at; a dozen are enough for a thousand classes
-_TOLERANCE = 1e-14  # of a value: what float64 leaves of costs near 1
-_NOTHING = 1e-12  # of mass: what float64 leaves of sums over a thousand classes
+_MOST_STEPS = 64  # pieces that a search examines; a dozen are enough for a thousand classes
+_TOLERANCE = 1e-14  # of a value: the rounding error of float64 for costs near 1
+_NOTHING = 1e-12  # of mass: the rounding error of float64 for sums over a thousand classes
 
 
 def cheapest_rows(costs: Tensor, rows: Tensor, *, epsilon: float) -> Tensor:
     """Return the cheapest rows (N, K) float64 within ``epsilon`` of ``rows`` for ``costs``, both (N, K).
 
-    Mass goes to the cheapest class, the lowest index of equal ones, from the dearest down, and never between classes
-    that cost the same.
+    Mass moves from the most expensive classes, in falling order, to the cheapest one, the lowest index if several are
+    equal; it never moves between classes of equal cost.
     """
     g, y = costs.double(), rows.double()
     cheapest = g.argmin(dim=1, keepdim=True)
@@ -35,10 +36,10 @@ def cheapest_rows(costs: Tensor, rows: Tensor, *, epsilon: float) -> Tensor:
 
 
 def cheapest_rows_keeping_argmax(costs: Tensor, rows: Tensor, *, epsilon: float, margin: float) -> Tensor:
-    """Return the cheapest rows (N, K) float64 within ``epsilon`` whose argmax c is that of ``rows``, by ``margin``.
+    """Return the cheapest rows (N, K) float64 within ``epsilon`` that keep the argmax c of ``rows`` by ``margin``.
 
-    Where there is no such row (ties that ``epsilon`` cannot part), or none is cheaper, ``rows`` are returned as they
-    are.
+    If there is no such row, because ``epsilon`` is too small to break a tie, or if none is cheaper, the row is
+    unchanged.
     """
     g, y = costs.double(), rows.double()
     transfer = _Transfer(g, y, budget=epsilon / 2, margin=margin)
@@ -64,7 +65,7 @@ def cheapest_rows_keeping_argmax(costs: Tensor, rows: Tensor, *, epsilon: float,
 
 
 class _Tangent(NamedTuple):
-    """Value and slope (N, 1) of the cheapest rows with x_c = t."""
+    """The value of the cheapest rows with x_c = t, and its slope in t, both (N, 1)."""
 
     value: Tensor
     slope: Tensor
@@ -75,7 +76,7 @@ def _chosen(where: Tensor, one: _Tangent, other: _Tangent) -> _Tangent:
 
 
 class _Moves(NamedTuple):
-    """What each class can take and takes, can give and gives, (N, K) each, beside the moves that are forced."""
+    """The mass (N, K) that each class could gain and gains, could give up and gives up, beyond the forced moves."""
 
     room: Tensor
     got: Tensor
@@ -84,10 +85,11 @@ class _Moves(NamedTuple):
 
 
 class _Transfer:
-    """The problem with x_c = t (N, 1) fixed; inside, columns are sorted by cost.
+    """The problem with x_c = t (N, 1) fixed; internally, columns are sorted by cost.
 
-    Half of the L1 distance, ``budget``, bounds the mass that moves. Some moves are forced: of the others down to the
-    cap t - margin, and of c to t. The rest goes from the dearest classes to the cheapest as long as that pays.
+    The mass that moves is at most ``budget``, half of the L1 distance. Some moves are forced: the other classes come
+    down to the cap t - margin, and c goes to t. The rest moves from expensive classes to cheap ones as long as that
+    pays.
     """
 
     def __init__(self, g: Tensor, y: Tensor, *, budget: float, margin: float) -> None:
@@ -97,10 +99,10 @@ class _Transfer:
         self._other = self._order != best
         self._g, self._y = g.gather(1, self._order), y.gather(1, self._order)
         self._g_best, self._y_best = g.gather(1, best), y.gather(1, best)
-        self._dearer = torch.cat([self._other.new_ones(len(y), 1), self._g[:, 1:] > self._g[:, :-1]], dim=1)
+        self._costs_more = torch.cat([self._other.new_ones(len(y), 1), self._g[:, 1:] > self._g[:, :-1]], dim=1)
         self._budget, self._margin = budget, margin
         self.leads = self._y_best - y.scatter(1, best, -torch.inf).amax(dim=1, keepdim=True) >= margin
-        # what must come down to t, the sum of (z - t)+, is within the budget from the largest of these quotients up
+        # The mass that must come down to t, the sum of (z - t)+, is within the budget if t is at least every quotient.
         z = (y + margin).scatter(1, best, self._y_best).sort(dim=1, descending=True).values
         quotients = (z.cumsum(dim=1) - budget) / torch.arange(1, classes + 1)
         self.least = quotients.amax(dim=1, keepdim=True).clamp(min=(1 + margin * (classes - 1)) / classes)
@@ -112,7 +114,7 @@ class _Transfer:
         return torch.zeros_like(x).scatter(1, self._order, x)
 
     def tangent(self, t: Tensor) -> _Tangent:
-        """Return the value of the cheapest rows, convex in t, and a slope of it."""
+        """Return the value of the cheapest rows, which is convex in t, and a subgradient of it."""
         moves = self._moves(t)
         buyer, seller = self._prices(moves)
         slope = self._g_best - torch.where(t > self._y_best, buyer, seller)
@@ -131,7 +133,7 @@ class _Transfer:
         forced_out = forced_out + over.sum(dim=1, keepdim=True)
         taken = forced_in + room.cumsum(dim=1) - room  # once all classes before this one are full
         given = forced_out + stock.flip(1).cumsum(dim=1).flip(1)  # once this one and those after it are empty
-        pays = torch.minimum(taken, given).where(self._dearer, 0.0).amax(dim=1, keepdim=True)
+        pays = torch.minimum(taken, given).where(self._costs_more, 0.0).amax(dim=1, keepdim=True)
         moved = torch.maximum(pays, torch.maximum(forced_in, forced_out)).clamp(max=self._budget)
         return _Moves(
             room=room,
@@ -141,9 +143,9 @@ class _Transfer:
         )
 
     def _prices(self, moves: _Moves) -> tuple[Tensor, Tensor]:
-        """Return what a unit of mass more is worth to whom it goes and from whom it comes, (N, 1) each.
+        """Return the prices of a further unit of mass where it arrives and where it leaves, (N, 1) each.
 
-        The multipliers of the problem: apart while the budget is short, equal where no move pays any more.
+        They are the multipliers of the problem: different while the budget is tight, equal once no further move pays.
         """
         low, high = self._g[:, :1], self._g[:, -1:]
         buyer = self._g.where(moves.room - moves.got > _NOTHING, high).amin(dim=1, keepdim=True)

@@ -1,4 +1,4 @@
-"""Networks on the defender's side: those that it trains, kept in its state, and its stand-in for the clone."""
+"""The defender's networks: those that it trains and keeps in its state, and its surrogate of the clone."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from arena.learning.training import padded_forward, predict
 
 @dataclass(frozen=True, kw_only=True, eq=False)
 class ReplacedVictim:
-    """A network behind the `Victim` protocol, for defenses that answer from another one than the victim's."""
+    """A network with the interface of a `Victim`, for defenses that answer from a network other than the victim's."""
 
     module: nn.Module
     task: Task
@@ -26,20 +26,20 @@ class ReplacedVictim:
 def network_like_victim(context: DefenseContext, *, rng: Generator) -> nn.Module:
     """Return a fresh network of the victim's architecture on the context's device, in training mode.
 
-    It takes inputs as they are: what normalises them for downloaded weights is left out. A victim of which only
-    answers exist, or whose network is none of ours, is stood for by ``auto``.
+    It takes inputs as they are, without the normalisation that downloaded weights need. For a victim that only answers
+    queries, or whose network is not one of ours, the architecture is ``auto``.
     """
     task = context.victim.task
     return build(architecture_of(context.victim.module, task), task, rng=rng).to(context.device)
 
 
 def stored(network: nn.Module, name: str) -> dict[str, Tensor]:
-    """Return a copy of a network's weights under names that begin with ``name/``."""
+    """Return a copy of a network's weights, under names that begin with ``name/``."""
     return {f"{name}/{key}": value.detach().cpu().clone() for key, value in network.state_dict().items()}
 
 
 def restored(state: State, name: str, context: DefenseContext) -> nn.Module:
-    """Return the network of `network_like_victim` with the weights kept under ``name/``, frozen and in eval mode."""
+    """Return a `network_like_victim` with the weights stored under ``name/``, frozen and in eval mode."""
     network = network_like_victim(context, rng=Generator())
     network.load_state_dict({
         key.removeprefix(f"{name}/"): value for key, value in state.items() if key.startswith(f"{name}/")
@@ -48,21 +48,21 @@ def restored(state: State, name: str, context: DefenseContext) -> nn.Module:
 
 
 def surrogate_of(context: DefenseContext, defense: str) -> nn.Module:
-    """Return the defender's surrogate in eval mode.
+    """Return the defender's surrogate (its substitute for the unknown clone) in eval mode.
 
-    Raises `NeedUnmet` if there is none, `BadParameter` if it does not give logits (N, K) for the task's inputs.
+    Raises `NeedUnmet` if there is none, and `BadParameter` if it does not return logits (N, K) for the task's inputs.
     """
     surrogate, task = context.surrogate, context.victim.task
     if surrogate is None:
-        message = f"{defense} needs a surrogate: say surrogate = random, same-architecture, ..."
+        message = f"{defense} needs a surrogate: set surrogate = random, same-architecture, ..."
         raise NeedUnmet(message)
     surrogate.eval()
     try:
         logits = padded_forward(surrogate, torch.zeros(1, *task.shape))
     except RuntimeError as error:
-        message = f"{defense}: the surrogate does not take inputs of shape {task.shape}: {error}"
+        message = f"{defense}: the surrogate does not accept inputs of shape {task.shape}: {error}"
         raise BadParameter(message) from error
     if logits.shape != (1, task.classes):
-        message = f"{defense}: the surrogate gives {logits[0].numel()} numbers a row, not {task.classes} logits"
+        message = f"{defense}: the surrogate returns {logits[0].numel()} numbers per row, not {task.classes} logits"
         raise BadParameter(message)
     return surrogate

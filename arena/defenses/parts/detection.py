@@ -1,4 +1,4 @@
-"""Defenses that watch each account and act on those that look like a thief: the watching is theirs, the acting here."""
+"""What detecting defenses share: they differ in how they watch an account, and all act on suspicious ones as here."""
 
 from __future__ import annotations
 
@@ -19,19 +19,19 @@ Action = Literal["block", "throttle", "poison", "log"]
 
 
 class Watch(Protocol):
-    """One account's detector; it sees the rows that were answered, in order, and may not depend on how they are cut."""
+    """The detector of one account. It sees the answered rows in order, and must not depend on how they are batched."""
 
     def __call__(self, inputs: Tensor, posteriors: Tensor) -> Tensor:
-        """Return for rows (N, *shape) with posteriors (N, K) whether the alarm stands once each is seen, (N,) bool."""
+        """Return whether the alarm is raised after each of the rows (N, *shape) with posteriors (N, K), (N,) bool."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class DetectingDefense(ComposableDefense):
-    """What an account is answered while its alarm stands: an attack keeps what it had before.
+    """Acts on the queries of an account while its alarm is raised; answers that were released before are not affected.
 
-    ``action``: ``block`` refuses its rows; ``throttle`` refuses all but every ``answered_every``-th of them;
-    ``poison`` shuffles each row's posteriors but for the largest, by a secret key; ``log`` changes nothing. Refused
-    rows are charged. ``latched``: an alarm stands for the rest of the match, even where a later test would clear it.
+    ``action`` is what happens: ``block`` refuses the rows, ``throttle`` refuses all but every ``answered_every``-th,
+    ``poison`` shuffles each row's posteriors, except the largest, by a secret key, and ``log`` changes nothing. Refused
+    rows are charged. A ``latched`` alarm lasts for the rest of the match, even if a later test would clear it.
     """
 
     action: Action = "block"
@@ -41,7 +41,7 @@ class DetectingDefense(ComposableDefense):
     def __post_init__(self) -> None:
         super().__post_init__()
         if self.answered_every < 2:
-            message = f"answered_every = {self.answered_every}: a throttled account is answered every 2nd row or less"
+            message = f"answered_every = {self.answered_every} must be at least 2: throttling must refuse some rows"
             raise BadParameter(message)
 
     @property
@@ -51,7 +51,7 @@ class DetectingDefense(ComposableDefense):
 
     @abstractmethod
     def watches(self, context: DefenseContext, state: State, *, rng: Generator) -> Callable[[], Watch]:
-        """Return what opens a detector for an account that was not seen before."""
+        """Return a function that creates the detector of a new account."""
 
     def deploy(self, context: DefenseContext, state: State, *, rng: Generator) -> Responder:
         below = self.below(context, state, rng=rng)
@@ -77,7 +77,7 @@ class DetectingDefense(ComposableDefense):
 
 
 class _Account:
-    """What is known of one account."""
+    """The detector of one account, and what it has found so far."""
 
     def __init__(self, opened: Callable[[], Watch]) -> None:
         self._watch = opened()
@@ -85,7 +85,7 @@ class _Account:
         self._suspicious_rows = 0
 
     def alarmed(self, inputs: Tensor, answer: Answer, *, latched: bool) -> Tensor:
-        """Return (N,) bool; a row that was refused below shows an attack nothing, and says nothing of it."""
+        """Return for which rows the alarm is raised, (N,) bool; rows that were refused below do not count."""
         alarms = torch.zeros_like(answer.refused)
         answered = ~answer.refused
         if bool(answered.any()):
@@ -96,14 +96,14 @@ class _Account:
         return alarms & answered
 
     def spared(self, alarmed: Tensor, *, every: int) -> Tensor:
-        """Return (N,) bool: the rows without an alarm, and each ``every``-th of those with one."""
+        """Return which rows are answered, (N,) bool: those without an alarm, and every ``every``-th with one."""
         place = self._suspicious_rows + alarmed.cumsum(dim=0)
         self._suspicious_rows = int(place[-1])
         return ~alarmed | (place % every == 0)
 
 
 def shuffled(posteriors: Tensor, normal: Tensor) -> Tensor:
-    """Return rows (N, K) float32 whose entries but for the largest stand in the order of ``normal`` (N, K)."""
+    """Return rows (N, K) float32 whose entries, except the largest, are permuted by the order of ``normal`` (N, K)."""
     best = posteriors.argmax(dim=1, keepdim=True)
     order = normal.scatter(1, best, torch.inf).argsort(dim=1)[:, :-1]  # the other classes, at random
     others = torch.arange(posteriors.shape[1]).expand_as(posteriors).scatter(1, best, posteriors.shape[1])
@@ -113,7 +113,7 @@ def shuffled(posteriors: Tensor, normal: Tensor) -> Tensor:
 
 
 def without(answer: Answer, refused: Tensor) -> Answer:
-    """Return an answer that refuses ``refused`` (N,) bool too."""
+    """Return an answer that also refuses the rows marked in ``refused`` (N,) bool."""
     kept = ~refused
     maps = answer.explanations
     return Answer(

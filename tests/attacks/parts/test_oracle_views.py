@@ -46,7 +46,7 @@ def test_a_call_that_a_view_would_split_is_priced_before_it_goes_out():
     seen = OracleView(oracle=explaining())
     assert seen.price(ROWS, explain=False) == 4
     assert seen.price(ROWS, explain=True) == 12
-    with pytest.raises(BudgetExhausted, match="costs 48, 40 are left"):
+    with pytest.raises(BudgetExhausted, match="costs 48, but only 40"):
         seen.price(ROWS.repeat(4, 1), explain=True)
     with pytest.raises(InvalidQuery, match="at least one row"):
         seen.price(ROWS[:0], explain=False)

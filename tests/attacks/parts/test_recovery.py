@@ -1,4 +1,4 @@
-"""What the recovery attacks share: telling the defense, and what they do where there is nothing to undo."""
+"""What the recovery attacks share: recognising the defense, and what they do where there is nothing to undo."""
 
 from dataclasses import dataclass, replace
 
@@ -6,12 +6,12 @@ import pytest
 import torch
 
 from arena.attacks.knockoff import KnockoffNets
-from arena.attacks.parts.recovery import RecoveryAttack, looks, told, unlikeness
+from arena.attacks.parts.recovery import RecoveryAttack, fingerprint, fingerprint_distance, recognised
 from arena.contracts import BadParameter
 from arena.defenses.none import NoDefense
 from arena.defenses.prada import Prada
 from arena.defenses.prediction_poisoning import PredictionPoisoning
-from arena.defenses.reverse_sigmoid import ReverseSigmoid, bent
+from arena.defenses.reverse_sigmoid import ReverseSigmoid, perturbed
 from arena.defenses.rounding import Rounding
 from tests.attacks.toy import ToyOracle, context, digest
 from tests.defenses.toy import LinearVictim, deployed, inputs
@@ -52,28 +52,28 @@ def steal(attack, defense, *, budget=300, simulated=None, seed=0):
     return attack.extract(oracle, terms, rng=torch.Generator().manual_seed(seed)), oracle
 
 
-def test_looks_by_hand():
+def test_fingerprint_by_hand():
     rows = torch.tensor([[0.5, 0.5], [0.0, 1.0]])
     tenths = [0.5, *[0.0] * 8, 0.5]  # of entropies 0 and ln 2
-    assert looks(rows).tolist() == pytest.approx([0.75, 0.25, *tenths, 0.5])
-    assert unlikeness(rows, rows) == 0
-    assert unlikeness(rows, rows[:1]) == pytest.approx(0.25 + 0.25 + 1.0 + 0.5)
+    assert fingerprint(rows).tolist() == pytest.approx([0.75, 0.25, *tenths, 0.5])
+    assert fingerprint_distance(rows, rows) == 0
+    assert fingerprint_distance(rows, rows[:1]) == pytest.approx(0.25 + 0.25 + 1.0 + 0.5)
 
 
 @pytest.mark.parametrize("number", range(len(GUESSES)), ids=["rounding", "reverse-sigmoid", "mad-argmax"])
-def test_the_defense_is_told_by_what_its_answers_look_like(number):
+def test_the_defense_is_recognised_by_what_its_answers_look_like(number):
     clean, others = (VICTIM(inputs(300, seed=seed)) for seed in (0, 1))
     guesses = [deployed(one, victim=LinearVictim(scale=7.0))(inputs(300, seed=2)) for one in GUESSES]
     released = deployed(GUESSES[number], victim=VICTIM)(inputs(300, seed=3))
-    assert told(guesses, clean, released, closer=0.8) == number
-    assert told(guesses, clean, others, closer=0.8) is None
+    assert recognised(guesses, clean, released, closer=0.8) == number
+    assert recognised(guesses, clean, others, closer=0.8) is None
 
 
 def test_the_guess_is_undone_by_its_pairs():
     steal(Told(guesses=GUESSES, **QUICK), GUESSES[1])
     ((defended, clean),) = seen
     assert defended.shape == clean.shape == (600, 6)
-    assert torch.allclose(defended.double(), bent(clean, beta=1.0, gamma=0.1), atol=1e-6)
+    assert torch.allclose(defended.double(), perturbed(clean, beta=1.0, gamma=0.1), atol=1e-6)
 
 
 def test_where_nothing_is_defended_nothing_is_undone():
@@ -84,7 +84,7 @@ def test_where_nothing_is_defended_nothing_is_undone():
 def test_an_informed_attack_undoes_what_it_was_told_of():
     steal(Told(guesses=GUESSES[:1], **QUICK), GUESSES[1], simulated=GUESSES[1])
     ((defended, clean),) = seen
-    assert torch.allclose(defended.double(), bent(clean, beta=1.0, gamma=0.1), atol=1e-6)
+    assert torch.allclose(defended.double(), perturbed(clean, beta=1.0, gamma=0.1), atol=1e-6)
 
 
 @pytest.mark.parametrize("defense", [NoDefense(), Prada()])

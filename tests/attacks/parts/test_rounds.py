@@ -1,6 +1,6 @@
 import torch
 
-from arena.attacks.parts.rounds import FreshClones, Unasked
+from arena.attacks.parts.rounds import FreshClones, Unqueried
 from arena.attacks.parts.transfer_set import TransferSet
 from tests.attacks.toy import TABLE, VICTIMS, ToyOracle, context, digest
 
@@ -11,7 +11,7 @@ def rng(seed=0):
 
 def test_what_is_taken_does_not_come_again():
     pool = context(rows=30).pool
-    unasked = Unasked(pool, rng=rng())
+    unasked = Unqueried(pool, rng=rng())
     first = unasked.take(7)
     chosen = unasked.sample(5)
     second = unasked.take(chosen)
@@ -23,7 +23,7 @@ def test_what_is_taken_does_not_come_again():
 
 
 def test_a_sample_stays_and_is_in_a_fresh_order():
-    unasked = Unasked(context(rows=30).pool, rng=rng())
+    unasked = Unqueried(context(rows=30).pool, rng=rng())
     one, other = unasked.sample(100), unasked.sample(100)
     assert len(unasked) == 30
     assert sorted(one.tolist()) == sorted(other.tolist()) == list(range(30))
@@ -34,7 +34,7 @@ def test_clones_start_from_the_same_weights():
     bought = TransferSet(ToyOracle(VICTIMS["softmax_victim"], 64))
     over = context(seconds=0.0)  # no step of training
     clones = FreshClones("mlp", TABLE, over, rng=rng())
-    bought.ask(context(rows=64).pool)
+    bought.extend(context(rows=64).pool)
     assert digest(clones.fitted(bought, steps=5)) == digest(clones.fitted(bought, steps=5))
     trained = FreshClones("mlp", TABLE, context(), rng=rng()).fitted(bought, steps=5)
     assert not trained.training

@@ -3,7 +3,7 @@ import torch
 
 from arena.attacks.parts.simulation import SimulatedDefense, simulable
 from arena.contracts import Spec
-from arena.defenses.reverse_sigmoid import ReverseSigmoid, bent
+from arena.defenses.reverse_sigmoid import ReverseSigmoid, perturbed
 from arena.defenses.rounding import Rounding
 from arena.registry import build_defense
 from tests.attacks.toy import TABLE
@@ -18,7 +18,7 @@ def simulated(defense, seed=0):
 
 def test_a_map_of_rows_is_run_on_rows_of_ones_own():
     found = simulated(ReverseSigmoid(beta=1.0, gamma=0.2))(INPUTS, ROWS)
-    assert torch.allclose(found.double(), bent(ROWS, beta=1.0, gamma=0.2), atol=1e-6)
+    assert torch.allclose(found.double(), perturbed(ROWS, beta=1.0, gamma=0.2), atol=1e-6)
 
 
 def test_rows_change_from_call_to_call():

@@ -20,8 +20,8 @@ def test_shares_sum_to_the_budget_and_differ_by_one_at_most(budget, rounds):
 def test_keeps_every_row_once_and_in_order():
     oracle = ToyOracle(VICTIMS["softmax_victim"], 10)
     bought = TransferSet(oracle)
-    first = bought.ask(rows(3))
-    second = bought.ask(rows(4, seed=1))
+    first = bought.extend(rows(3))
+    second = bought.extend(rows(4, seed=1))
     assert len(bought) == 7
     assert torch.equal(bought.inputs, torch.cat([rows(3), rows(4, seed=1)]))
     assert torch.equal(bought.released, torch.cat([first, second]))
@@ -29,13 +29,13 @@ def test_keeps_every_row_once_and_in_order():
 
 def test_no_rows_are_no_call():
     oracle = ToyOracle(VICTIMS["softmax_victim"], 10)
-    assert TransferSet(oracle).ask(rows(0)).shape == (0, TABLE.classes)
+    assert TransferSet(oracle).extend(rows(0)).shape == (0, TABLE.classes)
     assert not oracle.calls
 
 
 def test_refused_rows_are_kept_but_not_answered():
     bought = TransferSet(ToyOracle(VICTIMS["softmax_victim"], 10, refuse_every=3))
-    bought.ask(rows(7))
+    bought.extend(rows(7))
     inputs, released = bought.answered()
     assert len(bought) == 7
     assert torch.equal(inputs, rows(7)[[1, 2, 4, 5]])

@@ -44,5 +44,5 @@ def test_a_surrogate_that_is_not_there_or_does_not_fit_is_named():
     with pytest.raises(NeedUnmet, match="mad needs a surrogate"):
         surrogate_of(replace(context(), surrogate=None), "mad")
     foreign = build("mlp", Task(shape=(5,), classes=3), rng=rng())
-    with pytest.raises(BadParameter, match="mad: the surrogate gives 3 numbers a row, not 6"):
+    with pytest.raises(BadParameter, match="mad: the surrogate returns 3 numbers per row, not 6"):
         surrogate_of(replace(context(), surrogate=foreign), "mad")

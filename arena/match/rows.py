@@ -1,0 +1,73 @@
+"""The rows that a match is about: the attack's pool, a defense's outliers, what honest users ask; and their digests."""
+
+from __future__ import annotations
+
+import functools
+from pathlib import Path
+
+from torch import Tensor
+
+from arena.contracts import Matchup, OutlierKind, PoolKind, Spec
+from arena.data import pools
+from arena.learning.tensors import digest_of
+from arena.match.site import Site
+from arena.match.victims import load_splits
+from arena.oracle.honest import HonestTraffic
+
+OUTLIER_ROWS = 1_000
+POOL_SEED = 0  # one pool for all matches of a victim: seeds differ in what an attack takes of it
+
+
+def honest_traffic(matchup: Matchup, site: Site) -> HonestTraffic:
+    """Return the script of a matchup's honest traffic, at its beginning."""
+    inputs, labels = load_splits(matchup.victim, site.data).honest
+    return HonestTraffic(
+        inputs=inputs,
+        labels=labels,
+        budget=matchup.budget,
+        accounts=matchup.accounts,
+        seed=matchup.seed,
+        secret=site.secret.value,
+    )
+
+
+@functools.lru_cache(maxsize=8)
+def load_pool(victim: Spec, kind: PoolKind, source: str, site: Site) -> Tensor:
+    """Return the rows that an attack may query, (M, *shape); M = 0 for ``none``."""
+    return pools.pool(kind, source, splits=load_splits(victim, site.data), seed=POOL_SEED, folder=site.data)
+
+
+@functools.lru_cache(maxsize=8)
+def load_outliers(victim: Spec, kind: OutlierKind, pool: PoolKind, pool_source: str, site: Site) -> Tensor:
+    """Return the out-of-distribution rows (N, *shape) of a kind that a defense is given beside such a pool."""
+    rows = pools.outliers(
+        kind,
+        splits=load_splits(victim, site.data),
+        seed=POOL_SEED,
+        pool_rows=load_pool(victim, pool, pool_source, site),
+        rows=OUTLIER_ROWS,
+        folder=site.data,
+    )
+    assert rows is not None, "only outliers of kind none are none"
+    return rows
+
+
+def pool_digest(matchup: Matchup, site: Site) -> str:
+    """Return the digest of the rows that a matchup's attack may query, in their order."""
+    return _pool_digest(matchup.victim, matchup.pool, matchup.pool_source, site.data)
+
+
+def outliers_digest(matchup: Matchup, site: Site) -> str:
+    """Return the digest of the out-of-distribution rows that a matchup's defense is given."""
+    kind = matchup.knowledge.outliers
+    return _outliers_digest(matchup.victim, kind, matchup.pool, matchup.pool_source, site.data)
+
+
+@functools.lru_cache(maxsize=64)
+def _pool_digest(victim: Spec, kind: PoolKind, source: str, data: Path | None) -> str:
+    return digest_of([load_pool(victim, kind, source, Site(work=Path(), data=data))])
+
+
+@functools.lru_cache(maxsize=64)
+def _outliers_digest(victim: Spec, kind: OutlierKind, pool: PoolKind, source: str, data: Path | None) -> str:
+    return digest_of([load_outliers(victim, kind, pool, source, Site(work=Path(), data=data))])
