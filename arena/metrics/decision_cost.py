@@ -1,12 +1,13 @@
-"""What honest users lose by a defense, with the honest image as the unit: seen on more seeds it is still one image.
+"""The accuracy that honest users lose because of a defense. The honest image is the unit, however often it was queried.
 
-On each seed an image that was asked lost (the undefended victim is right, the answer wrong), gained, or kept what it had,
-in shares of the times that it was asked. Images and seeds both repeat, so that the variance of the mean is clustered two
-ways: Cameron, Gelbach and Miller, "Robust Inference with Multiway Clustering", Journal of Business & Economic Statistics 29
-(2011). It enters the interval of Bonett and Price ("Adjusted Wald Confidence Interval for a Difference of Binomial
-Proportions Based on Paired Data", Journal of Educational and Behavioral Statistics 37, 2012), which keeps its width where
-next to nothing changed, as the number of images that would have that variance if each were asked once. Departure: the
-seeds' part of the variance is scaled by the square of t / 1.96, since there are few of them.
+On each seed, every queried image has a loss: the share of its queries on which the undefended victim is right and the
+answer wrong, minus the share on which it is the other way round. The same images recur on all seeds, so the variance of
+the mean loss is clustered by image and by seed (Cameron, Gelbach and Miller, "Robust Inference with Multiway
+Clustering", Journal of Business & Economic Statistics 29, 2011). It is converted to an effective number of images, with
+which the interval of Bonett and Price is computed ("Adjusted Wald Confidence Interval for a Difference of Binomial
+Proportions Based on Paired Data", Journal of Educational and Behavioral Statistics 37, 2012): unlike a normal interval,
+it does not collapse if almost nothing changed. Departure: the variance between seeds is scaled by (t / 1.96)^2, because
+there are few seeds.
 """
 
 from __future__ import annotations
@@ -27,7 +28,7 @@ UNSEEN_LEVEL = 0.05  # one-sided
 
 @dataclass(frozen=True, kw_only=True)
 class DecisionCost:
-    """Accuracy lost on honest images, exactly, with its 95 % interval; ``images`` are different ones."""
+    """The accuracy lost on honest images, as an exact fraction, with its 95 % interval; ``images`` counts distinct images."""
 
     lost: Fraction
     low: float
@@ -37,7 +38,7 @@ class DecisionCost:
 
 @dataclass(frozen=True, kw_only=True, eq=False)
 class _Table:
-    """Shares lost less gained of the pairs of seed and image that were asked, (S, n), and 0 elsewhere."""
+    """The loss of each pair of seed and image (S, n); 0 where the image was not queried."""
 
     changes: NDArray[np.float64]
     asked: NDArray[np.bool_]
@@ -52,7 +53,7 @@ class _Table:
 
 
 def decision_cost(seeds: Sequence[Outcomes]) -> DecisionCost:
-    """Return the cost of a defense from its outcomes on each seed, summed over attacks; some row was asked."""
+    """Return the cost of a defense from its outcomes per seed, summed over attacks. At least one row was queried."""
     asked = np.array([one.asked for one in seeds])
     net = np.array([one.clean - one.right for one in seeds])
     table = _Table(changes=net / np.maximum(asked, 1), asked=asked > 0)
@@ -62,28 +63,28 @@ def decision_cost(seeds: Sequence[Outcomes]) -> DecisionCost:
 
 
 def bonett_price(lost: float, gained: float, *, images: float) -> tuple[float, float]:
-    """Return the ends of the interval of ``lost - gained``, shares of ``images`` that changed one way or the other."""
+    """Return the interval for ``lost - gained``, the shares of ``images`` that changed in either direction."""
     up, down = ((share * images + 1) / (images + 2) for share in (lost, gained))
     half = Z * math.sqrt((up + down - (up - down) ** 2) / (images + 2))
     return up - down - half, up - down + half
 
 
 def unseen_at_most(images: int) -> float:
-    """Return the largest share that may change if none of so many images did: exact, one-sided 95 %."""
+    """Return the exact one-sided 95 % upper bound on a share that was 0 on ``images`` images."""
     return float(1 - UNSEEN_LEVEL ** (1 / images))
 
 
 def _exact_mean(net: NDArray[np.int64], asked: NDArray[np.int64]) -> Fraction:
-    """Return the mean of net / asked over the places that were asked."""
+    """Return the mean of net / asked over the pairs that were queried."""
     times = [int(number) for number in np.unique(asked) if number]
     total = sum(Fraction(int(net[asked == number].sum()), number) for number in times)
     return Fraction(total) / int((asked > 0).sum())
 
 
 def _effective_images(table: _Table, changed: float) -> float:
-    """Return how many images, each asked once, would leave the variance that the table has.
+    """Return how many independent images, queried once each, would give the variance of the table.
 
-    With no variance at all these are the different images; never more than there are pairs of seed and image.
+    This is at most the number of pairs of seed and image. If there is no variance, it is the number of distinct images.
     """
     mean = table.changes.sum() / table.pairs
     variance = _clustered_variance(table, float(mean))
@@ -93,11 +94,10 @@ def _effective_images(table: _Table, changed: float) -> float:
 
 
 def _clustered_variance(table: _Table, mean: float) -> float:
-    """Return the variance of the mean: that of images, and what seeds add to the part that they have in common.
+    """Return the variance of the mean, clustered by image and by seed.
 
-    sum_i e_i^2 / W^2 + max(0, (t / 1.96)^2 sum_s e_s^2 / W^2 - sum e^2 / W^2), with e the deviations of the W pairs, e_i
-    their sums over the seeds of an image, e_s those over the images of a seed, and S / (S - 1) for the mean of few seeds.
-    One seed has no part of its own.
+    It is (sum_i e_i^2 + max(0, (t / 1.96)^2 S / (S - 1) sum_s e_s^2 - sum e^2)) / W^2, where e are the deviations of
+    the W pairs, e_i their sums per image and e_s their sums per seed. With one seed only the first term is used.
     """
     deviations = np.where(table.asked, table.changes - mean, 0.0)
     total, seeds = table.pairs**2, len(table.asked)

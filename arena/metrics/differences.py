@@ -1,4 +1,4 @@
-"""Paired differences over seeds, tested one by one or as a family, and the smallest that a number of seeds resolves."""
+"""Paired differences over seeds: intervals, tests with family-wise control, and the smallest detectable difference."""
 
 from __future__ import annotations
 
@@ -10,18 +10,18 @@ from scipy import special
 
 from arena.metrics.intervals import CONFIDENCE, MIN_SEEDS, Interval, mean_interval, t_quantile
 
-LEVEL = 1 - CONFIDENCE  # family-wise, of all tests
+LEVEL = 1 - CONFIDENCE  # the family-wise error rate of all tests
 
 
 def difference_interval(differences: Sequence[float], *, images: int) -> Interval:
-    """Return the mean of paired differences between two shares of ``images`` images, one a seed, with its interval."""
+    """Return the mean of paired differences, one per seed, between two shares of ``images`` images, with its interval."""
     return mean_interval(differences, least_spread=discordance(statistics.fmean(differences), images))
 
 
 def paired_p_value(differences: Sequence[float], *, images: int) -> float:
-    """Return the two-sided p of a paired t test; 1, nothing is claimed, with fewer than `MIN_SEEDS`.
+    """Return the two-sided p-value of a paired t test, or 1 with fewer than `MIN_SEEDS` seeds.
 
-    ``images`` are those that a share is taken of, times the cells where it is a mean over cells.
+    ``images`` is the number of images behind each value; for a mean over cells, multiply it by the number of cells.
     """
     n, mean = len(differences), statistics.fmean(differences) if differences else 0.0
     if n < MIN_SEEDS or mean == 0:
@@ -31,17 +31,17 @@ def paired_p_value(differences: Sequence[float], *, images: int) -> float:
 
 
 def discordance(mean: float, images: int) -> float:
-    """Return the least standard deviation of a difference of ``mean`` between two shares of ``images`` images.
+    """Return the smallest credible standard deviation of a difference with this ``mean`` between two shares of images.
 
-    A difference of D images needs at least D images on which the two disagree: a count whose variance is D (McNemar,
-    "Note on the sampling error of the difference between correlated proportions", 1947). Seeds that happen to agree
-    cannot make a difference more certain than that.
+    A difference of D images requires at least D images on which the two disagree, and the variance of that count is D
+    (McNemar, "Note on the sampling error of the difference between correlated proportions", 1947). Seeds that happen to
+    agree do not make the difference any more certain.
     """
     return math.sqrt(abs(mean) / images)
 
 
 def holm(p_values: Sequence[float], *, level: float = LEVEL) -> list[bool]:
-    """Return which of a family of hypotheses Holm's procedure rejects at ``level``."""
+    """Return which hypotheses of a family Holm's procedure rejects at ``level``."""
     order = sorted(range(len(p_values)), key=lambda place: p_values[place])
     rejected = [False] * len(p_values)
     for rank, place in enumerate(order):
@@ -52,12 +52,12 @@ def holm(p_values: Sequence[float], *, level: float = LEVEL) -> list[bool]:
 
 
 def smallest_difference(seeds: int, *, spread: float, players: int = 2) -> float | None:
-    """Return the smallest mean difference that ``seeds`` resolve between two of ``players`` that are all compared.
+    """Return the smallest difference that ``seeds`` can detect when all pairs of ``players`` are compared.
 
-    ``spread`` is the standard deviation over seeds of a paired difference, taken to be the same for all pairs; a true
-    difference of the returned size is seen about half of the time. None with too few seeds. The test is that of
-    `arena.metrics.rank_intervals`: the first step of Holm's procedure over all pairs, with the degrees of freedom of a
-    variance that equal pairs share.
+    ``spread`` is the standard deviation of a paired difference over seeds, assumed to be the same for all pairs. A true
+    difference of the returned size is detected about half of the time. Returns None with too few seeds. The test is the
+    one of `arena.metrics.rank_intervals`: the first step of Holm's procedure over all pairs, with the degrees of
+    freedom of a variance that is pooled over equally noisy pairs.
     """
     if seeds < MIN_SEEDS:
         return None
@@ -65,5 +65,5 @@ def smallest_difference(seeds: int, *, spread: float, players: int = 2) -> float
 
 
 def first_step(seeds: int, *, degrees: float, pairs: int) -> float:
-    """Return how many standard deviations of a difference Holm's first step over ``pairs`` asks for."""
+    """Return how large a difference must be, in standard deviations, to pass the first step of Holm's procedure."""
     return t_quantile(degrees, 1 - LEVEL / pairs) / math.sqrt(seeds)

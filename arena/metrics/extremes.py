@@ -1,4 +1,4 @@
-"""The largest of several means, or the smallest of such maxima, with an interval that allows for the choice."""
+"""The largest of several means, or the smallest of several such maxima, with intervals that account for the selection."""
 
 from __future__ import annotations
 
@@ -11,12 +11,12 @@ from numpy.typing import NDArray
 from arena.metrics.intervals import CONFIDENCE, MIN_SEEDS, Interval, resolution, t_quantile, within_shares
 from arena.metrics.shared_variance import EQUAL_TO, distinct_rows
 
-NEAR = 2.0  # standard errors within which a mean may well be the largest
+NEAR = 2.0  # a mean within so many standard errors of the largest may be the true maximum
 
 
 @dataclass(frozen=True, kw_only=True)
 class LargestMean:
-    """The row whose mean is the largest, and from how many rows it may well have been chosen, itself included."""
+    """The row with the largest mean; ``near`` counts the rows that may be the true maximum, this one included."""
 
     place: int
     interval: Interval
@@ -25,19 +25,19 @@ class LargestMean:
 
 @dataclass(frozen=True, kw_only=True)
 class SmallestMaximum:
-    """The table whose largest mean is the smallest."""
+    """The table with the smallest largest mean."""
 
     place: int
     interval: Interval
 
 
 def largest_mean(rows: Sequence[Sequence[float]], *, images: int) -> LargestMean:
-    """Return the largest of the means of rows (A, S) of shares of ``images`` images; of equal ones the first.
+    """Return the largest mean of rows (A, S) that hold shares of ``images`` images; the first one in case of ties.
 
-    The interval is [max_i (m_i - t_low se_i), max_i (m_i + t_high se_i)], t_high the 97.5 % quantile, t_low that of 1 -
-    2.5 % / A. It covers the true maximum: its upper end is no lower than that of the truly largest row, and of the A
-    lower ends, corrected by Bonferroni, the largest is above its row's true mean in 2.5 % at the most. A row that equals
-    another on every seed counts once.
+    The interval is [max_i (m_i - t_low se_i), max_i (m_i + t_high se_i)], where t_high is the 97.5 % quantile and t_low
+    the 1 - 2.5 % / A quantile. It covers the true maximum in at least 95 %: the upper end is at least the upper end of
+    the row that is truly the largest, and by Bonferroni the probability that any of the A lower ends exceeds its row's
+    true mean is at most 2.5 %. Rows that are equal on every seed count once.
     """
     values = np.asarray(rows, dtype=float)
     means = values.mean(axis=1)
@@ -52,10 +52,11 @@ def largest_mean(rows: Sequence[Sequence[float]], *, images: int) -> LargestMean
 
 
 def smallest_maximum(tables: Sequence[Sequence[Sequence[float]]], *, images: int) -> SmallestMaximum:
-    """Return the smallest of the largest means of tables, each (A, S) over the same seeds; of equal ones the first.
+    """Return the smallest largest mean of tables (A, S) over the same seeds; the first one in case of ties.
 
-    The mirror of `largest_mean`: with P tables the interval is [min_j L_j, min_j U_j], where L_j is the lower end of
-    table j as there, and U_j the upper one at 1 - 2.5 % / P: only the upper ends are chosen among here.
+    This mirrors `largest_mean`. With P tables the interval is [min_j L_j, min_j U_j]: L_j is the lower end for table j
+    as in `largest_mean`, and U_j is its upper end at the 1 - 2.5 % / P quantile, since here the upper ends are selected
+    from.
     """
     values = [np.asarray(table, dtype=float) for table in tables]
     maxima = np.array([table.mean(axis=1).max() for table in values])
@@ -72,7 +73,7 @@ def smallest_maximum(tables: Sequence[Sequence[Sequence[float]]], *, images: int
 def _ends(
     rows: NDArray[np.float64], images: int, *, lower: int, upper: int
 ) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
-    """Return the one-sided 97.5 % bounds of the means of rows (A, S), corrected for so many choices of either end."""
+    """Return one-sided 97.5 % bounds for the means of rows (A, S), each side with Bonferroni's correction for its choices."""
     seeds = rows.shape[1]
     errors = np.maximum(rows.std(axis=1, ddof=1), resolution(images)) / np.sqrt(seeds)
     below, above = (t_quantile(seeds - 1, 1 - (1 - CONFIDENCE) / choices) for choices in (lower, upper))
@@ -80,7 +81,7 @@ def _ends(
 
 
 def _near(rows: NDArray[np.float64]) -> int:
-    """Return of how many rows the mean is within `NEAR` standard errors of the paired difference from the best one."""
+    """Return how many rows are within `NEAR` standard errors of the paired difference from the row with the largest mean."""
     differences = rows[rows.mean(axis=1).argmax()] - rows
     gaps = differences.mean(axis=1)
     return int((gaps <= NEAR * differences.std(axis=1, ddof=1) / np.sqrt(rows.shape[1])).sum())

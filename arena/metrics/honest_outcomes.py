@@ -1,6 +1,7 @@
-"""What honest users got for each image that they asked, packed into a few hundred bytes of text a match.
+"""What honest users got for each image they queried, packed as text for storage in a match result.
 
-A match of 400 rows adds about 1 kB to a result where the honest split has 200 rows, and 3 kB where it has 2,000.
+For a match with a budget of 400, this adds about 1 kB to the result if the honest split has 200 rows, and 3 kB if it
+has 2,000.
 """
 
 from __future__ import annotations
@@ -20,23 +21,23 @@ BYTE = 256
 
 @dataclass(frozen=True, kw_only=True, eq=False)
 class Outcomes:
-    """Counts (R,) by row of the honest split, int64; where a row was not asked all are 0."""
+    """Counts (R,) per row of the honest split, int64; all are 0 for a row that was not queried."""
 
     asked: NDArray[np.int64]
-    clean: NDArray[np.int64]  # times that the undefended victim would have been right: all or none of a row's
-    right: NDArray[np.int64]  # times that the answer was right
+    clean: NDArray[np.int64]  # how often the undefended victim would have been right: always or never for a given row
+    right: NDArray[np.int64]  # how often the answer was right
 
 
 def pack(rows: Tensor, *, clean: Tensor, right: Tensor, split: int) -> HonestOutcomes:
-    """Return the outcomes of honest answers: to which of the ``split`` rows (N,), and whether right, both (N,) bool.
+    """Pack the outcomes of N honest queries.
 
-    Raises ValueError if a row was asked more often than a byte can count.
+    ``rows`` (N,) are positions in the honest split, which has ``split`` rows. ``clean`` and ``right`` (N,) are bool:
+    whether the undefended victim is right, and whether the answer was. Raises ValueError if a row was queried too often
+    to count.
     """
     asked = torch.bincount(rows, minlength=split)
     if len(asked) > split or int(asked.max()) >= BYTE:
-        message = (
-            f"a row of a split of {split:,} was asked {int(asked.max()):,} times, at most {BYTE - 1} can be counted"
-        )
+        message = f"a row of the honest split, which has {split:,} rows, was queried {int(asked.max()):,} times; at most {BYTE - 1} can be stored"
         raise ValueError(message)
     seen = asked > 0
     hits, read = (torch.bincount(rows[which], minlength=split) for which in (right, clean))
@@ -44,7 +45,7 @@ def pack(rows: Tensor, *, clean: Tensor, right: Tensor, split: int) -> HonestOut
 
 
 def unpack(packed: HonestOutcomes) -> Outcomes:
-    """Return the counts of packed outcomes; R is the size of the split, rounded up to whole bytes of bits."""
+    """Unpack the counts. R is the size of the split, rounded up to a multiple of eight."""
     seen, read = (np.unpackbits(np.frombuffer(bytes.fromhex(text), np.uint8)) for text in (packed.rows, packed.clean))
     asked, right = (np.zeros(len(seen), dtype=np.int64) for _ in range(2))
     for counts, text in ((asked, packed.asked), (right, packed.right)):
@@ -53,14 +54,14 @@ def unpack(packed: HonestOutcomes) -> Outcomes:
 
 
 def unanswered_as_wrong(answered: HonestOutcomes | None, everything: HonestOutcomes) -> HonestOutcomes:
-    """Return the outcomes of a defense that stopped answering: what it did not answer of ``everything`` is wrong."""
+    """Return the outcomes of a defense that failed midway: queries of ``everything`` that it never answered are wrong."""
     right = unpack(answered).right if answered is not None else np.zeros(len(unpack(everything).asked), dtype=np.int64)
     seen = unpack(everything).asked > 0
     return replace(everything, right=_bytes(torch.from_numpy(right[seen])))
 
 
 def summed(found: Iterable[Outcomes]) -> Outcomes:
-    """Return the sums of one or more outcomes on the same split."""
+    """Add up one or more outcomes on the same split."""
     every = list(found)
     asked, clean, right = (
         np.sum([getattr(one, name) for one in every], axis=0) for name in ("asked", "clean", "right")

@@ -1,4 +1,4 @@
-"""95 % intervals of means over seeds. Seeds are the unit: the images of one test set are the same on all of them."""
+"""95 % intervals for means over seeds. The seed is the unit, because every seed is scored on the same test images."""
 
 from __future__ import annotations
 
@@ -9,28 +9,26 @@ from dataclasses import dataclass, replace
 
 from scipy import special
 
-MIN_SEEDS = (
-    5  # with fewer, no rank and no p-value: only values, their mean, and an approximate interval from many cells
-)
+MIN_SEEDS = 5  # with fewer seeds there are no ranks and no p-values, only values, means and approximate intervals
 CONFIDENCE = 0.95
-Z = 1.96  # two-sided normal quantile of `CONFIDENCE`
-ROUNDING = math.sqrt(12)  # a number rounded to a step h is off by h / sqrt(12), as a standard deviation
+Z = 1.96  # the two-sided normal quantile for `CONFIDENCE`
+ROUNDING = math.sqrt(12)  # rounding to a step h adds an error with standard deviation h / sqrt(12)
 
 
 @dataclass(frozen=True, kw_only=True)
 class Interval:
-    """A mean over ``n`` seeds and the ends of its 95 % interval; both ends are None where there are too few seeds."""
+    """A mean over ``n`` seeds with the ends of its 95 % interval. Both ends are None if there are too few seeds."""
 
     mean: float
     n: int
     low: float | None = None
     high: float | None = None
-    approximate: bool = False  # the variance is shared with other cells: right on average over them only
-    values: tuple[float, ...] = ()  # one a seed, where they are too few for an interval
+    approximate: bool = False  # the variance is pooled with other cells, so coverage holds only on average over them
+    values: tuple[float, ...] = ()  # one per seed, if there are too few for an interval
 
     @property
     def half(self) -> float | None:
-        """Half of the interval's width, None without an interval."""
+        """Half the width of the interval, or None if there is no interval."""
         return None if self.low is None or self.high is None else (self.high - self.low) / 2
 
     @property
@@ -39,14 +37,14 @@ class Interval:
 
 
 def t_quantile(degrees: float, confidence: float = CONFIDENCE) -> float:
-    """Return the two-sided Student t quantile."""
+    """Return the two-sided quantile of Student's t."""
     return float(special.stdtrit(degrees, 0.5 + confidence / 2))
 
 
 def mean_interval(values: Sequence[float], *, least_spread: float = 0.0) -> Interval:
-    """Return the mean of one value a seed with its Student t interval; ``values`` must not be empty.
+    """Return the mean of ``values``, one per seed and at least one, with its Student t interval.
 
-    ``least_spread`` is the smallest standard deviation that is believed.
+    ``least_spread`` is a lower bound on the standard deviation over seeds.
     """
     mean, n = statistics.fmean(values), len(values)
     if n < MIN_SEEDS:
@@ -56,30 +54,30 @@ def mean_interval(values: Sequence[float], *, least_spread: float = 0.0) -> Inte
 
 
 def share_interval(values: Sequence[float], *, images: int) -> Interval:
-    """Return the mean of a share of ``images`` images over seeds; its interval is clipped to [0, 1].
+    """Return the mean over seeds of a share of ``images`` images, with its interval clipped to [0, 1].
 
-    A share moves in steps of 1 / ``images``, so that seeds which agree to the image still leave a spread.
+    A share has a resolution of 1 / ``images``, so the spread is not zero even if all seeds agree exactly.
     """
     return within_shares(mean_interval(values, least_spread=resolution(images)))
 
 
 def resolution(images: int) -> float:
-    """Return the standard deviation that the rounding to whole images leaves in a share."""
+    """Return the standard deviation of a share that is due to counting whole images."""
     return 1 / (images * ROUNDING)
 
 
 def within_shares(interval: Interval) -> Interval:
-    """Return an interval with its ends clipped to [0, 1]."""
+    """Return the interval with its ends clipped to [0, 1]."""
     if interval.low is None or interval.high is None:
         return interval
     return replace(interval, low=max(0.0, interval.low), high=min(1.0, interval.high))
 
 
 def for_new_images(interval: Interval, *, images: int) -> Interval:
-    """Return the interval of a share on ``images`` test images, widened so that it holds for other images as well.
+    """Return the interval of a share of ``images`` test images, widened to hold for images that were not tested.
 
-    The binomial variance of the images is added to that over seeds: each half becomes
-    sqrt(half^2 + 1.96^2 m (1 - m) / images).
+    The binomial variance of sampling the images is added to the variance over seeds: the half-width on each side
+    becomes sqrt(half^2 + 1.96^2 m (1 - m) / images).
     """
     if interval.low is None or interval.high is None:
         return interval
@@ -90,7 +88,7 @@ def for_new_images(interval: Interval, *, images: int) -> Interval:
 
 
 def wilson(hits: int, total: int, *, z: float = Z) -> tuple[float, float]:
-    """Return the Wilson interval of a proportion: for one frozen model on one test set. ``total`` is at least 1."""
+    """Return the Wilson interval of a proportion, for one fixed model on one test set; ``total`` is at least 1."""
     share = hits / total
     centre = (share + z * z / (2 * total)) / (1 + z * z / total)
     half = z / (1 + z * z / total) * math.sqrt(share * (1 - share) / total + z * z / (4 * total * total))

@@ -1,11 +1,13 @@
-"""Ranks that hold together: who of a group is ahead of whom, as one statement with a family-wise error of 5 %.
+"""Simultaneous rank intervals for a group of players, with a family-wise error rate of 5 %.
 
-All pairs are tested on the very numbers that are sorted, with a variance that the pairs share
-(`arena.metrics.shared_variance`) and Holm's correction. A player's rank interval runs from one more than the number of
-players it was found behind to the number of players less those it was found ahead of; with 95 % confidence all intervals
-of the group hold at once. Source of the construction: Mogstad, Romano, Shaikh and Wilhelm, "Inference for Ranks",
-Review of Economic Studies 91 (2024). Departure: a moderated t with Holm in place of their bootstrap, which needs more than
-a handful of seeds.
+All pairs are tested on the same numbers that the group is sorted by, with pooled variances
+(`arena.metrics.shared_variance`) and Holm's correction. A player's rank interval runs from one plus the number of
+players that are significantly ahead of it to the number of players minus those that are significantly behind. With 95 %
+confidence, all intervals of the group are correct at the same time.
+
+Source of the construction: Mogstad, Romano, Shaikh and Wilhelm, "Inference for Ranks", Review of Economic Studies 91
+(2024). Departure: a moderated t test with Holm's correction instead of their bootstrap, which needs more than a handful
+of seeds.
 """
 
 from __future__ import annotations
@@ -24,7 +26,7 @@ from arena.metrics.shared_variance import distinct_rows, share_variance
 
 @dataclass(frozen=True, kw_only=True)
 class RankInterval:
-    """The ranks that a player may have, best is 1."""
+    """The ranks that a player may have; 1 is the best."""
 
     first: int
     last: int
@@ -35,13 +37,13 @@ class RankInterval:
 
 @dataclass(frozen=True, kw_only=True, eq=False)
 class Comparisons:
-    """Who of K players is above whom, all pairs at once."""
+    """The result of comparing all pairs of K players."""
 
-    above: NDArray[np.bool_]  # (K, K): the mean of the row was found to be larger than that of the column
-    resolved: float | None  # a difference of this size is found about half of the time; None: all rows are equal
+    above: NDArray[np.bool_]  # (K, K): the row's mean is significantly larger than the column's
+    resolved: float | None  # a difference of this size is detected about half of the time; None: all rows are equal
 
     def ranks(self, *, largest_first: bool) -> tuple[RankInterval, ...]:
-        """Return each player's rank interval, the largest mean being the best or the worst."""
+        """Return the rank interval of each player. ``largest_first`` says whether the largest mean is the best."""
         ahead = self.above if largest_first else self.above.T
         players = len(ahead)
         return tuple(
@@ -53,11 +55,12 @@ class Comparisons:
 def compare_all(
     values: Sequence[Sequence[float]], *, images: int, candidates: Sequence[int] | None = None
 ) -> Comparisons | None:
-    """Compare K players by the means of their values over the same S seeds, None with fewer than `MIN_SEEDS`.
+    """Compare K players by the means of their values over the same S seeds. Returns None with fewer than `MIN_SEEDS` seeds.
 
-    ``images`` are those that a value is a share of, times the cells where it is a mean over cells. Where a value is a
-    maximum, ``candidates`` says of each player from how many it may well have been chosen: the p-value of a pair is
-    multiplied by those of the one with the larger mean, the only one that a lucky choice could have put ahead.
+    ``images`` is the number of images behind each value; for a mean over cells, multiply it by the number of cells. If
+    a value is a maximum, ``candidates`` is, for each player, the number of plausible maximisers: the p-value of a pair
+    is multiplied by the candidates of the player with the larger mean, since selection can only have inflated that
+    mean.
     """
     table = np.asarray(values, dtype=float)
     if table.shape[1] < MIN_SEEDS:
@@ -70,7 +73,7 @@ def compare_all(
 
 
 def _compare_distinct(rows: NDArray[np.float64], images: int, candidates: NDArray[np.int_]) -> Comparisons:
-    """Compare rows (K, S) of which no two are equal."""
+    """Compare distinct rows (K, S)."""
     players, seeds = rows.shape
     above = np.zeros((players, players), dtype=bool)
     if players == 1:

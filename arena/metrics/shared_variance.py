@@ -1,9 +1,9 @@
-"""Variances over few seeds that borrow strength from one another.
+"""Variance estimates from few seeds, improved by pooling them over players or cells.
 
 Source: Smyth, "Linear models and empirical Bayes methods for assessing differential expression in microarray
-experiments", Statistical Applications in Genetics and Molecular Biology 3 (2004), section 6.2 (the moderated t). Departure:
-the prior has half of its estimated weight, since the full one rejected slightly too often with pairs of unequal variance,
-and never more degrees of freedom than independent rows could give it.
+experiments", Statistical Applications in Genetics and Molecular Biology 3 (2004), section 6.2 (the moderated t).
+Departures: the prior gets half of its estimated weight, because the full weight rejected slightly too often for pairs
+with unequal variances, and its degrees of freedom are capped at what the independent rows can contribute.
 """
 
 from __future__ import annotations
@@ -17,28 +17,28 @@ from scipy import special
 
 from arena.metrics.intervals import MIN_SEEDS, Interval, resolution, share_interval, t_quantile, within_shares
 
-FEWEST_VARIANCES = 3  # from which a prior can be estimated
+FEWEST_VARIANCES = 3  # needed to estimate a prior
 PRIOR_WEIGHT = 0.5
-FEWEST_CELLS = 6  # from which cells of three or four seeds share a variance
+FEWEST_CELLS = 6  # distinct cells needed to pool variances over three or four seeds
 FEWEST_SHARED_SEEDS = 3
-EQUAL_TO = 12  # decimals to which rows are the same player
+EQUAL_TO = 12  # decimals at which rows count as equal
 TRIGAMMA_STEP = 1e-8
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
 class SharedVariances:
-    """Moderated variances (N,), and the degrees of freedom that each of them has."""
+    """Moderated variances (N,) and the degrees of freedom of each."""
 
     variances: NDArray[np.float64]
     degrees: float
 
 
 def share_variance(variances: NDArray[np.float64], *, degrees: int, independent: float) -> SharedVariances:
-    """Return variances (N,) > 0 of ``degrees`` degrees of freedom, each drawn towards what all of them have in common.
+    """Shrink variances (N,) > 0 with ``degrees`` degrees of freedom each towards a common prior.
 
-    ``independent`` is how many of them are independent: K - 1 of the differences between K rows. The degrees f0 and the
-    variance s0^2 of the prior follow from mean and variance of log s^2, which scatter by trigamma(f0 / 2) more than they
-    would if all true variances were equal.
+    ``independent`` is the number of independent variances: K - 1 for the differences between K rows. The prior's
+    degrees of freedom f0 and variance s0^2 are estimated from the mean and the variance of log s^2: the latter exceeds
+    its value under equal true variances by trigamma(f0 / 2).
     """
     if len(variances) < FEWEST_VARIANCES:
         return SharedVariances(variances=variances, degrees=float(degrees))
@@ -56,7 +56,7 @@ def share_variance(variances: NDArray[np.float64], *, degrees: int, independent:
 
 
 def trigamma_inverse(value: float) -> float:
-    """Return y > 0 with trigamma(y) = ``value`` > 0, by Newton's method on 1 / trigamma, which is nearly straight."""
+    """Return y > 0 with trigamma(y) = ``value`` > 0, by Newton's method on 1 / trigamma, which is almost linear."""
     y = 0.5 + 1 / value
     while True:
         found = float(special.polygamma(1, y))
@@ -67,17 +67,17 @@ def trigamma_inverse(value: float) -> float:
 
 
 def distinct_rows(values: NDArray[np.float64]) -> tuple[NDArray[np.float64], NDArray[np.intp]]:
-    """Return the different rows of (K, S), and for each of the K which of them it is: equal on every seed is one player."""
+    """Return the distinct rows of (K, S), and for each of the K rows its place among them."""
     rows, places = np.unique(values.round(EQUAL_TO), axis=0, return_inverse=True)
     return rows, places.reshape(-1)
 
 
 def share_intervals(cells: Sequence[Sequence[float]], *, images: int) -> list[Interval]:
-    """Return the intervals of shares of ``images`` images, a cell one value a seed; none of the cells is empty.
+    """Return an interval for each cell, given its shares of ``images`` images, one per seed; no cell is empty.
 
-    From `MIN_SEEDS` on each cell speaks for itself. Three or four seeds have an interval where at least `FEWEST_CELLS`
-    different cells have as many: its half-width rests on the variance that they share, so that 95 % of the cells are
-    covered, not each of them in 95 % of tournaments.
+    From `MIN_SEEDS` seeds on, each cell is estimated from its own values. With three or four seeds, an interval is
+    given only if at least `FEWEST_CELLS` distinct cells have that many: it uses a variance pooled over those cells, so
+    that 95 % of the cells are covered on average, but not necessarily each cell in 95 % of tournaments.
     """
     intervals = [share_interval(cell, images=images) for cell in cells]
     for seeds in range(FEWEST_SHARED_SEEDS, MIN_SEEDS):
@@ -90,7 +90,7 @@ def share_intervals(cells: Sequence[Sequence[float]], *, images: int) -> list[In
 
 
 def _shared_halves(values: NDArray[np.float64], images: int) -> list[float | None]:
-    """Return the half-widths for cells (K, S), None where too few differ."""
+    """Return the half-width for each of the cells (K, S), or None if too few of them are distinct."""
     rows, places = distinct_rows(values)
     if len(rows) < FEWEST_CELLS:
         return [None] * len(values)
@@ -102,11 +102,12 @@ def _shared_halves(values: NDArray[np.float64], images: int) -> list[float | Non
 
 
 def independent_rows(values: NDArray[np.float64]) -> float:
-    """Return as how many independent rows those of (K, S) tell the variance of one: 1 to K.
+    """Return the effective number of independent rows of (K, S), from 1 to K, for estimating a row's variance.
 
-    What all rows of a seed have in common they tell once, however many they are. With the mean squares of seeds M (S - 1
-    degrees) and of the rest E ((K - 1)(S - 1) degrees) the mean variance is (M + (K - 1) E) / K; Satterthwaite's degrees of
-    that sum, in units of S - 1, are (M + (K - 1) E)^2 / (M^2 + (K - 1) E^2).
+    An effect that all rows of a seed share is observed only once per seed, however many rows there are. With M the mean
+    square of seeds (S - 1 degrees of freedom) and E the residual mean square ((K - 1)(S - 1) degrees), the mean
+    variance of a row is (M + (K - 1) E) / K. Satterthwaite's degrees of freedom of that sum, in units of S - 1, are (M
+    + (K - 1) E)^2 / (M^2 + (K - 1) E^2).
     """
     rows, seeds = values.shape
     common = values.mean(axis=0)

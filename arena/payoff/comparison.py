@@ -1,4 +1,4 @@
-"""Paired comparisons with a yardstick: the same seeds, victims and pools under two players, corrected over the list."""
+"""Paired comparisons with a yardstick on the same seeds, victims and pools, corrected for multiple comparisons."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from arena.payoff.matrix import PayoffMatrix
 
 @dataclass(frozen=True, kw_only=True)
 class Comparison:
-    """How much more ``player`` gets than the yardstick, over paired seeds; ``distinct`` after Holm's correction."""
+    """How much more ``player`` gets than the yardstick over paired seeds; ``distinct`` is after Holm's correction."""
 
     player: str
     difference: Interval
@@ -23,7 +23,7 @@ class Comparison:
 
 @dataclass(frozen=True, kw_only=True)
 class _Differences:
-    """A player's differences to the yardstick, one a seed, and among how many places either may have been chosen."""
+    """A player's differences from the yardstick, one per seed, and the number of attacks they may have been selected from."""
 
     player: str
     values: Sequence[float]
@@ -31,7 +31,7 @@ class _Differences:
 
 
 def against_attack(matrix: PayoffMatrix, yardstick: str, defense: str) -> list[Comparison]:
-    """Compare every other attack with ``yardstick`` against one defense; the family is the list."""
+    """Compare every other attack with ``yardstick`` against one defense; all of them form one family of tests."""
     others = [attack for attack in matrix.attacks if attack != yardstick]
     return _corrected(
         [_Differences(player=one, values=_paired(matrix, (one, defense), (yardstick, defense))) for one in others],
@@ -40,7 +40,7 @@ def against_attack(matrix: PayoffMatrix, yardstick: str, defense: str) -> list[C
 
 
 def against_defense(matrix: PayoffMatrix, yardstick: str, attack: str) -> list[Comparison]:
-    """Compare every other defense with ``yardstick`` under one attack; the family is the list."""
+    """Compare every other defense with ``yardstick`` under one attack; all of them form one family of tests."""
     others = [defense for defense in matrix.defenses if defense != yardstick]
     return _corrected(
         [_Differences(player=one, values=_paired(matrix, (attack, one), (attack, yardstick))) for one in others],
@@ -49,10 +49,10 @@ def against_defense(matrix: PayoffMatrix, yardstick: str, attack: str) -> list[C
 
 
 def worst_cases_against(matrix: PayoffMatrix, yardstick: str) -> list[Comparison]:
-    """Compare the worst case of every other defense with that of ``yardstick``; the family is the list.
+    """Compare the worst case of every other defense with that of ``yardstick``; all of them form one family of tests.
 
-    Each defense is taken by the values of the attack that is named for it, and a p-value multiplied by the number of
-    attacks that may as well be the worst of the defense that leaves more.
+    Each defense is represented by the values of its worst attack. A p-value is multiplied by the number of attacks that
+    may be the worst one against the defense with the higher mean.
     """
     found = [_worst_differences(matrix, defense, yardstick) for defense in matrix.defenses if defense != yardstick]
     return _corrected([one for one in found if one is not None], matrix.images)

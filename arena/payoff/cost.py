@@ -1,4 +1,4 @@
-"""What a defense costs the honest users, and the division that it plays in."""
+"""What a defense costs honest users, and the division and class that follow from it."""
 
 from __future__ import annotations
 
@@ -22,26 +22,26 @@ ScoreClass = Literal["scores kept", "scores not kept"]
 
 DIVISIONS: tuple[Division, ...] = typing.get_args(Division)
 BORDERS: tuple[tuple[Division, Fraction], ...] = (("1pt", Fraction(1, 100)), ("5pt", Fraction(5, 100)))
-"""Points of honest accuracy that may be lost, as exact shares: a defense can lose just as much, and then is inside."""
-SCORES_BOUND = 0.5  # mean L1 shift up to which released scores still count as scores
-ONE_HOT_SHARE = Fraction(99, 100)  # of released rows: from here on they are labels
-HONEST_ACCOUNTS = LIGHT_ACCOUNTS + 1  # none asks an image twice
+"""The largest loss of honest accuracy in each division, as an exact share: a defense can lose exactly that much."""
+SCORES_BOUND = 0.5  # the largest mean L1 shift at which released scores count as kept
+ONE_HOT_SHARE = Fraction(99, 100)  # of released rows: from this share on, a defense releases labels
+HONEST_ACCOUNTS = LIGHT_ACCOUNTS + 1  # each queries an image at most once
 
 
 @dataclass(frozen=True, kw_only=True)
 class Cost:
-    """What honest users lose by one defense; shares, not points.
+    """What honest users lose because of one defense; shares, not points.
 
-    ``lost`` is the mean over honest images, each of them a mean over attacks, seeds and repeats; an image that the
-    undefended victim reads right and the answer wrong counts 1, the reverse -1, a refusal as wrong. Its interval holds
-    for other images and other seeds. ``changed`` counts decisions that are not the undefended victim's, whether right
-    or wrong, among ``rows`` answers.
+    ``lost`` is the mean loss over honest images, where each image is first averaged over attacks, seeds and repeated
+    queries. An answer counts 1 if it is wrong and the undefended victim is right, -1 if it is the other way round, and
+    0 otherwise; a refusal is wrong. Its interval accounts for other images and other seeds. ``changed`` counts the
+    decisions that differ from the undefended victim's, right or wrong, among ``rows`` answers.
     """
 
     lost: Fraction
     low: float
     high: float
-    images: int | None  # different honest images; None: the matches did not record them, and the interval is the widest
+    images: int | None  # the number of distinct honest images; None: not recorded, and the interval is conservative
     changed: int
     rows: int
     l1: float | None
@@ -49,12 +49,12 @@ class Cost:
 
     @property
     def decisions(self) -> float:
-        """Accuracy lost on honest traffic."""
+        """The accuracy lost on honest traffic."""
         return float(self.lost)
 
     @property
     def half(self) -> float:
-        """Half of the width of the interval of `decisions`."""
+        """Half the width of the interval for `decisions`."""
         return (self.high - self.low) / 2
 
     @property
@@ -65,17 +65,17 @@ class Cost:
 
     @property
     def borders(self) -> tuple[Division, ...]:
-        """The divisions whose border lies inside the interval; that no decision changed is a count, and has none."""
+        """The divisions whose border lies inside the interval; none if no decision changed, which is an exact count."""
         return tuple(name for name, border in BORDERS if self.changed and self.low <= border <= self.high)
 
     @property
     def place(self) -> tuple[int, ScoreClass]:
-        """Sorts by division, cheapest first, and class: defenses with the same place are ranked together."""
+        """A sort key by division, cheapest first, and class. Defenses with the same place are ranked together."""
         return DIVISIONS.index(self.division), self.score_class
 
 
 def cost_of(results: Iterable[MatchResult]) -> Cost | None:
-    """Return the cost of one defended victim, None if no honest row was answered or counted."""
+    """Return the cost of one defended victim, or None if no honest row was answered or counted."""
     played = [result for result in results if HONEST_ACCURACY in result.counts]
     kept, rows = pooled(played, KEPT)
     if rows == 0:
@@ -97,14 +97,14 @@ def cost_of(results: Iterable[MatchResult]) -> Cost | None:
 
 
 def _score_class(results: Sequence[MatchResult], l1: float | None) -> ScoreClass:
-    """Return whether what is released still is a score; a defense that moves rows by just the bound keeps its own."""
+    """Return whether the released scores count as kept; a mean L1 shift of exactly the bound does."""
     one_hot, answered = pooled(results, ONE_HOT)
     labels = answered > 0 and one_hot >= ONE_HOT_SHARE * answered
     return "scores not kept" if labels or (l1 is not None and l1 > SCORES_BOUND + L1_SLACK) else "scores kept"
 
 
 def _by_image(results: Sequence[MatchResult]) -> DecisionCost | None:
-    """Return the cost with honest images as the unit, None if some result does not say what became of each."""
+    """Return the cost with the honest image as the unit, or None if some result has no outcomes by image."""
     by_seed: dict[int, list[Outcomes]] = {}
     for result in results:
         outcomes = _recorded(result.honest, result)
@@ -115,7 +115,7 @@ def _by_image(results: Sequence[MatchResult]) -> DecisionCost | None:
 
 
 def _recorded(packed: HonestOutcomes | None, result: MatchResult) -> Outcomes | None:
-    """Return a result's outcomes by image if they are there and agree with its counts."""
+    """Return the outcomes by image if the result has them and they agree with its counts."""
     if packed is None:
         return None
     outcomes = unpack(packed)
@@ -125,9 +125,10 @@ def _recorded(packed: HonestOutcomes | None, result: MatchResult) -> Outcomes | 
 
 
 def _by_row(results: Sequence[MatchResult]) -> DecisionCost:
-    """Return the cost where images were not recorded: there are at least as many as one match's rows / its accounts.
+    """Return a conservative cost for results without outcomes by image.
 
-    All decisions that changed are taken to have changed from right to wrong or back, which is the widest interval.
+    The number of distinct images is at least the rows of a match divided by its honest accounts, and every changed
+    decision is assumed to be a loss or a gain, which gives the widest interval.
     """
     (hits, rows), (clean, _), (kept, _) = (pooled(results, name) for name in (HONEST_ACCURACY, CLEAN_ACCURACY, KEPT))
     most = max(result.counts[HONEST_ACCURACY].total for result in results)

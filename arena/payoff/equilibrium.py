@@ -1,8 +1,9 @@
-"""The value of the game and how both sides would mix, if each knew the other's mixture: a zero-sum equilibrium.
+"""The equilibrium of the payoff matrix as a zero-sum game: its value, and the mixed strategies of both sides.
 
-Of several equilibria it is the most even one, the mixture of maximum entropy, as in Balduzzi, Tuyls, Perolat and Graepel,
-"Re-evaluating Evaluation" (NeurIPS 2018, arXiv 1806.02643). Departure: players with equal payoffs are one player first,
-whose share they divide evenly; so a copy moves nobody else even where many mixtures are in equilibrium.
+If there are several equilibria, the one of maximum entropy is returned, following Balduzzi, Tuyls, Perolat and Graepel,
+"Re-evaluating Evaluation" (NeurIPS 2018, arXiv 1806.02643). Departure: players with equal payoffs are merged first and
+share the probability of the merged player evenly, so adding a copy of a player never changes the share of any other
+player.
 """
 
 from __future__ import annotations
@@ -17,10 +18,10 @@ from scipy.optimize import linprog, minimize
 Matrix = NDArray[np.float64]
 Mixture = NDArray[np.float64]
 
-TOLERANCE = 1e-9  # of payoffs
-EQUAL_TO = 12  # decimals to which the payoffs of copies agree
-LEAST_SHARE = 1e-7  # below which a strategy is never played
-ENOUGH = 1e-4  # a share that shows that a strategy can be played
+TOLERANCE = 1e-9  # for payoffs
+EQUAL_TO = 12  # decimals at which payoffs count as equal
+LEAST_SHARE = 1e-7  # a strategy with a smaller share is not played
+ENOUGH = 1e-4  # a strategy that reaches this share can be played
 STEPS = 500
 
 
@@ -50,7 +51,7 @@ def equilibrium(payoffs: Sequence[Sequence[float]]) -> Equilibrium:
 
 
 def _maximin(game: Matrix) -> Mixture:
-    """Return a mixture of the rows that secures the value: a linear programme (von Neumann 1928)."""
+    """Return a mixture of the rows that guarantees the value of the game, by linear programming (von Neumann 1928)."""
     rows, columns = game.shape
     found = linprog(
         np.append(np.zeros(rows), -1.0),
@@ -65,10 +66,10 @@ def _maximin(game: Matrix) -> Mixture:
 
 
 def _only_one(game: Matrix, rows: Mixture, columns: Mixture) -> bool:
-    """Whether an equilibrium is certainly the only one.
+    """Whether the equilibrium is known to be unique.
 
-    That is so if every best answer is played, both sides play equally many strategies, and the equations by which each
-    makes the other indifferent have one solution.
+    It is if all best responses are played, both sides play the same number of strategies, and the indifference
+    equations have a unique solution.
     """
     value = float(rows @ game @ columns)
     played = rows > LEAST_SHARE, columns > LEAST_SHARE
@@ -84,10 +85,10 @@ def _only_one(game: Matrix, rows: Mixture, columns: Mixture) -> bool:
 
 
 def _most_even(game: Matrix, mixture: Mixture) -> Mixture:
-    """Return the mixture of maximum entropy among those of the rows that secure what ``mixture`` secures.
+    """Return the mixture of maximum entropy among the mixtures of the rows that guarantee as much as ``mixture``.
 
-    They are a polytope. If it holds the uniform mixture of all that can be played, that is it; else the entropy, which is
-    strictly concave, is climbed from a mixture that plays all of it.
+    These form a polytope. If it contains the uniform mixture over all playable strategies, that is the solution.
+    Otherwise the entropy, which is strictly concave, is maximised from a starting point that plays all of them.
     """
     bound = float((mixture @ game).min()) - TOLERANCE
     start = _playing_all(game, bound)
@@ -99,9 +100,9 @@ def _most_even(game: Matrix, mixture: Mixture) -> Mixture:
 
 
 def _playing_all(game: Matrix, bound: float) -> Mixture:
-    """Return a mixture that secures ``bound`` and plays every strategy which some such mixture plays.
+    """Return a mixture that guarantees ``bound`` and plays every strategy that any such mixture plays.
 
-    A linear programme: as many strategies as possible have a share of `ENOUGH`, and those that cannot as much as can be.
+    This is a linear programme that maximises the sum of all shares, each counted up to `ENOUGH`.
     """
     rows, columns = game.shape
     found = linprog(
@@ -117,7 +118,7 @@ def _playing_all(game: Matrix, bound: float) -> Mixture:
 
 
 def _climbed(game: Matrix, bound: float, start: Mixture) -> Mixture:
-    """Return the mixture of maximum entropy that secures ``bound``, of rows that can all be played."""
+    """Return the mixture of maximum entropy that guarantees ``bound``, given rows that can all be played."""
     found = minimize(
         lambda shares: float((shares * np.log(shares)).sum()),
         start,
@@ -139,5 +140,5 @@ def _on_simplex(shares: Mixture) -> Mixture:
 
 
 def _divided(shares: Mixture, kind: NDArray[np.intp]) -> tuple[float, ...]:
-    """Return the share of each player: that of its kind, divided evenly among the copies."""
+    """Return the share of each player: the share of its kind, divided evenly among its copies."""
     return tuple(float(share) for share in shares[kind] / np.bincount(kind)[kind])

@@ -11,6 +11,7 @@ from collections.abc import Collection, Iterable, Mapping, Set
 from dataclasses import dataclass
 
 from arena.contracts import TRACKS, Count, CountName, Knowledge, MatchResult, Parameter, Spec, Track
+from arena.contracts.flags import COST_NOT_RANKED, LEAK
 from arena.contracts.scores import CloneCount, clone_count
 from arena.metrics.extremes import largest_mean
 from arena.metrics.intervals import Interval
@@ -31,19 +32,19 @@ class Setting:
 
 @dataclass(frozen=True, kw_only=True)
 class WorstCase:
-    """What the worst attack on a defense gets: the one with the largest mean over the seeds that all of them have."""
+    """The largest mean payoff that any attack gets against a defense, over the seeds that all attacks have in common."""
 
     attack: str
-    interval: Interval  # of the largest true mean, whichever attack has it
+    interval: Interval  # for the largest true mean, whichever attack has it
     values: Mapping[int, float]  # of the named attack, by seed
-    near: int  # attacks that may just as well be the worst, itself included
+    near: int  # the number of attacks that may be the worst one, the named one included
 
 
 @dataclass(frozen=True, kw_only=True)
 class PayoffMatrix:
-    """Payoffs by (attack, defense) and seed, in the order in which they were first seen; missing cells are missing.
+    """Payoffs by (attack, defense) and seed, in the order in which they were first seen. Missing cells stay missing.
 
-    An attack that is told the defense is a row of its own, so that a worst case is one over blind and informed.
+    An informed attack has its own row, so a worst case is taken over both blind and informed attacks.
     """
 
     setting: Setting
@@ -54,7 +55,7 @@ class PayoffMatrix:
     payoffs: Mapping[tuple[str, str], Mapping[int, float]]
     own: Mapping[tuple[str, str], Mapping[int, float]]  # what the attack made of its answers
     results: Mapping[tuple[str, str], tuple[MatchResult, ...]]
-    images: int  # test rows that a payoff is a share of; the fewest, where matches differ
+    images: int  # the number of test rows behind each payoff, or the smallest number if matches differ
 
     def short(self, player: str) -> str:
         """Return the shortest name of a player that still tells it from the others of its side.
@@ -73,31 +74,41 @@ class PayoffMatrix:
 
     @property
     def seeds(self) -> int:
-        """How many seeds the cell with the most of them has."""
+        """The number of seeds of the cell that has the most."""
         return max((len(cell) for cell in self.payoffs.values()), default=0)
 
     @functools.cached_property
+    def leaked(self) -> frozenset[str]:
+        """The defenses whose outliers give away what the attack queries; they are shown, but not compared with others."""
+        return frozenset(defense for defense in self.defenses if self._has_flag(defense, LEAK))
+
+    @functools.cached_property
+    def unranked(self) -> frozenset[str]:
+        """The defenses that are not ranked: those with a leak, and those whose cost could not be measured fairly."""
+        return self.leaked | {defense for defense in self.defenses if self._has_flag(defense, COST_NOT_RANKED)}
+
+    @functools.cached_property
     def cells(self) -> Mapping[tuple[str, str], Interval]:
-        """Mean and interval over seeds of every cell that has a match."""
+        """The mean over seeds of every cell that has a match, with its interval."""
         played = {place: tuple(values.values()) for place, values in self.payoffs.items()}
         return dict(zip(played, share_intervals(list(played.values()), images=self.images), strict=True))
 
     def cell(self, attack: str, defense: str) -> Interval | None:
-        """Return mean and interval over seeds, None if every match of the cell is missing."""
+        """Return the mean over seeds with its interval, or None if every match of the cell is missing."""
         return self.cells.get((attack, defense))
 
     def seeds_of(self, defense: str, *, attacks: Collection[str] | None = None) -> Set[int]:
-        """Return the seeds on which every one of ``attacks`` that met a defense at all has a payoff."""
+        """Return the seeds on which all of ``attacks`` have a payoff, leaving out attacks that never met the defense."""
         columns = [self.payoffs.get((attack, defense), {}) for attack in attacks or self.attacks]
         return set.intersection(*(set(column) for column in columns if column)) if any(columns) else set()
 
     def worst_case(
         self, defense: str, *, attacks: Collection[str] | None = None, seeds: Set[int] | None = None
     ) -> WorstCase | None:
-        """Return what the worst of ``attacks`` gets, all by default, None if no seed is common to them.
+        """Return the worst case over ``attacks``, by default all of them, or None if they have no seed in common.
 
-        ``seeds`` are those to be counted, by default all that the attacks have in common. Of attacks with equal means
-        the first by name is named.
+        ``seeds`` are the seeds to use, by default all that the attacks have in common. If several attacks have the same
+        mean, the first one by name is reported.
         """
         played = sorted(attack for attack in attacks or self.attacks if self.payoffs.get((attack, defense)))
         counted = sorted(self.seeds_of(defense, attacks=attacks) if seeds is None else seeds)
@@ -115,6 +126,9 @@ class PayoffMatrix:
     def of_defense(self, defense: str) -> list[MatchResult]:
         """Return all matches of a defended victim."""
         return [result for attack in self.attacks for result in self.results.get((attack, defense), ())]
+
+    def _has_flag(self, defense: str, flag: str) -> bool:
+        return any(flag in result.flags for result in self.of_defense(defense))
 
     def _bare(self, player: str) -> str:
         return bare_label(self.specs[player])
@@ -206,7 +220,7 @@ def _matrix(setting: Setting, results: Iterable[MatchResult]) -> PayoffMatrix:
 
 
 def _test_rows(result: MatchResult) -> list[int]:
-    """Return how many test rows each clone of a match was compared with the victim on."""
+    """Return the number of test rows on which each clone of a match was compared with the victim."""
     names = [clone_count(track, "fidelity") for track in (*TRACKS, "floor")]
     return [result.counts[name].total for name in names if name in result.counts and result.counts[name].total]
 

@@ -1,4 +1,4 @@
-"""How both sides of a payoff matrix would mix, and how much of that the seeds decided."""
+"""The equilibrium of a payoff matrix, and how much it varies over resampled seeds."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ PERCENTILES = (2.5, 97.5)
 
 @dataclass(frozen=True, kw_only=True)
 class Spread:
-    """Where the middle 95 % of a number lie over resampled seeds."""
+    """The range of the middle 95 % of a value over resampled seeds."""
 
     low: float
     high: float
@@ -27,7 +27,7 @@ class Spread:
 
 @dataclass(frozen=True, kw_only=True)
 class Resampled:
-    """The spreads of the value of the game and of every player's share."""
+    """The spread of the value of the game and of each player's share."""
 
     value: Spread
     attacks: Mapping[str, Spread]
@@ -36,21 +36,23 @@ class Resampled:
 
 @dataclass(frozen=True, kw_only=True)
 class Mixture:
-    """How both sides would mix in the most even equilibrium, by player, and the payoff that they would arrive at."""
+    """The equilibrium of maximum entropy: each player's probability, and the expected payoff."""
 
     value: float
     attacks: Mapping[str, float]
     defenses: Mapping[str, float]
-    resampled: Resampled | None  # None: too few common seeds
+    resampled: Resampled | None  # None: too few seeds that all cells have in common
 
 
 def mixture(matrix: PayoffMatrix) -> Mixture | None:
-    """Return the equilibrium over all attacks and the defenses whose column is complete, None if there is none.
+    """Return the equilibrium over all attacks and all defenses with a complete column and no leak; None if there are none.
 
-    Its spread is that of the equilibria of the same cells over seeds that are drawn with replacement.
+    The spread is computed from the equilibria of the same cells over seeds that are drawn with replacement.
     """
     complete = [
-        defense for defense in matrix.defenses if all(matrix.cell(attack, defense) for attack in matrix.attacks)
+        defense
+        for defense in matrix.defenses
+        if defense not in matrix.leaked and all(matrix.cell(attack, defense) for attack in matrix.attacks)
     ]
     if not complete:
         return None
@@ -67,7 +69,7 @@ def mixture(matrix: PayoffMatrix) -> Mixture | None:
 
 
 def _resampled(cells: NDArray[np.float64], attacks: Sequence[str], defenses: Sequence[str]) -> Resampled:
-    """Return the spreads for cells (attacks, defenses, seeds)."""
+    """Return the spreads of the equilibria of cells (attacks, defenses, seeds)."""
     random, seeds = np.random.default_rng(RESAMPLING_SEED), cells.shape[2]
     drawn = [random.integers(seeds, size=seeds) for _ in range(RESAMPLES)]
     found = [equilibrium(cells[:, :, places].mean(axis=2).tolist()) for places in drawn]

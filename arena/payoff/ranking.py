@@ -1,4 +1,4 @@
-"""The ranks of defenses, by division and class, and of attacks: each group is one simultaneous statement."""
+"""The ranks of defenses, by division and class, and of attacks. The ranks of each group hold simultaneously."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from arena.payoff.matrix import PayoffMatrix, WorstCase
 
 @dataclass(frozen=True, kw_only=True)
 class Standing:
-    """A defense in its division; ``ranks`` is None where there are too few seeds."""
+    """A defense, what it costs, and its worst case; ``ranks`` is None if it is not ranked or there are too few seeds."""
 
     defense: str
     cost: Cost
@@ -27,18 +27,20 @@ class Standing:
 
 @dataclass(frozen=True, kw_only=True)
 class DefenseGroup:
-    """The defenses of one division and class, the lowest worst case first, of equal ones by name."""
+    """The defenses of one division and class, sorted by worst case, lowest first, and then by name."""
 
     division: Division
     score_class: ScoreClass
-    seeds: int  # that all of them have
-    resolved: float | None  # a difference of this size is found about half of the time; None: too few seeds, or equal
+    seeds: int  # the number of seeds that all of them have
+    resolved: (
+        float | None
+    )  # a difference that is detected about half of the time; None: too few seeds, or all are equal
     standings: tuple[Standing, ...]
 
 
 @dataclass(frozen=True, kw_only=True)
 class AttackStanding:
-    """An attack by its own score, the mean over defenses within each seed."""
+    """An attack and its own score: the mean over defenses within each seed, averaged over seeds."""
 
     attack: str
     score: Interval
@@ -47,27 +49,50 @@ class AttackStanding:
 
 @dataclass(frozen=True, kw_only=True)
 class AttackGroup:
-    """The attacks that met every defense, the highest own score first, of equal ones by name."""
+    """The attacks that met every defense, sorted by their own score, highest first, and then by name."""
 
-    seeds: int  # that all of them have
+    seeds: int  # the number of seeds that all of them have
     resolved: float | None
     standings: tuple[AttackStanding, ...]
 
 
-def defense_groups(matrix: PayoffMatrix) -> list[DefenseGroup]:
-    """Return the defenses by division and class, cheapest first; each group is ranked by the worst case.
+@dataclass(frozen=True, kw_only=True)
+class Strongest:
+    """The defense with the lowest worst case; the interval accounts for the selection of defense and attack."""
 
-    What is tested is what is sorted: the values of the attack that is named for each defense, over the seeds that all
-    attacks on all defenses of the group have in common.
+    defense: str
+    interval: Interval
+
+
+def defense_groups(matrix: PayoffMatrix) -> list[DefenseGroup]:
+    """Return the defenses that are ranked, by division and class, cheapest first.
+
+    Defenses are sorted and compared by the same numbers: the values of the worst attack on each, over the seeds that
+    all attacks on all defenses of the group have in common.
     """
-    costs = {defense: cost for defense in matrix.defenses if (cost := cost_of(matrix.of_defense(defense))) is not None}
+    costs = _costs(matrix, [defense for defense in matrix.defenses if defense not in matrix.unranked])
     placed = sorted(costs, key=lambda defense: costs[defense].place)
-    groups = []
-    for _, members in itertools.groupby(placed, key=lambda defense: costs[defense].place):
-        played = {one: costs[one] for one in members if matrix.seeds_of(one)}
-        if played:
-            groups.append(_defense_group(matrix, played))
-    return groups
+    return [
+        _defense_group(matrix, {defense: costs[defense] for defense in members})
+        for _, members in itertools.groupby(placed, key=lambda defense: costs[defense].place)
+    ]
+
+
+def set_apart(matrix: PayoffMatrix) -> tuple[Standing, ...]:
+    """Return the defenses that are shown but not ranked (`PayoffMatrix.unranked`), by name."""
+    costs = _costs(matrix, sorted(matrix.unranked))
+    cases = {defense: matrix.worst_case(defense) for defense in costs}
+    return tuple(
+        Standing(defense=defense, cost=costs[defense], worst_case=worst, ranks=None)
+        for defense, worst in cases.items()
+        if worst is not None
+    )
+
+
+def _costs(matrix: PayoffMatrix, defenses: Sequence[str]) -> dict[str, Cost]:
+    """Return the cost of each defense that has one and has met its attacks on a common seed."""
+    costs = {defense: cost_of(matrix.of_defense(defense)) for defense in defenses if matrix.seeds_of(defense)}
+    return {defense: cost for defense, cost in costs.items() if cost is not None}
 
 
 def _defense_group(matrix: PayoffMatrix, costs: Mapping[str, Cost]) -> DefenseGroup:
@@ -96,17 +121,18 @@ def _defense_group(matrix: PayoffMatrix, costs: Mapping[str, Cost]) -> DefenseGr
 
 
 def attack_group(matrix: PayoffMatrix) -> AttackGroup:
-    """Return the attacks by the mean of their own scores over all defenses, ranked as one group.
+    """Return the attacks by the mean of their own scores over the defenses without a leak, ranked as one group.
 
-    A seed counts where every attack met every defense; an attack that never met all of them has no standing.
+    A seed counts if every attack met every defense on it. An attack that never met all of them has no standing.
     """
-    scores = {attack: score for attack in matrix.attacks if (score := _mean_over_defenses(matrix, attack))}
+    defenses = [defense for defense in matrix.defenses if defense not in matrix.leaked]
+    scores = {attack: score for attack in matrix.attacks if (score := _mean_over(matrix, attack, defenses))}
     seeds = sorted(set.intersection(*(set(score) for score in scores.values()))) if scores else []
     if not seeds:
         return AttackGroup(seeds=0, resolved=None, standings=())
     rows = {attack: [score[seed] for seed in seeds] for attack, score in scores.items()}
     order = sorted(rows, key=lambda attack: (-round(statistics.fmean(rows[attack]), EQUAL_TO), attack))
-    images = matrix.images * len(matrix.defenses)
+    images = matrix.images * len(defenses)
     ordered = [rows[attack] for attack in order]
     found = compare_all(ordered, images=images)
     both = zip(share_intervals(ordered, images=images), _ranks(found, len(order), largest_first=True), strict=True)
@@ -120,20 +146,12 @@ def attack_group(matrix: PayoffMatrix) -> AttackGroup:
     )
 
 
-@dataclass(frozen=True, kw_only=True)
-class Strongest:
-    """The defense whose worst case is the lowest, with an interval that allows for the choice of both."""
-
-    defense: str
-    interval: Interval
-
-
 def strongest_defense(matrix: PayoffMatrix, defenses: Sequence[str]) -> Strongest | None:
-    """Return the one of ``defenses`` that leaves the worst attack the least, of equal ones the first by name.
+    """Return which of ``defenses`` has the lowest worst case, or None; unranked defenses are left out.
 
-    They are compared over the seeds that all attacks on all of them have in common; None if there are none.
+    They are compared over the seeds that all attacks on all of them have in common; the first by name wins a tie.
     """
-    met = sorted(defense for defense in defenses if matrix.seeds_of(defense))
+    met = sorted(defense for defense in defenses if matrix.seeds_of(defense) and defense not in matrix.unranked)
     seeds = sorted(set.intersection(*(set(matrix.seeds_of(defense)) for defense in met))) if met else []
     if not seeds:
         return None
@@ -147,7 +165,8 @@ def _ranks(found: Comparisons | None, players: int, *, largest_first: bool) -> S
     return [None] * players if found is None else found.ranks(largest_first=largest_first)
 
 
-def _mean_over_defenses(matrix: PayoffMatrix, attack: str) -> dict[int, float]:
-    columns = [matrix.own.get((attack, defense), {}) for defense in matrix.defenses]
-    seeds = set.intersection(*(set(column) for column in columns))
+def _mean_over(matrix: PayoffMatrix, attack: str, defenses: Sequence[str]) -> dict[int, float]:
+    """Return the mean of an attack's own scores over ``defenses``, for each seed on which it met all of them."""
+    columns = [matrix.own.get((attack, defense), {}) for defense in defenses]
+    seeds = set.intersection(*(set(column) for column in columns)) if columns else set()
     return {seed: statistics.fmean(column[seed] for column in columns) for seed in sorted(seeds)}

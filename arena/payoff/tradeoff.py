@@ -1,4 +1,4 @@
-"""A defense along the parameter that it is swept by: what it costs its users against what it costs a thief."""
+"""The trade-off of a defense over a swept parameter: accuracy for honest users against the accuracy of clones."""
 
 from __future__ import annotations
 
@@ -14,44 +14,44 @@ from arena.payoff.cost import cost_of
 from arena.payoff.matrix import PayoffMatrix, bare_label, label, largest_share, pooled
 
 ALLOWED_LOSSES = (Fraction(0), Fraction(1, 100), Fraction(2, 100), Fraction(5, 100))
-"""Points of honest accuracy, as exact shares, at which the most that a sweep costs a thief is read off."""
+"""The losses of honest accuracy, as exact shares, at which the lowest clone accuracy of a sweep is reported."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class Point:
-    """A swept value: what honest users keep, and what the best clone gets, as shares."""
+    """One swept value: the accuracy of honest users and of the best clone, as shares."""
 
     value: float
     defended: float  # accuracy on honest traffic, refusals counted wrong
-    lost: Fraction  # of honest accuracy, with the honest image as the unit
+    lost: Fraction  # accuracy lost on honest images
     l1: float | None
-    attack: str  # the one whose clones are the most accurate
-    clone: Interval  # accuracy of the best thief's best track, with an interval that allows for the choice of the thief
+    attack: str  # the attack with the most accurate clones
+    clone: Interval  # the accuracy of its best track; the interval accounts for the selection of the attack
     clones: Mapping[str, Mapping[int, float]]  # by attack and seed
 
 
 @dataclass(frozen=True, kw_only=True)
 class TradeOff:
-    """The points of one defense in the order of the swept values; the undefended victim's accuracy beside them."""
+    """The points of one defense in the order of the swept values, with the accuracy of the undefended victim."""
 
     defense: str
     parameter: str
     points: tuple[Point, ...]
     clean: float
     undefended: Point | None
-    images: int  # test rows that a clone's accuracy is a share of
+    images: int  # the number of test rows behind a clone's accuracy
 
 
 @dataclass(frozen=True, kw_only=True)
 class Least:
-    """The least that the best thief gets among some points, and which of them leaves it."""
+    """The lowest accuracy of the best clone over some points, and the point where it occurs."""
 
     point: Point
     clone: Interval
 
 
 def tradeoffs(matrix: PayoffMatrix) -> list[TradeOff]:
-    """Return a curve for each defense that was played with two or more values of one number and else alike."""
+    """Return a curve for each defense that was played with two or more values of one parameter, all else being equal."""
     groups: dict[tuple[str, str], list[tuple[float, str]]] = {}
     for defense in matrix.defenses:
         spec = matrix.specs[defense]
@@ -76,9 +76,10 @@ def tradeoffs(matrix: PayoffMatrix) -> list[TradeOff]:
 
 
 def at_matched_loss(curve: TradeOff, allowed: Fraction) -> Least | None:
-    """Return the least that clones get at any value that costs honest users at most ``allowed``, None at no value.
+    """Return the lowest clone accuracy over the values that cost honest users at most ``allowed``; None if there are none.
 
-    The undefended victim is always among the values. The interval allows for the choice of the value and of the thief.
+    The undefended victim always counts as one of the values. The interval accounts for the selection of value and
+    attack.
     """
     candidates = [point for point in curve.points if point.lost <= allowed]
     candidates += [curve.undefended] if curve.undefended is not None else []

@@ -1,4 +1,4 @@
-"""The trade-off of swept defenses as a figure: what honest users keep against what the best thief gets."""
+"""The trade-off of swept defenses as a figure: the accuracy of honest answers against that of the best clone."""
 
 from __future__ import annotations
 
@@ -19,13 +19,13 @@ DOTS_AN_INCH = 144
 
 
 def draw_curves(results: Sequence[MatchResult], path: Path) -> None:
-    """Write a figure with a row a matrix: clone accuracy over defended accuracy, and over the mean L1 shift.
+    """Write a figure with one row per matrix: clone accuracy over defended accuracy, and over the mean L1 shift.
 
     The format follows the name: png, pdf, svg. Raises `UnknownName` if nothing was swept.
     """
     found = [(matrix, curves) for matrix in matrices(results) if (curves := tradeoffs(matrix))]
     if not found:
-        message = "no defense was played with several values of a parameter: say sweep = true with one"
+        message = "no defense was played with several values of a parameter: set sweep = true for one"
         raise UnknownName(message)
     figure = Figure(figsize=(INCHES[0], INCHES[1] * len(found)), layout="constrained")
     for (matrix, curves), (by_accuracy, by_shift) in zip(

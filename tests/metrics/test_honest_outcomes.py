@@ -23,7 +23,7 @@ def test_600_answers_about_2000_rows_take_three_kilobytes():
 
 def test_more_askings_than_a_byte_can_count_are_refused():
     many = torch.zeros(256, dtype=torch.int64)
-    with pytest.raises(ValueError, match="asked 256 times"):
+    with pytest.raises(ValueError, match="queried 256 times"):
         pack(many, clean=many > 0, right=many > 0, split=4)
 
 

@@ -1,8 +1,12 @@
+from dataclasses import replace
+
 import pytest
 
+from arena.contracts.flags import COST_NOT_RANKED, LEAK
 from arena.payoff.comparison import worst_cases_against
 from arena.payoff.matrix import matrices
-from arena.payoff.ranking import attack_group, defense_groups, strongest_defense
+from arena.payoff.mixture import mixture
+from arena.payoff.ranking import attack_group, defense_groups, set_apart, strongest_defense
 from tests.payoff.matches import CRASHED, honest, match, over_seeds
 
 SPREAD = [0, 4, -3, 2, -1]
@@ -145,3 +149,23 @@ def test_the_strongest_defense_is_named_with_an_interval_that_allows_for_the_cho
     assert found.interval.low == pytest.approx(alone.low)
     assert found.interval.high > alone.high
     assert strongest_defense(matrix, []) is None
+
+
+def test_a_leaked_defense_is_set_apart_and_moves_no_rank():
+    clean = column("strong", 500) + column("weak", 800)
+    leaked = [replace(one, flags=(LEAK,)) for one in column("leaky", 100)]
+    before, after = only(clean), only(clean + leaked)
+    assert ranks(clean + leaked) == ranks(clean)
+    assert [(one.defense, one.ranks) for one in set_apart(after)] == [("leaky", None)]
+    assert set_apart(before) == ()
+    assert attack_group(after) == attack_group(before)
+    assert strongest_defense(after, after.defenses).defense == "strong"
+    assert "leaky" not in mixture(after).defenses
+
+
+def test_a_defense_whose_cost_is_not_ranked_has_no_rank_but_counts_for_attacks():
+    hidden = [replace(one, flags=(COST_NOT_RANKED,)) for one in column("hidden", 100)]
+    matrix = only(column("strong", 500) + hidden)
+    assert [one.defense for one in set_apart(matrix)] == ["hidden"]
+    assert ranks(column("strong", 500) + hidden) == {"strong": "1"}
+    assert attack_group(matrix).standings[0].score.mean == pytest.approx(0.3004)
