@@ -269,7 +269,7 @@ def print_matrix(matrix: PayoffMatrix) -> None:
         print(
             f"| {matrix.short(defense)} | {over_seeds(results[:1], deployed)} | {over_seeds(results, 'utility/kept')} | "
             + " | ".join(cells)
-            + f" | {percent(worst)} | {gain} | {told} | {broken} | {', '.join(flags)} |"
+            + f" | {percent(worst.interval if worst else None)} | {gain} | {told} | {broken} | {', '.join(flags)} |"
         )
 
 

@@ -25,7 +25,8 @@ from arena.cluster.membership import ADDRESS_VARIABLE, address_of_environment
 from arena.contracts import Matchup, matchup_id
 from arena.contracts.flags import MEANINGS
 from arena.match.victims import load_splits
-from arena.metrics.intervals import MIN_SEEDS, smallest_difference
+from arena.metrics.differences import smallest_difference
+from arena.metrics.intervals import MIN_SEEDS
 from arena.payoff.matrix import label
 from arena.referee.estimate import seconds_of_training
 from arena.referee.referee import Progress, Summary

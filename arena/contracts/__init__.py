@@ -35,7 +35,7 @@ from arena.contracts.errors import (
     UsageError,
 )
 from arena.contracts.explanation import Explanation
-from arena.contracts.matchup import Fault, MatchResult, Matchup, Outcome, Recipe, Verdict
+from arena.contracts.matchup import Fault, HonestOutcomes, MatchResult, Matchup, Outcome, Recipe, Verdict
 from arena.contracts.parameters import checked, nearest
 from arena.contracts.ports import Ledger, Runner, Tracker
 from arena.contracts.query import Answer, QueryBatch, RecordedCall, Responder
@@ -74,6 +74,7 @@ __all__ = [
     "Explainer",
     "Explanation",
     "Fault",
+    "HonestOutcomes",
     "InvalidQuery",
     "Knowledge",
     "Ledger",

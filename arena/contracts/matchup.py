@@ -67,6 +67,21 @@ class Verdict:
 
 
 @dataclass(frozen=True, kw_only=True)
+class HonestOutcomes:
+    """What honest users got for each row of the honest split, packed as hex digits (`arena.metrics.honest_outcomes`).
+
+    ``rows`` and ``clean`` have a bit a row of the split, the first row first: it was asked; it was, and the undefended
+    victim reads it right. ``asked`` and ``right`` have a byte for each row that was asked, in the order of the split:
+    how often it was asked, and how often the answer was right; a refusal is wrong.
+    """
+
+    rows: str
+    clean: str
+    asked: str
+    right: str
+
+
+@dataclass(frozen=True, kw_only=True)
 class MatchResult:
     """The result of a match. Counts are (hits, total) and divided only by the reader; what was not measured is absent."""
 
@@ -85,6 +100,7 @@ class MatchResult:
     measures: Mapping[MeasureName, float] = field(default_factory=dict)
     pictures: tuple[str, ...] = ()  # file names in the run's folder of pictures
     flags: tuple[str, ...] = ()  # of `arena.contracts.flags`
+    honest: HonestOutcomes | None = None  # None: nobody asked, or the result is older than the field
 
     def __post_init__(self) -> None:
         """Make counts of pairs. Raises ValueError for a score that `arena.contracts.scores` does not name."""

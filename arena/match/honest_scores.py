@@ -2,32 +2,44 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
+
 import torch
 
-from arena.contracts import Defense, Explainer, Matchup, Scores
+from arena.contracts import Defense, Explainer, HonestOutcomes, Matchup, Scores
 from arena.contracts import scores as names
 from arena.match.reference import load_reference
 from arena.match.rows import honest_traffic
 from arena.match.site import Site
+from arena.match.victims import load_splits
 from arena.metrics.attribution import drops, map_agreement
 from arena.metrics.fidelity import labels_of
+from arena.metrics.honest_outcomes import pack
 from arena.metrics.utility import count_broken_promises, utility
 from arena.oracle.transcript import Transcript
 
 EXPLAINED_ROWS = 200  # of the maps that an attack was given, which are compared with the victim's own
 
 
-def honest_scores(matchup: Matchup, transcript: Transcript, site: Site) -> Scores:
+@dataclass(frozen=True, kw_only=True)
+class HonestScores(Scores):
+    """What honest users got, over all rows that they asked and for each row of the honest split."""
+
+    outcomes: HonestOutcomes | None = None
+
+
+def honest_scores(matchup: Matchup, transcript: Transcript, site: Site) -> HonestScores:
     """Compare what honest users were answered with what the undefended victim says of the same rows."""
     if not transcript.honest_calls:
-        return Scores()
-    victim = load_reference(matchup.victim, matchup.victim_seed, site).victim
-    return utility(
-        released=transcript.honest_posteriors,
-        refused=transcript.honest_refused,
-        clean=victim(transcript.honest_inputs),
-        labels=honest_traffic(matchup, site).labels([call.queries for call in transcript.honest_calls]),
-    )
+        return HonestScores()
+    script, calls = honest_traffic(matchup, site), [call.queries for call in transcript.honest_calls]
+    labels, released, refused = script.labels(calls), transcript.honest_posteriors, transcript.honest_refused
+    clean = load_reference(matchup.victim, matchup.victim_seed, site).victim(transcript.honest_inputs)
+    found = utility(released=released, refused=refused, clean=clean, labels=labels)
+    right = (labels_of(released) == labels) & ~refused
+    split = len(load_splits(matchup.victim, site.data).honest[1])
+    outcomes = pack(script.images(calls), clean=labels_of(clean) == labels, right=right, split=split)
+    return HonestScores(counts=found.counts, measures=found.measures, outcomes=outcomes)
 
 
 def promise_scores(matchup: Matchup, transcript: Transcript, defense: Defense, site: Site) -> Scores:

@@ -90,8 +90,9 @@ def score_match(
         )
         counts: dict[CountName, Count] = {**clones.counts}
         measures: dict[MeasureName, float] = {**played.measures, **clones.measures}
+        honest = honest_scores(matchup, transcript, site)
         for found in (
-            honest_scores(matchup, transcript, site),
+            honest,
             promise_scores(matchup, transcript, defense, site),
             volume_scores(matchup, site),
             explanation_scores(matchup, transcript, defended.context.explainer, site),
@@ -124,6 +125,7 @@ def score_match(
         },
         pictures=tuple(sorted(pictures)),
         flags=(*played.flags, *clones.flags, *assessment.flags, *((TIMED,) if report.timed else ())),
+        honest=honest.outcomes,
     )
     return Scored(result=result, pictures=pictures)
 

@@ -70,8 +70,8 @@ def shared_part(rows: Tensor, pool: Tensor) -> Tensor:
     """Return which of ``rows`` (N, F) lie where the pool (M, F) does, as (N,) bool.
 
     Those are as near to the pool as its `typical` rows are to one another, and where the pool is denser than ``rows``
-    (the larger set is cut to the size of the smaller). Of another distribution few rows are; of a mixture, the part that
-    is the pool's.
+    (the larger set is cut to the size of the smaller). Of another distribution few rows are; of a mixture, the part
+    that is the pool's.
     """
     rows, pool = _scaled(rows, pool), _scaled(pool, pool)
     size = min(len(rows), len(pool))

@@ -114,6 +114,10 @@ class HonestTraffic:
 
     def labels(self, calls: Sequence[QueryBatch]) -> Tensor:
         """Return the labels (rows,) of recorded honest calls, in their order."""
+        return self._labels[self.images(calls)]
+
+    def images(self, calls: Sequence[QueryBatch]) -> Tensor:
+        """Return which rows of the honest split (rows,) int64 recorded honest calls asked, in their order."""
         position: dict[int, int] = {}
         found = []
         numbers = self._numbers[self._accounts :]
@@ -121,8 +125,8 @@ class HonestTraffic:
             start = position.get(call.account, 0)
             position[call.account] = start + len(call.inputs)
             order = self._orders[numbers.index(call.account)]
-            found.append(self._labels[order[start : position[call.account]]])
-        return torch.cat(found) if found else self._labels[:0]
+            found.append(order[start : position[call.account]])
+        return torch.cat(found) if found else torch.zeros(0, dtype=torch.int64)
 
     def _next_light(self) -> list[QueryBatch]:
         call = self._light[self._played]

@@ -6,12 +6,16 @@ answer, the floor of a clone that asked nothing.
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable, Mapping
+import functools
+from collections.abc import Collection, Iterable, Mapping, Set
 from dataclasses import dataclass
 
 from arena.contracts import TRACKS, Count, CountName, Knowledge, MatchResult, Parameter, Spec, Track
+from arena.contracts.flags import COST_NOT_RANKED, LEAK
 from arena.contracts.scores import CloneCount, clone_count
-from arena.metrics.intervals import Interval, mean_interval
+from arena.metrics.extremes import largest_mean
+from arena.metrics.intervals import Interval
+from arena.metrics.shared_variance import share_intervals
 from arena.registry import is_newest
 
 UNSAID = ("none", "random")  # what a defense knows at the least: a label leaves it out
@@ -27,10 +31,20 @@ class Setting:
 
 
 @dataclass(frozen=True, kw_only=True)
-class PayoffMatrix:
-    """Payoffs by (attack, defense) and seed, in the order in which they were first seen; missing cells are missing.
+class WorstCase:
+    """The largest mean payoff that any attack gets against a defense, over the seeds that all attacks have in common."""
 
-    An attack that is told the defense is a row of its own, so that a worst case is one over blind and informed.
+    attack: str
+    interval: Interval  # for the largest true mean, whichever attack has it
+    values: Mapping[int, float]  # of the named attack, by seed
+    near: int  # the number of attacks that may be the worst one, the named one included
+
+
+@dataclass(frozen=True, kw_only=True)
+class PayoffMatrix:
+    """Payoffs by (attack, defense) and seed, in the order in which they were first seen. Missing cells stay missing.
+
+    An informed attack has its own row, so a worst case is taken over both blind and informed attacks.
     """
 
     setting: Setting
@@ -41,6 +55,7 @@ class PayoffMatrix:
     payoffs: Mapping[tuple[str, str], Mapping[int, float]]
     own: Mapping[tuple[str, str], Mapping[int, float]]  # what the attack made of its answers
     results: Mapping[tuple[str, str], tuple[MatchResult, ...]]
+    images: int  # the number of test rows behind each payoff, or the smallest number if matches differ
 
     def short(self, player: str) -> str:
         """Return the shortest name of a player that still tells it from the others of its side.
@@ -57,29 +72,63 @@ class PayoffMatrix:
         """Return the first player of this name, whatever its parameters; None if there is none."""
         return next((one for one in (*self.attacks, *self.defenses) if self.specs[one].name == name), None)
 
+    @property
+    def seeds(self) -> int:
+        """The number of seeds of the cell that has the most."""
+        return max((len(cell) for cell in self.payoffs.values()), default=0)
+
+    @functools.cached_property
+    def leaked(self) -> frozenset[str]:
+        """The defenses whose outliers give away what the attack queries; they are shown, but not compared with others."""
+        return frozenset(defense for defense in self.defenses if self._has_flag(defense, LEAK))
+
+    @functools.cached_property
+    def unranked(self) -> frozenset[str]:
+        """The defenses that are not ranked: those with a leak, and those whose cost could not be measured fairly."""
+        return self.leaked | {defense for defense in self.defenses if self._has_flag(defense, COST_NOT_RANKED)}
+
+    @functools.cached_property
+    def cells(self) -> Mapping[tuple[str, str], Interval]:
+        """The mean over seeds of every cell that has a match, with its interval."""
+        played = {place: tuple(values.values()) for place, values in self.payoffs.items()}
+        return dict(zip(played, share_intervals(list(played.values()), images=self.images), strict=True))
+
     def cell(self, attack: str, defense: str) -> Interval | None:
-        """Return mean and interval over seeds, None if every match of the cell is missing."""
-        values = list(self.payoffs.get((attack, defense), {}).values())
-        return mean_interval(values) if values else None
+        """Return the mean over seeds with its interval, or None if every match of the cell is missing."""
+        return self.cells.get((attack, defense))
 
-    def worst_case(self, defense: str, *, attacks: Collection[str] | None = None) -> Interval | None:
-        """Return what the worst of ``attacks`` gets, all by default, None if every match is missing.
+    def seeds_of(self, defense: str, *, attacks: Collection[str] | None = None) -> Set[int]:
+        """Return the seeds on which all of ``attacks`` have a payoff, leaving out attacks that never met the defense."""
+        columns = [self.payoffs.get((attack, defense), {}) for attack in attacks or self.attacks]
+        return set.intersection(*(set(column) for column in columns if column)) if any(columns) else set()
 
-        For each seed the attack is chosen on the other seeds: a maximum over the same seeds is biased up, and a single
-        seed gives just that.
+    def worst_case(
+        self, defense: str, *, attacks: Collection[str] | None = None, seeds: Set[int] | None = None
+    ) -> WorstCase | None:
+        """Return the worst case over ``attacks``, by default all of them, or None if they have no seed in common.
+
+        ``seeds`` are the seeds to use, by default all that the attacks have in common. If several attacks have the same
+        mean, the first one by name is reported.
         """
-        columns = {attack: self.payoffs.get((attack, defense), {}) for attack in attacks or self.attacks}
-        seeds = sorted({seed for column in columns.values() for seed in column})
-        values = []
-        for seed in seeds:
-            elsewhere = {attack: _mean_without(column, seed) for attack, column in columns.items() if seed in column}
-            worst = max(elsewhere, key=lambda attack: elsewhere[attack])
-            values.append(columns[worst][seed])
-        return mean_interval(values) if values else None
+        played = sorted(attack for attack in attacks or self.attacks if self.payoffs.get((attack, defense)))
+        counted = sorted(self.seeds_of(defense, attacks=attacks) if seeds is None else seeds)
+        if not played or not counted:
+            return None
+        rows = [[self.payoffs[attack, defense][seed] for seed in counted] for attack in played]
+        worst = largest_mean(rows, images=self.images)
+        return WorstCase(
+            attack=played[worst.place],
+            interval=worst.interval,
+            values=dict(zip(counted, rows[worst.place], strict=True)),
+            near=worst.near,
+        )
 
     def of_defense(self, defense: str) -> list[MatchResult]:
         """Return all matches of a defended victim."""
         return [result for attack in self.attacks for result in self.results.get((attack, defense), ())]
+
+    def _has_flag(self, defense: str, flag: str) -> bool:
+        return any(flag in result.flags for result in self.of_defense(defense))
 
     def _bare(self, player: str) -> str:
         return bare_label(self.specs[player])
@@ -166,7 +215,14 @@ def _matrix(setting: Setting, results: Iterable[MatchResult]) -> PayoffMatrix:
         payoffs=payoffs,
         own=own,
         results={place: tuple(found) for place, found in cells.items()},
+        images=min((total for found in cells.values() for one in found for total in _test_rows(one)), default=1),
     )
+
+
+def _test_rows(result: MatchResult) -> list[int]:
+    """Return the number of test rows on which each clone of a match was compared with the victim."""
+    names = [clone_count(track, "fidelity") for track in (*TRACKS, "floor")]
+    return [result.counts[name].total for name in names if name in result.counts and result.counts[name].total]
 
 
 def _largest_fidelity(result: MatchResult, tracks: Iterable[Track]) -> float | None:
@@ -187,11 +243,6 @@ def pooled(results: Iterable[MatchResult], name: CountName) -> Count:
     """Return a count summed over the results that have it."""
     counts = [result.counts[name] for result in results if name in result.counts]
     return Count(sum(count.hits for count in counts), sum(count.total for count in counts))
-
-
-def _mean_without(column: Mapping[int, float], seed: int) -> float:
-    others = [value for other, value in column.items() if other != seed]
-    return sum(others) / len(others) if others else column[seed]
 
 
 def _method_name(spec: Spec) -> str:

@@ -1,46 +1,57 @@
-"""A defense along the parameter that it is swept by: what it costs its users against what it costs a thief."""
+"""The trade-off of a defense over a swept parameter: accuracy for honest users against the accuracy of clones."""
 
 from __future__ import annotations
 
-import statistics
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from fractions import Fraction
 
 from arena.contracts import UNDEFENDED, CountName, MatchResult, Spec
 from arena.contracts.scores import CLEAN_ACCURACY, HONEST_ACCURACY
-from arena.metrics.intervals import Interval, mean_interval
+from arena.metrics.extremes import largest_mean, smallest_maximum
+from arena.metrics.intervals import Interval
+from arena.payoff.cost import cost_of
 from arena.payoff.matrix import PayoffMatrix, bare_label, label, largest_share, pooled
-from arena.payoff.ranking import cost_of
 
-ALLOWED_LOSSES = (0.0, 0.01, 0.02, 0.05)
-"""Points of honest accuracy, as shares, at which the most that a sweep costs a thief is read off."""
+ALLOWED_LOSSES = (Fraction(0), Fraction(1, 100), Fraction(2, 100), Fraction(5, 100))
+"""The losses of honest accuracy, as exact shares, at which the lowest clone accuracy of a sweep is reported."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class Point:
-    """A swept value: what honest users keep, and what the best clone gets, as shares."""
+    """One swept value: the accuracy of honest users and of the best clone, as shares."""
 
     value: float
     defended: float  # accuracy on honest traffic, refusals counted wrong
+    lost: Fraction  # accuracy lost on honest images
     l1: float | None
-    attack: str  # the one whose clones are the most accurate
-    clone: Interval  # accuracy of its best track over seeds
-    clones: Mapping[int, float]  # by seed
+    attack: str  # the attack with the most accurate clones
+    clone: Interval  # the accuracy of its best track; the interval accounts for the selection of the attack
+    clones: Mapping[str, Mapping[int, float]]  # by attack and seed
 
 
 @dataclass(frozen=True, kw_only=True)
 class TradeOff:
-    """The points of one defense in the order of the swept values; the undefended victim's accuracy beside them."""
+    """The points of one defense in the order of the swept values, with the accuracy of the undefended victim."""
 
     defense: str
     parameter: str
     points: tuple[Point, ...]
     clean: float
     undefended: Point | None
+    images: int  # the number of test rows behind a clone's accuracy
+
+
+@dataclass(frozen=True, kw_only=True)
+class Least:
+    """The lowest accuracy of the best clone over some points, and the point where it occurs."""
+
+    point: Point
+    clone: Interval
 
 
 def tradeoffs(matrix: PayoffMatrix) -> list[TradeOff]:
-    """Return a curve for each defense that was played with two or more values of one number and else alike."""
+    """Return a curve for each defense that was played with two or more values of one parameter, all else being equal."""
     groups: dict[tuple[str, str], list[tuple[float, str]]] = {}
     for defense in matrix.defenses:
         spec = matrix.specs[defense]
@@ -57,44 +68,51 @@ def tradeoffs(matrix: PayoffMatrix) -> list[TradeOff]:
             points=tuple(point for value, defense in sorted(places) if (point := _point(matrix, defense, value))),
             clean=_accuracy(matrix.of_defense(places[0][1]), CLEAN_ACCURACY),
             undefended=_point(matrix, undefended, 0.0) if undefended is not None else None,
+            images=matrix.images,
         )
         for (_, parameter), places in groups.items()
         if len(places) > 1
     ]
 
 
-def at_matched_loss(curve: TradeOff, allowed: float) -> Interval | None:
-    """Return the least that clones get at any value that costs honest users at most ``allowed``, None at no value.
+def at_matched_loss(curve: TradeOff, allowed: Fraction) -> Least | None:
+    """Return the lowest clone accuracy over the values that cost honest users at most ``allowed``; None if there are none.
 
-    For each seed the value is chosen on the other seeds, since a minimum over the same seeds is biased down; the
-    undefended victim is always among the values.
+    The undefended victim always counts as one of the values. The interval accounts for the selection of value and
+    attack.
     """
-    candidates = [point for point in curve.points if point.defended >= curve.clean - allowed]
+    candidates = [point for point in curve.points if point.lost <= allowed]
     candidates += [curve.undefended] if curve.undefended is not None else []
-    seeds = sorted(set.intersection(*(set(point.clones) for point in candidates))) if candidates else []
-    values = []
-    for seed in seeds:
-        elsewhere = [statistics.fmean(_without(point.clones, seed)) for point in candidates]
-        values.append(candidates[elsewhere.index(min(elsewhere))].clones[seed])
-    return mean_interval(values) if values else None
+    seeds = sorted(set.intersection(*(_common_seeds(point.clones) for point in candidates))) if candidates else []
+    if not seeds:
+        return None
+    tables = [[[column[seed] for seed in seeds] for column in point.clones.values()] for point in candidates]
+    found = smallest_maximum(tables, images=curve.images)
+    return Least(point=candidates[found.place], clone=found.interval)
 
 
 def _point(matrix: PayoffMatrix, defense: str, value: float) -> Point | None:
     results = matrix.of_defense(defense)
     cost = cost_of(results)
     accuracies = {attack: _clone_accuracies(matrix.results.get((attack, defense), ())) for attack in matrix.attacks}
-    played = {attack: found for attack, found in accuracies.items() if found}
-    if cost is None or not played:
+    clones = {attack: found for attack, found in sorted(accuracies.items()) if found}
+    seeds = sorted(_common_seeds(clones)) if clones else []
+    if cost is None or not seeds:
         return None
-    best = max(played, key=lambda attack: statistics.fmean(played[attack].values()))
+    best = largest_mean([[column[seed] for seed in seeds] for column in clones.values()], images=matrix.images)
     return Point(
         value=value,
         defended=_accuracy(results, HONEST_ACCURACY),
+        lost=cost.lost,
         l1=cost.l1,
-        attack=best,
-        clone=mean_interval(list(played[best].values())),
-        clones=played[best],
+        attack=list(clones)[best.place],
+        clone=best.interval,
+        clones=clones,
     )
+
+
+def _common_seeds(clones: Mapping[str, Mapping[int, float]]) -> set[int]:
+    return set.intersection(*(set(column) for column in clones.values()))
 
 
 def _clone_accuracies(results: Sequence[MatchResult]) -> dict[int, float]:
@@ -110,10 +128,6 @@ def _clone_accuracies(results: Sequence[MatchResult]) -> dict[int, float]:
 def _accuracy(results: Sequence[MatchResult], name: CountName) -> float:
     count = pooled(results, name)
     return count.share if count.total else 0.0
-
-
-def _without(values: Mapping[int, float], seed: int) -> list[float]:
-    return [value for other, value in values.items() if other != seed] or list(values.values())
 
 
 def _told(matrix: PayoffMatrix, defense: str) -> str:

@@ -1,10 +1,11 @@
-"""The trade-off of swept defenses as a figure: what honest users keep against what the best thief gets."""
+"""The trade-off of swept defenses as a figure: the accuracy of honest answers against that of the best clone."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 from pathlib import Path
 
+import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
@@ -18,13 +19,13 @@ DOTS_AN_INCH = 144
 
 
 def draw_curves(results: Sequence[MatchResult], path: Path) -> None:
-    """Write a figure with a row a matrix: clone accuracy over defended accuracy, and over the mean L1 shift.
+    """Write a figure with one row per matrix: clone accuracy over defended accuracy, and over the mean L1 shift.
 
     The format follows the name: png, pdf, svg. Raises `UnknownName` if nothing was swept.
     """
     found = [(matrix, curves) for matrix in matrices(results) if (curves := tradeoffs(matrix))]
     if not found:
-        message = "no defense was played with several values of a parameter: say sweep = true with one"
+        message = "no defense was played with several values of a parameter: set sweep = true for one"
         raise UnknownName(message)
     figure = Figure(figsize=(INCHES[0], INCHES[1] * len(found)), layout="constrained")
     for (matrix, curves), (by_accuracy, by_shift) in zip(
@@ -47,15 +48,19 @@ def draw_curves(results: Sequence[MatchResult], path: Path) -> None:
 
 def _draw(axes: Axes, curve: TradeOff, places: Sequence[float]) -> None:
     means = [100 * point.clone.mean for point in curve.points]
-    axes.errorbar(places, means, yerr=[_half(point.clone) for point in curve.points], marker="o", label=curve.defense)
+    arms = [_arms(point.clone) for point in curve.points]
+    axes.errorbar(places, means, yerr=np.array(arms).T, marker="o", label=curve.defense)
     for place, mean, point in zip(places, means, curve.points, strict=True):
         axes.annotate(f"{point.value:g}", (place, mean), textcoords="offset points", xytext=(4, 4), fontsize="x-small")
 
 
 def _draw_undefended(axes: Axes, point: Point, place: float) -> None:
-    mean, half = 100 * point.clone.mean, _half(point.clone)
-    axes.errorbar([place], [mean], yerr=[half], marker="*", color="black", label="none")
+    arms = np.array([_arms(point.clone)]).T
+    axes.errorbar([place], [100 * point.clone.mean], yerr=arms, marker="*", color="black", label="none")
 
 
-def _half(interval: Interval) -> float:
-    return 100 * (interval.half or 0.0)
+def _arms(interval: Interval) -> tuple[float, float]:
+    """Return how far an interval reaches below and above its mean, in points."""
+    if interval.low is None or interval.high is None:
+        return 0.0, 0.0
+    return 100 * (interval.mean - interval.low), 100 * (interval.high - interval.mean)

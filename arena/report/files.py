@@ -32,7 +32,7 @@ def read_results(folder: Path) -> list[MatchResult]:
 
 
 def results_csv(results: Sequence[MatchResult]) -> str:
-    """Return a row a match; counts are ``hits/total`` in two columns, what a match does not have stays empty."""
+    """Return one row per match. Counts are hits and total in two columns; what a match does not have stays empty."""
     counts = sorted({key for result in results for key in result.counts})
     measures = sorted({key for result in results for key in result.measures})
     text = io.StringIO()

@@ -1,6 +1,6 @@
-"""What a tournament shows, as plain values: whatever renders it (terminal, files, pages, MLflow) says the same thing.
+"""What a tournament shows, as plain values, so that all output (terminal, files, pages, MLflow) says the same.
 
-Nothing here knows a layout. A renderer takes its figures and sentences from `findings` and computes none of its own.
+Nothing here depends on a layout. A renderer takes its figures and sentences from `findings` and computes none itself.
 """
 
 from __future__ import annotations
@@ -12,19 +12,14 @@ from dataclasses import dataclass
 
 from arena.contracts import Count, CountName, Knowledge, MatchResult, MeasureName
 from arena.contracts import scores as names
-from arena.contracts.flags import LEAK
-from arena.metrics.intervals import Interval, mean_interval
-from arena.payoff.matrix import PayoffMatrix, Setting, largest_share, matrices, pooled
-from arena.payoff.ranking import (
-    Cost,
-    Mixture,
-    Standing,
-    attack_standings,
-    mixture,
-    standings,
-)
+from arena.metrics.intervals import Interval, share_interval
+from arena.metrics.rank_intervals import RankInterval
+from arena.payoff.cost import Cost
+from arena.payoff.matrix import PayoffMatrix, Setting, WorstCase, largest_share, matrices, pooled
+from arena.payoff.mixture import Mixture, mixture
+from arena.payoff.ranking import AttackGroup, DefenseGroup, Standing, attack_group, defense_groups, set_apart
 from arena.payoff.tradeoff import ALLOWED_LOSSES, TradeOff, at_matched_loss, tradeoffs
-from arena.report.sentences import FLOOR, YARDSTICK_ATTACK, YARDSTICK_DEFENSE, sentences, share
+from arena.report.sentences import FLOOR, YARDSTICK_ATTACK, YARDSTICK_DEFENSE, of_intervals, sentences, share
 
 PROMISES: Mapping[CountName, str] = {
     names.ARGMAX_BROKEN: "the same decision",
@@ -34,39 +29,41 @@ PROMISES: Mapping[CountName, str] = {
 
 @dataclass(frozen=True, kw_only=True)
 class Player:
-    """A player of a matrix as a reader sees it."""
+    """A player of a matrix as it is shown."""
 
     label: str  # as the matrix knows it
-    name: str  # the shortest that tells it from the others of its side
+    name: str  # the shortest name that is unique on its side
     yardstick: bool
 
 
 @dataclass(frozen=True, kw_only=True)
 class AttackRow:
-    """An attack against every defense, in the order of `Findings.defenses`; None where a match is missing."""
+    """An attack against every defense, in the order of `Findings.defenses`; None if the matches are missing."""
 
     attack: Player
     cells: tuple[Interval | None, ...]
-    own: Interval | None  # the attack's own clone, mean over defenses
-    rank: int | None
+    own: Interval | None  # the fidelity of the attack's own clone, mean over defenses
+    ranks: RankInterval | None
 
 
 @dataclass(frozen=True, kw_only=True)
 class WorstCases:
-    """The worst case of every defense over some of the attacks."""
+    """The worst case of every defense over a set of attacks."""
 
     over: str  # "", "blind" or "informed"
-    cells: tuple[Interval | None, ...]
+    cells: tuple[WorstCase | None, ...]
 
 
 @dataclass(frozen=True, kw_only=True)
 class DefenseRow:
-    """A defense in its division: what it was let know, what honest users lost, what the worst attack gets."""
+    """A defense with what it knew, what honest users lost, and what the worst attack gets."""
 
     defense: Player
     knew: tuple[str, ...]  # "surrogate random", "outliers far"; empty: nothing
     leak: bool
+    not_ranked: str  # why it is not ranked; empty if it is
     standing: Standing
+    worst_attack: str  # the short name of the attack with the largest mean
     brier_cost: float | None
 
     @property
@@ -75,8 +72,16 @@ class DefenseRow:
 
 
 @dataclass(frozen=True, kw_only=True)
+class GroupRows:
+    """The defenses that are ranked together, best first."""
+
+    group: DefenseGroup
+    rows: tuple[DefenseRow, ...]
+
+
+@dataclass(frozen=True, kw_only=True)
 class DeployedRow:
-    """Fidelity to the victim and to the model that a defense puts in its place, and that model's accuracy."""
+    """Fidelity to the victim and to the model that a defense deploys instead, and the accuracy of that model."""
 
     defense: Player
     attack: Player
@@ -87,24 +92,25 @@ class DeployedRow:
 
 @dataclass(frozen=True, kw_only=True)
 class MatchedLoss:
-    """The least that clones get at any swept value that costs honest users at most ``allowed``, a share."""
+    """The lowest clone accuracy over all swept values that cost honest users at most ``allowed``, a share."""
 
     allowed: float
+    value: float | None  # the swept value where it occurs; None: the undefended victim
     clone: Interval
 
 
 @dataclass(frozen=True, kw_only=True)
 class SweptDefense:
-    """A defense along its swept parameter, and what clones get for each loss that it may cause."""
+    """A defense over its swept parameter, and the lowest clone accuracy for each allowed loss."""
 
     curve: TradeOff
-    best_thieves: tuple[str, ...]  # names, one a point
+    best_attacks: tuple[str, ...]  # short names, one per point
     least: tuple[MatchedLoss, ...]
 
 
 @dataclass(frozen=True, kw_only=True)
 class ThreatRow:
-    """What the clones of one attack and defense were good for: shares in the order of `ThreatFindings.counted`."""
+    """The success of threats with the clones of one attack and defense, in the order of `ThreatFindings.counted`."""
 
     attack: Player
     defense: Player
@@ -113,7 +119,7 @@ class ThreatRow:
 
 @dataclass(frozen=True, kw_only=True)
 class ThreatFindings:
-    """One threat, what it counts, and a row a cell."""
+    """One threat, what it counts, and one row per attack and defense."""
 
     threat: str
     counted: tuple[str, ...]
@@ -122,7 +128,7 @@ class ThreatFindings:
 
 @dataclass(frozen=True, kw_only=True)
 class BrokenPromise:
-    """A promise that a defense broke on some of the rows that it answered."""
+    """A promise that a defense broke on some of its answers."""
 
     defense: Player
     promise: str
@@ -131,17 +137,21 @@ class BrokenPromise:
 
 @dataclass(frozen=True, kw_only=True)
 class Findings:
-    """Everything that one payoff matrix shows; ``sentences`` say it in words."""
+    """Everything that is shown of one payoff matrix; ``sentences`` summarise it."""
 
     setting: Setting
     seeds: int
+    images: int  # the number of test rows behind each payoff
+    intervals: str  # a sentence that says what the intervals cover
     told: str  # "blind", "informed", "blind and informed"
     defenses: tuple[Player, ...]
     attacks: tuple[AttackRow, ...]
     worst_cases: tuple[WorstCases, ...]
     equilibrium: Mixture | None
     floors: tuple[float | None, ...]  # fidelity of a clone that asked nothing, by defense
-    standings: tuple[DefenseRow, ...]  # by division, class and rank
+    ranked_attacks: AttackGroup
+    groups: tuple[GroupRows, ...]  # by division and class
+    set_apart: tuple[DefenseRow, ...]  # shown, but not ranked
     deployed: tuple[DeployedRow, ...]
     swept: tuple[SweptDefense, ...]
     threats: tuple[ThreatFindings, ...]
@@ -157,26 +167,34 @@ def findings(results: Sequence[MatchResult]) -> list[Findings]:
 
 def findings_of(matrix: PayoffMatrix) -> Findings:
     """Return what one payoff matrix shows."""
-    ranked = {one.attack: one for one in attack_standings(matrix)}
+    ranked = attack_group(matrix)
+    standings = {one.attack: one for one in ranked.standings}
     broken, checked = _promises(matrix)
     return Findings(
         setting=matrix.setting,
-        seeds=max((len(cell) for cell in matrix.payoffs.values()), default=0),
+        seeds=matrix.seeds,
+        images=matrix.images,
+        intervals=of_intervals(matrix),
         told=_told(matrix),
         defenses=tuple(_player(matrix, defense) for defense in matrix.defenses),
         attacks=tuple(
             AttackRow(
                 attack=_player(matrix, attack),
                 cells=tuple(matrix.cell(attack, defense) for defense in matrix.defenses),
-                own=ranked[attack].score if attack in ranked else None,
-                rank=ranked[attack].rank if attack in ranked else None,
+                own=standings[attack].score if attack in standings else None,
+                ranks=standings[attack].ranks if attack in standings else None,
             )
             for attack in matrix.attacks
         ),
         worst_cases=tuple(_worst_cases(matrix)),
         equilibrium=mixture(matrix),
         floors=tuple(share(matrix.of_defense(defense), FLOOR) for defense in matrix.defenses),
-        standings=tuple(_defense_row(matrix, standing) for standing in standings(matrix)),
+        ranked_attacks=ranked,
+        groups=tuple(
+            GroupRows(group=group, rows=tuple(_defense_row(matrix, standing) for standing in group.standings))
+            for group in defense_groups(matrix)
+        ),
+        set_apart=tuple(_defense_row(matrix, standing) for standing in set_apart(matrix)),
         deployed=tuple(_deployed(matrix)),
         swept=tuple(_swept(matrix, curve) for curve in tradeoffs(matrix)),
         threats=tuple(_threats(matrix)),
@@ -223,10 +241,18 @@ def _defense_row(matrix: PayoffMatrix, standing: Standing) -> DefenseRow:
     return DefenseRow(
         defense=_player(matrix, standing.defense),
         knew=known(played[0].matchup.knowledge),
-        leak=any(LEAK in result.flags for result in played),
+        leak=standing.defense in matrix.leaked,
+        not_ranked=_why_not_ranked(matrix, standing.defense),
         standing=standing,
+        worst_attack=matrix.short(standing.worst_case.attack),
         brier_cost=_mean(played, names.BRIER_COST),
     )
+
+
+def _why_not_ranked(matrix: PayoffMatrix, defense: str) -> str:
+    if defense in matrix.leaked:
+        return "leak"
+    return "too few honest rows" if defense in matrix.unranked else ""
 
 
 def _mean(results: Sequence[MatchResult], name: MeasureName) -> float | None:
@@ -244,26 +270,35 @@ def _deployed(matrix: PayoffMatrix) -> list[DeployedRow]:
         DeployedRow(
             defense=_player(matrix, defense),
             attack=_player(matrix, attack),
-            to_victim=_largest_over_seeds(matrix.results.get((attack, defense), ()), "fidelity"),
-            to_deployed=_largest_over_seeds(matrix.results.get((attack, defense), ()), "fidelity_deployed"),
+            to_victim=_largest_over_seeds(matrix, (attack, defense), "fidelity"),
+            to_deployed=_largest_over_seeds(matrix, (attack, defense), "fidelity_deployed"),
             accuracy=share(matrix.of_defense(defense), names.DEPLOYED_ACCURACY),
         )
         for defense, attack in itertools.product(replaced, matrix.attacks)
     ]
 
 
-def _largest_over_seeds(results: Sequence[MatchResult], what: names.CloneCount) -> Interval | None:
-    """Return the largest share over tracks of a count, mean over seeds, None if no match has it."""
-    values = [value for result in results if (value := largest_share(result, what)) is not None]
-    return mean_interval(values) if values else None
+def _largest_over_seeds(matrix: PayoffMatrix, place: tuple[str, str], what: names.CloneCount) -> Interval | None:
+    """Return the largest share over tracks of a count in a cell, mean over seeds, None if no match has it."""
+    played = matrix.results.get(place, ())
+    values = [value for result in played if (value := largest_share(result, what)) is not None]
+    return share_interval(values, images=matrix.images) if values else None
 
 
 def _swept(matrix: PayoffMatrix, curve: TradeOff) -> SweptDefense:
     least = [(allowed, at_matched_loss(curve, allowed)) for allowed in ALLOWED_LOSSES]
     return SweptDefense(
         curve=curve,
-        best_thieves=tuple(matrix.short(point.attack) for point in curve.points),
-        least=tuple(MatchedLoss(allowed=allowed, clone=found) for allowed, found in least if found is not None),
+        best_attacks=tuple(matrix.short(point.attack) for point in curve.points),
+        least=tuple(
+            MatchedLoss(
+                allowed=float(allowed),
+                value=found.point.value if found.point is not curve.undefended else None,
+                clone=found.clone,
+            )
+            for allowed, found in least
+            if found is not None
+        ),
     )
 
 

@@ -11,8 +11,8 @@ from arena.contracts import CountName, MatchResult, Track, matchup_id
 from arena.contracts import scores as names
 from arena.metrics.intervals import wilson
 from arena.oracle.transcript import Transcript
+from arena.payoff.cost import cost_of
 from arena.payoff.matrix import defense_label, label
-from arena.payoff.ranking import cost_of
 from arena.report.findings import known
 from arena.report.rich_tables import GUTTER, add_row, counted, table_of, titled
 from arena.report.sentences import percent_of, share

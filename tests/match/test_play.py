@@ -34,7 +34,7 @@ from arena.match.deployment import ledger_path
 from arena.match.play import play
 from arena.match.site import Limits, Site
 from arena.oracle.sqlite_ledger import read_transcript
-from arena.payoff.ranking import cost_of
+from arena.payoff.cost import cost_of
 from arena.referee.settlement import scored_as
 from tests.players import MATCHUP, played, small
 

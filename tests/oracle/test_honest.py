@@ -136,3 +136,12 @@ def test_volumes_shrink_to_what_the_split_has_and_say_so(
     assert len(first.inputs) == heavy[0]
     assert sum(len(call.inputs) for call in rest) == light[0]
     assert script.after(1) == []
+
+
+def test_the_images_of_recorded_calls_are_those_that_they_carry():
+    rows = torch.arange(SPLIT, dtype=torch.float32).reshape(-1, 1, 1, 1).expand(-1, 1, 4, 4) / SPLIT  # flat images
+    script = traffic(budget=SPLIT, rows=rows.clone())
+    calls = [*script.after(SPLIT - 5), *script.after(5), *script.rest()]
+    asked = torch.cat([(call.inputs[:, 0, 0, 0] * SPLIT).round().long() for call in calls])
+    assert torch.equal(traffic(budget=SPLIT, rows=rows.clone()).images(calls), asked)
+    assert traffic().images([]).tolist() == []

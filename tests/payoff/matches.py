@@ -4,7 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 
-from arena.contracts import Knowledge, MatchResult, Matchup, Spec, Verdict
+import torch
+
+from arena.contracts import HonestOutcomes, Knowledge, MatchResult, Matchup, Spec, Verdict
+from arena.metrics.honest_outcomes import pack
 
 TOTAL = 1_000
 NOTHING = Knowledge()
@@ -24,6 +27,7 @@ def match(
     knowledge: Knowledge = NOTHING,
     verdict: Verdict = COMPLETED,
     flags: tuple[str, ...] = (),
+    outcomes: HonestOutcomes | None = None,
 ) -> MatchResult:
     """A match whose attack's own clone has ``fidelity`` of 1,000 rows (None: there is none), and the floor 100."""
     scores = {"floor/fidelity": (100, TOTAL), "floor/accuracy": (100, TOTAL), "victim/accuracy": (950, TOTAL)}
@@ -51,6 +55,7 @@ def match(
         rows=100,
         distinct_rows=100,
         calls=1,
+        honest=outcomes,
     )
 
 
@@ -64,9 +69,16 @@ def honest(*, lost: int, changed: int, rows: int = TOTAL, one_hot: int = 0) -> d
     }
 
 
+def by_image(*, lost: int, rows: int = TOTAL, times: int = 1) -> HonestOutcomes:
+    """Outcomes of images that were each asked so often: the victim reads all, the answers to the first are wrong."""
+    asked = torch.arange(rows).repeat(times)
+    return pack(asked, clean=asked >= 0, right=asked >= lost, split=rows)
+
+
 def over_seeds(attack: str, defense: str, fidelities: Sequence[int], *, lost: int = 0) -> list[MatchResult]:
     """One match a seed, with a cheap honest traffic that keeps its scores."""
+    counts, outcomes = honest(lost=lost, changed=lost), by_image(lost=lost)
     return [
-        match(attack, defense, seed=seed, fidelity=fidelity, counts=honest(lost=lost, changed=lost))
+        match(attack, defense, seed=seed, fidelity=fidelity, counts=counts, outcomes=outcomes)
         for seed, fidelity in enumerate(fidelities)
     ]

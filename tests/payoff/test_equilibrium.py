@@ -1,4 +1,8 @@
+import random
+
+import numpy as np
 import pytest
+from scipy.optimize import linprog
 
 from arena.payoff.equilibrium import equilibrium
 
@@ -39,3 +43,68 @@ def test_no_side_gains_by_leaving_the_equilibrium():
     ]
     assert max(rows) == pytest.approx(found.value)
     assert min(columns) == pytest.approx(found.value)
+
+
+def test_of_many_equilibria_it_is_the_most_even_one():
+    # p on the first row secures min(3p, 3 - 3p) >= 1 for 1/3 <= p <= 2/3 beside a column worth 1: the most even is 1/2.
+    found = equilibrium([[3, 0, 1], [0, 3, 1]])
+    assert found.value == pytest.approx(1)
+    assert found.attacks == pytest.approx([1 / 2, 1 / 2])
+
+
+def test_the_most_even_mixture_on_a_face_worked_out_by_hand():
+    # (a, b, c) secures 1 if 2a + b >= 1: the most even one is uniform, just on the border.
+    found = equilibrium([[2, 1], [1, 1], [0, 1]])
+    assert found.attacks == pytest.approx([1 / 3] * 3, abs=1e-6)
+    # It secures 1.5 if 2a + b >= 1.5: of maximum entropy is x^2 : x : 1 with 2x^2 + x = 1.5 (x^2 + x + 1), x^2 - x = 3.
+    x = (1 + 13**0.5) / 2
+    found = equilibrium([[2, 1.5], [1, 1.5], [0, 1.5]])
+    assert found.attacks == pytest.approx([part / (x * x + x + 1) for part in (x * x, x, 1)], abs=1e-6)
+
+
+@pytest.mark.parametrize("copies", [1, 2, 5])
+def test_copies_of_a_player_share_and_move_nobody(copies: int):
+    # every mixture of the three defenses is in equilibrium against the first attack
+    payoffs = [[0.8, 0.8, 0.8], [0.7, 0.2, 0.8]]
+    once = equilibrium(payoffs)
+    found = equilibrium([[row[0]] * copies + row[1:] for row in payoffs])
+    assert found.value == pytest.approx(once.value)
+    assert found.attacks == pytest.approx(once.attacks)
+    assert found.defenses[:copies] == pytest.approx([once.defenses[0] / copies] * copies, abs=1e-6)
+    assert found.defenses[copies:] == pytest.approx(once.defenses[1:], abs=1e-6)
+
+
+def test_three_equal_defenses_share_whatever_their_order():
+    payoffs = [[0.9, 0.868, 0.868, 0.868], [0.84, 0.7, 0.6, 0.868]]
+    assert equilibrium(payoffs).defenses == pytest.approx([0, 1 / 3, 1 / 3, 1 / 3], abs=1e-6)
+
+
+def test_no_side_gains_by_leaving_in_games_with_many_equilibria():
+    draw = random.Random(0)
+    for _ in range(40):
+        rows, columns = draw.randint(2, 8), draw.randint(2, 8)
+        payoffs = [[draw.randint(0, 3) / 4 for _ in range(columns)] for _ in range(rows)]
+        found = equilibrium(payoffs)
+        against = [sum(q * cell for q, cell in zip(found.defenses, row, strict=True)) for row in payoffs]
+        for_rows = [sum(p * row[j] for p, row in zip(found.attacks, payoffs, strict=True)) for j in range(columns)]
+        assert max(against) <= found.value + 1e-6
+        assert min(for_rows) >= found.value - 1e-6
+
+
+def test_the_mixture_is_the_evenest_of_its_face():
+    # The entropy falls along every direction that stays in equilibrium: its gradient times the way to any vertex.
+    payoffs = np.array([[2, 1, 1, 0], [1, 2, 1, 1], [1, 1, 1, 2.0]])
+    found = equilibrium(payoffs.tolist())
+    for side, game in ((found.attacks, payoffs), (found.defenses, -payoffs.T)):
+        shares = np.array(side)
+        played = shares > 1e-9
+        slope = -np.log(shares[played]) - 1
+        bound = (shares @ game).min()
+        best = linprog(
+            -slope,
+            A_ub=-game[played].T,
+            b_ub=np.full(game.shape[1], 1e-9 - bound),
+            A_eq=np.ones((1, played.sum())),
+            b_eq=[1],
+        )
+        assert -best.fun - slope @ shares[played] < 1e-5

@@ -42,17 +42,55 @@ def test_a_cell_is_a_mean_over_seeds_with_its_interval():
     assert cell.half == pytest.approx(2.776 * 0.015811 / 5**0.5, abs=1e-5)
 
 
-def test_the_worst_attack_is_chosen_on_the_other_seeds():
-    # Each attack is best on one seed by luck; the others choose the steady one, whose own figure then counts.
+def test_three_seeds_have_an_approximate_interval_once_six_cells_share_a_variance():
+    results = [
+        one
+        for number in range(6)
+        for one in over_seeds(f"attack-{number}", "none", [800 + number, 820 + number, 810 + number])
+    ]
+    cells = only(results).cells
+    assert all(
+        cell.approximate and cell.half == pytest.approx(4.3027 * 0.01 / 3**0.5, abs=1e-5) for cell in cells.values()
+    )
+    assert all(cell.half is None for cell in only(results[:15]).cells.values())
+
+
+def test_the_worst_case_is_the_largest_mean_and_names_its_attack():
+    # On each seed the maximum is .9, .81 and .82; the mean of the steady attack is the largest.
     results = over_seeds("lucky", "none", [900, 700, 700]) + over_seeds("steady", "none", [800, 810, 820])
     worst = only(results).worst_case("none")
-    assert worst.mean == pytest.approx((0.8 + 0.81 + 0.82) / 3)
-    assert worst.n == 3
+    assert worst.attack == "steady"
+    assert worst.interval.mean == pytest.approx(0.81)
+    assert worst.values == {0: 0.8, 1: 0.81, 2: 0.82}
+    assert worst.interval.half is None
+
+
+def test_the_interval_of_the_worst_case_allows_for_the_choice_of_the_attack():
+    results = over_seeds("first", "none", [700, 720, 740, 700, 740]) + over_seeds(
+        "second", "none", [730, 710, 700, 760, 700]
+    )
+    worst = only(results).worst_case("none")
+    assert (worst.attack, worst.near) == ("first", 2)
+    assert worst.interval.low == pytest.approx(0.6887, abs=1e-4)
+    assert worst.interval.high == pytest.approx(0.7517, abs=1e-4)
 
 
 def test_the_worst_case_of_one_seed_is_its_maximum():
     results = over_seeds("knockoff", "none", [700]) + over_seeds("jbda", "none", [800])
-    assert only(results).worst_case("none").mean == 0.8
+    assert only(results).worst_case("none").interval.mean == 0.8
+
+
+def test_a_worst_case_is_over_the_seeds_that_all_its_attacks_have():
+    results = over_seeds("knockoff", "none", [700, 710, 720]) + over_seeds("jbda", "none", [800, 600])
+    worst = only(results).worst_case("none")
+    assert worst.attack == "knockoff"
+    assert worst.values == {0: 0.7, 1: 0.71}
+    assert only(results).seeds == 3
+
+
+def test_a_payoff_is_a_share_of_so_many_test_images():
+    assert only([match()]).images == 1_000
+    assert only([match(fidelity=None, counts={"floor/fidelity": (40, 400)})]).images == 400
 
 
 def test_an_informed_attack_is_a_row_of_its_own_in_the_same_matrix():
@@ -60,8 +98,8 @@ def test_an_informed_attack_is_a_row_of_its_own_in_the_same_matrix():
     matrix = only(results)
     assert matrix.attacks == ("recovery", "recovery +informed")
     assert matrix.informed == {"recovery +informed"}
-    assert matrix.worst_case("none").mean == 0.9
-    assert matrix.worst_case("none", attacks=["recovery"]).mean == 0.7
+    assert matrix.worst_case("none").interval.mean == 0.9
+    assert matrix.worst_case("none", attacks=["recovery"]).interval.mean == 0.7
 
 
 def test_rows_of_different_budgets_are_never_in_one_matrix():

@@ -1,132 +1,171 @@
+from dataclasses import replace
+
 import pytest
 
+from arena.contracts.flags import COST_NOT_RANKED, LEAK
+from arena.payoff.comparison import worst_cases_against
 from arena.payoff.matrix import matrices
-from arena.payoff.ranking import attack_standings, cost_of, mixture, standings, told_apart
+from arena.payoff.mixture import mixture
+from arena.payoff.ranking import attack_group, defense_groups, set_apart, strongest_defense
 from tests.payoff.matches import CRASHED, honest, match, over_seeds
-
-
-def cost(*, lost: int, changed: int, rows: int = 1_000, one_hot: int = 0, l1: float = 0.1):
-    counts = honest(lost=lost, changed=changed, rows=rows, one_hot=one_hot)
-    return cost_of([match(counts=counts, measures={"utility/l1": l1})])
-
-
-def test_no_decision_changed_is_free():
-    found = cost(lost=0, changed=0)
-    assert found.division == "free"
-    assert not found.borderline
-
-
-def test_one_decision_changed_is_not_free_even_if_no_accuracy_is_lost():
-    assert cost(lost=0, changed=1).division == "1pt"
-    assert cost(lost=-3, changed=5).division == "1pt"
-
-
-@pytest.mark.parametrize(
-    ("lost", "division"), [(9, "1pt"), (10, "1pt"), (11, "5pt"), (50, "5pt"), (51, "open"), (900, "open")]
-)
-def test_divisions_are_by_points_of_accuracy_lost(lost, division):
-    assert cost(lost=lost, changed=lost).division == division
-
-
-def test_an_interval_that_crosses_a_border_is_marked():
-    assert cost(lost=11, changed=11).borderline
-    assert not cost(lost=25, changed=25).borderline
-    assert not cost(lost=11_000, changed=11_000, rows=1_000_000).borderline
-
-
-def test_the_interval_of_lost_decisions_is_that_of_a_paired_difference():
-    # 30 of 1,000 lost: half = 1.96 sqrt((.03 - .0009) / 1000)
-    assert cost(lost=30, changed=30).half == pytest.approx(0.010573, abs=1e-6)
-
-
-def test_costs_are_pooled_as_integers_over_matches():
-    found = cost_of(
-        [match(counts=honest(lost=1, changed=1, rows=10)), match(counts=honest(lost=0, changed=0, rows=90))]
-    )
-    assert found.decisions == pytest.approx(0.01)
-    assert (found.changed, found.rows) == (1, 100)
-
-
-def test_one_hot_or_far_shifted_scores_are_labels_only():
-    assert cost(lost=0, changed=0).score_class == "scores kept"
-    assert cost(lost=0, changed=0, one_hot=990).score_class == "labels only"
-    assert cost(lost=0, changed=0, l1=0.51).score_class == "labels only"
-
-
-def test_matches_without_honest_rows_have_no_cost():
-    assert cost_of([match(), match(verdict=CRASHED)]) is None
-
-
-def ranks(results) -> dict[str, int]:
-    (matrix,) = matrices(results)
-    return {one.defense: one.rank for one in standings(matrix)}
-
 
 SPREAD = [0, 4, -3, 2, -1]
 
 
-def column(defense: str, level: int, *, lost: int = 0, seeds: int = 5):
-    return over_seeds("knockoff", defense, [level + shift for shift in SPREAD[:seeds]], lost=lost)
+def only(results):
+    (matrix,) = matrices(results)
+    return matrix
+
+
+def ranks(results) -> dict[str, str]:
+    groups = defense_groups(only(results))
+    return {one.defense: str(one.ranks) for group in groups for one in group.standings}
+
+
+def column(defense: str, level: int, *, lost: int = 0, seeds: int = 5, attack: str = "knockoff"):
+    return over_seeds(attack, defense, [level + shift for shift in SPREAD[:seeds]], lost=lost)
 
 
 def test_defenses_are_ranked_by_their_worst_case_within_a_division():
     results = column("strong", 500) + column("weak", 800) + column("costly", 100, lost=40)
-    (matrix,) = matrices(results)
-    assert [one.defense for one in standings(matrix)] == ["strong", "weak", "costly"]
-    assert ranks(results) == {"strong": 1, "weak": 2, "costly": 1}
+    free, cheap = defense_groups(only(results))
+    assert (free.division, free.score_class, free.seeds) == ("free", "scores kept", 5)
+    assert [one.defense for one in free.standings] == ["strong", "weak"]
+    assert [one.defense for one in cheap.standings] == ["costly"]
+    assert ranks(results) == {"strong": "1", "weak": "2", "costly": "1"}
 
 
-def test_what_paired_seeds_cannot_tell_apart_shares_a_rank_and_the_next_skips_it():
+def test_what_paired_seeds_cannot_tell_apart_shares_its_ranks():
     noisy = over_seeds("knockoff", "noisy", [590, 420, 560, 480, 470])
-    assert ranks(column("steady", 500) + noisy + column("weak", 800)) == {"steady": 1, "noisy": 1, "weak": 3}
+    found = ranks(column("steady", 500) + noisy + column("weak", 900))
+    assert found == {"steady": "1-2", "noisy": "1-2", "weak": "3"}
 
 
-def test_a_chain_of_near_neighbours_is_not_one_rank():
-    # Each cannot be told from the next, but the third can be told from the first.
-    near = over_seeds("knockoff", "near", [502, 520, 485, 515, 500])
-    far = over_seeds("knockoff", "far", [515, 518, 510, 516, 512])
-    results = column("first", 500) + near + far
-    (matrix,) = matrices(results)
-    assert not told_apart(matrix, "first", "near")
-    assert not told_apart(matrix, "near", "far")
-    assert told_apart(matrix, "first", "far")
-    assert ranks(results) == {"first": 1, "near": 1, "far": 3}
+def test_equal_defenses_are_ordered_by_name_and_share_all_ranks():
+    results = column("second", 500) + column("first", 500) + column("third", 500)
+    (group,) = defense_groups(only(results))
+    assert [one.defense for one in group.standings] == ["first", "second", "third"]
+    assert {str(one.ranks) for one in group.standings} == {"1-3"}
+    assert group.resolved is None
 
 
-def test_too_few_seeds_tell_nothing_apart():
-    assert ranks(column("strong", 100, seeds=4) + column("weak", 900, seeds=4)) == {"strong": 1, "weak": 1}
-
-
-def test_attacks_are_ranked_by_the_mean_of_their_own_clones():
+def test_the_better_of_the_numbers_that_are_sorted_has_the_better_rank():
+    # On each seed the lucky attack's maximum is higher, so that by maxima `steady` would be the better defense.
     results = [
+        *over_seeds("first", "divided", [700, 500, 700, 500, 700]),
+        *over_seeds("second", "divided", [500, 700, 500, 700, 500]),
+        *over_seeds("first", "steady", [660, 664, 657, 662, 659]),
+        *over_seeds("second", "steady", [100, 104, 97, 102, 99]),
+    ]
+    (group,) = defense_groups(only(results))
+    assert [one.defense for one in group.standings] == ["divided", "steady"]
+    assert [one.ranks.first for one in group.standings] == [1, 1]
+    assert group.standings[0].worst_case.interval.mean == pytest.approx(0.62)
+
+
+def test_four_seeds_rank_nobody():
+    (group,) = defense_groups(only(column("strong", 100, seeds=4) + column("weak", 900, seeds=4)))
+    assert [one.defense for one in group.standings] == ["strong", "weak"]
+    assert [one.ranks for one in group.standings] == [None, None]
+    assert group.resolved is None
+    attacks = attack_group(only(column("none", 100, seeds=4)))
+    assert [one.ranks for one in attacks.standings] == [None]
+
+
+def test_a_group_is_compared_over_the_seeds_that_all_of_it_have():
+    results = column("strong", 500)[:4] + column("weak", 800)
+    (group,) = defense_groups(only(results))
+    assert group.seeds == 4
+    assert [len(one.worst_case.values) for one in group.standings] == [4, 4]
+    assert [one.ranks for one in group.standings] == [None, None]
+
+
+def test_a_group_without_a_common_seed_stands_unranked():
+    lost = [match(defense="weak", seed=seed, verdict=CRASHED, counts=honest(lost=0, changed=0)) for seed in range(3)]
+    weak = [one for one in column("weak", 800) if one.matchup.seed > 2]
+    (group,) = defense_groups(only(column("strong", 500)[:3] + lost + weak))
+    assert group.seeds == 0
+    assert [one.ranks for one in group.standings] == [None, None]
+
+
+def test_the_choice_of_the_worst_attack_is_paid_for():
+    # Alone the difference of 5 points is clear; among four attacks that may as well be the worst it is not.
+    strong = column("strong", 700)
+    weak = over_seeds("knockoff", "weak", [750, 765, 735, 745, 755])
+    alone = ranks(strong + weak)
+    others = [
+        one
+        for number, spread in enumerate(
+            ([765, 735, 750, 755, 744], [735, 750, 765, 744, 755], [744, 755, 735, 765, 750])
+        )
+        for one in [*over_seeds(f"attack-{number}", "weak", spread), *column("strong", 100, attack=f"attack-{number}")]
+    ]
+    crowded = only(strong + weak + others)
+    assert alone == {"strong": "1", "weak": "2"}
+    assert crowded.worst_case("weak").near == 4
+    one, two = (worst_cases_against(matrix, "strong")[0] for matrix in (only(strong + weak), crowded))
+    assert two.p_value == pytest.approx(4 * one.p_value)
+
+
+def attacks():
+    return [
         result
         for defense, level in (("none", 800), ("label-only", 700))
         for attack, gain in (("knockoff", 0), ("jbda", 100))
         for result in over_seeds(attack, defense, [level + gain + shift for shift in SPREAD])
     ]
-    (matrix,) = matrices(results)
-    first, second = attack_standings(matrix)
-    assert (first.attack, first.rank, second.attack, second.rank) == ("jbda", 1, "knockoff", 2)
+
+
+def test_attacks_are_ranked_by_the_mean_of_their_own_clones():
+    group = attack_group(only(attacks()))
+    first, second = group.standings
+    assert (first.attack, str(first.ranks), second.attack, str(second.ranks)) == ("jbda", "1", "knockoff", "2")
     assert first.score.mean == pytest.approx(0.8504)
-    assert first.equilibrium_share == pytest.approx(1)
 
 
-def test_an_attack_counts_where_it_met_every_defense():
+def test_what_a_group_resolves_is_stated_after_the_control_of_its_errors():
+    # The differences are 10 points on each seed: floor sqrt(.1 / 2,000) = .00707; one pair, t(4) = 2.7764.
+    assert attack_group(only(attacks())).resolved == pytest.approx(2.7764 * 0.0070711 / 5**0.5, abs=1e-6)
+
+
+def test_an_attack_counts_where_all_of_them_met_every_defense():
     results = over_seeds("knockoff", "none", [900, 100]) + over_seeds("knockoff", "label-only", [700])
-    (matrix,) = matrices(results)
-    (standing,) = attack_standings(matrix)
+    group = attack_group(only(results))
+    (standing,) = group.standings
+    assert group.seeds == 1
     assert standing.score.mean == pytest.approx(0.8)
-    assert standing.score.n == 1
 
 
-def test_an_incomplete_column_stays_out_of_the_equilibrium():
-    results = (
-        over_seeds("knockoff", "none", [800])
-        + over_seeds("jbda", "none", [700])
-        + over_seeds("knockoff", "half-played", [100])
-        + [match("jbda", "half-played", verdict=CRASHED)]
-    )
-    (matrix,) = matrices(results)
-    mixed = mixture(matrix)
-    assert mixed.defenses == {"none": pytest.approx(1)}
-    assert mixed.value == pytest.approx(0.8)
+def test_attacks_with_equal_scores_are_ordered_by_name():
+    results = column("none", 500, attack="b") + column("none", 500, attack="a")
+    assert [one.attack for one in attack_group(only(results)).standings] == ["a", "b"]
+
+
+def test_the_strongest_defense_is_named_with_an_interval_that_allows_for_the_choice():
+    matrix = only(column("none", 900) + column("first", 500) + column("second", 501))
+    found = strongest_defense(matrix, ["first", "second"])
+    assert found.defense == "first"
+    alone = matrix.worst_case("first").interval
+    assert found.interval.low == pytest.approx(alone.low)
+    assert found.interval.high > alone.high
+    assert strongest_defense(matrix, []) is None
+
+
+def test_a_leaked_defense_is_set_apart_and_moves_no_rank():
+    clean = column("strong", 500) + column("weak", 800)
+    leaked = [replace(one, flags=(LEAK,)) for one in column("leaky", 100)]
+    before, after = only(clean), only(clean + leaked)
+    assert ranks(clean + leaked) == ranks(clean)
+    assert [(one.defense, one.ranks) for one in set_apart(after)] == [("leaky", None)]
+    assert set_apart(before) == ()
+    assert attack_group(after) == attack_group(before)
+    assert strongest_defense(after, after.defenses).defense == "strong"
+    assert "leaky" not in mixture(after).defenses
+
+
+def test_a_defense_whose_cost_is_not_ranked_has_no_rank_but_counts_for_attacks():
+    hidden = [replace(one, flags=(COST_NOT_RANKED,)) for one in column("hidden", 100)]
+    matrix = only(column("strong", 500) + hidden)
+    assert [one.defense for one in set_apart(matrix)] == ["hidden"]
+    assert ranks(column("strong", 500) + hidden) == {"strong": "1"}
+    assert attack_group(matrix).standings[0].score.mean == pytest.approx(0.3004)

@@ -1,6 +1,10 @@
+from dataclasses import replace
+
+import pytest
 from rich.console import Console
 
 from arena.contracts import Knowledge, Spec, Verdict
+from arena.contracts.flags import COST_NOT_RANKED, LEAK
 from arena.payoff.matrix import matrices
 from arena.report.match_tables import match_table
 from arena.report.sentences import sentences
@@ -34,10 +38,27 @@ def small_tournament():
 
 def test_a_cell_is_a_percentage_with_its_interval():
     text = shown(tournament_report(small_tournament()))
-    assert line_of(text, "knockoff") == ["knockoff", "*", "82.0", "±2.0", "72.0", "±2.0", "77.0", "±2.0", "1"]
-    assert line_of(text, "worst case") == ["worst", "case", "92.0", "±2.0", "72.0", "±2.0"]
-    assert line_of(text, "asked nothing") == ["asked", "nothing", "10.0", "10.0"]
+    assert line_of(text, "knockoff") == ["knockoff", "*", "82.0", "±2.0", "72.0", "±2.0", "77.0", "±2.0", "1-2"]
+    assert line_of(text, "worst case") == ["worst", "case", "92.0", "72.0"]
+    assert line_of(text[text.index("worst case") :], "95 %") == ["95", "%", "89.5-94.0", "69.5-74.0"]
+    assert line_of(text, "no queries") == ["no", "queries", "10.0", "10.0"]
     assert line_of(text, "equilibrium") == ["equilibrium", "0", "%", "100", "%"]
+    assert line_of(text, "resampled") == ["resampled", "0", "%", "100", "%"]
+
+
+def test_above_the_tables_stands_what_an_interval_speaks_of():
+    text = shown(tournament_report(small_tournament()))
+    assert text.startswith("95 % intervals over 5 seeds, for these 1,000 test images and this trained victim;")
+    assert text.index("trained victim") < text.index("Fidelity of the best clone")
+
+
+def test_what_ranks_say_and_resolve_stands_below_them():
+    far = over_seeds("maze", "none", [300, 302, 304, 306, 308]) + over_seeds("maze", "label-only", [300] * 5)
+    text = " ".join(shown(tournament_report([*small_tournament(), *far])).split())
+    assert "all ranks of a group hold simultaneously with 95 % confidence" in text
+    assert "the smallest difference that is detected about half of the time is" in text
+    assert "points in free, scores kept" in text
+    assert line_of(shown(tournament_report([*small_tournament(), *far])), "maze")[-1] == "3"
 
 
 def test_yardsticks_are_marked():
@@ -49,8 +70,19 @@ def test_yardsticks_are_marked():
 
 def test_few_seeds_are_shown_without_an_interval():
     text = shown(tournament_report(over_seeds("knockoff", "none", [800, 820])))
-    assert line_of(text, "knockoff") == ["knockoff", "*", "81.0", "81.0", "1"]
-    assert "2 seeds, too few for an interval" in text
+    assert line_of(text, "knockoff") == ["knockoff", "*", "81.0", "81.0", "-"]
+    assert line_of(text, "80.0") == ["80.0", "82.0", "80.0", "82.0"]
+    assert text.startswith("2 seeds, which is too few for ranks and tests: values and their means")
+    assert line_of(text, "none")[-1] == "-"
+    assert "±" not in text.split("What each defense")[0]
+
+
+def test_an_interval_that_six_cells_share_is_marked():
+    results = [one for number in range(6) for one in over_seeds(f"attack-{number}", "none", [800 + number, 820, 810])]
+    text = shown(tournament_report(results))
+    assert line_of(text, "attack-0")[1].startswith("81.0")
+    assert line_of(text, "attack-0")[2].startswith("~")
+    assert "~ marks approximate 95 % half-widths from a pooled variance" in " ".join(text.split())
 
 
 def test_a_missing_cell_is_shown_as_missing_and_its_match_is_listed():
@@ -87,7 +119,21 @@ def test_every_column_is_kept_at_a_hundred_columns_however_many_defenses_there_a
 def test_defenses_stand_in_their_division_with_cost_and_rank():
     text = shown(tournament_report([*small_tournament(), *over_seeds("jbda", "mad", [500] * 5, lost=12)]))
     assert text.index("free, scores kept") < text.index("5pt, scores kept")
-    assert line_of(text, "mad  ")[1:5] == ["nothing", "~1.2", "±0.3", "1.20"]
+    assert line_of(text, "mad  ")[1:5] == ["nothing", "1.2", "±0.7", "1.20"]
+    assert line_of(text, "~1pt") == ["~1pt", "jbda"]
+    assert line_of(text, "label-only *  ")[1:8] == ["*", "nothing", "0.0", "±0.3", "0", "of", "1,000"]
+
+
+def test_a_cost_whose_images_nobody_recorded_says_so():
+    results = [match(counts=honest(lost=0, changed=0))]
+    texts = [" ".join(shown(tournament_report(found)).split()) for found in (results, small_tournament())]
+    assert ["were not recorded" in text for text in texts] == [True, False]
+
+
+def test_the_worst_case_of_a_defense_names_its_attack():
+    text = shown(tournament_report(small_tournament()))
+    assert line_of(text, "none  ")[-3:] == ["92.0", "(89.5-94.0)", "2"]
+    assert "jbda" in text[text.index("none  ", text.index("What each defense")) :].splitlines()[1]
 
 
 def test_blind_and_informed_attacks_have_a_worst_case_each():
@@ -116,22 +162,23 @@ def said(results) -> list[str]:
 
 def test_says_what_was_stolen_from_whom_and_what_can_be_told_from_random_queries():
     shows, helps, does_not = said(small_tournament())
-    assert "steal the undefended victim to 92.0 ±2.0 % fidelity (jbda)" in shows
-    assert "asked nothing has 10.0 %; told apart from random queries there: jbda (+10.0)" in shows
-    assert "label-only leaves the least, 72.0 ±2.0 %" in helps
-    assert "attacks that know the defense, which were not played" in does_not
+    assert "jbda extracts the undefended victim with a fidelity of 92.0 % (89.5-94.0; new images 89.0-94.6)" in shows
+    assert "10.0 % for a clone without queries; significantly different from random queries: jbda (+10.0)" in shows
+    assert "label-only has the lowest worst case over these attacks, 72.0 % (69.5-74.0; new images 68.3-75.4)" in helps
+    assert "attacks that know the defense (none was played)" in does_not
 
 
 def test_knows_random_queries_whatever_their_parameters():
     shows, *_ = said([match(KNOCKOFF, seed=seed) for seed in range(5)])
-    assert "no attack can be told from random queries there" in shows
+    assert "no attack differs significantly from random queries" in shows
 
 
 def test_says_whether_a_defense_can_be_told_from_labels_alone():
     near = over_seeds("knockoff", "mad", [690, 712, 722, 728, 741])
     far = over_seeds("knockoff", "mad", [290, 312, 322, 328, 341])
-    assert said([*small_tournament(), *far])[1].endswith("labels alone leave 72.0 ±2.0 %, which can be told apart.")
-    assert said([*small_tournament(), *near])[1].endswith("which cannot be told from it.")
+    told = "with labels only it is 72.0 % (69.5-74.0; new images 68.3-75.4), a significant difference."
+    assert said([*small_tournament(), *far])[1].endswith(told)
+    assert said([*small_tournament(), *near])[1].endswith(", not a significant difference.")
 
 
 def test_a_tournament_without_an_undefended_victim_says_so():
@@ -156,8 +203,9 @@ def test_a_players_words_are_no_markup():
 
 def test_a_swept_defense_is_shown_along_its_parameter():
     text = shown(tournament_report([*undefended(), *swept("knockoff", {3: (800, 0), 1: (600, 20)})]))
-    assert "What each swept defense costs its users and a thief" in text
-    assert "rounding, least clone accuracy by points that honest users lose: 80.2" in text
+    assert "Trade-off of each swept defense" in text
+    words = "rounding, lowest clone accuracy: 80.2 (80.0-80.4) (decimals = 3) if honest users may lose 0 points"
+    assert words in " ".join(text.split())
 
 
 def test_another_deployed_model_is_scored_beside_the_victim():
@@ -171,6 +219,21 @@ def test_threats_have_a_table_each_and_a_line_in_the_match():
     counts = {"threat/evasion/0.1/pgd": (30, 100), "threat/evasion/0.1/control": (5, 100)}
     results = [match(seed=seed, counts=counts) for seed in range(5)]
     text = shown(tournament_report(results))
-    assert "What the clones are good for" in text
+    assert "What threats achieve with the clones" in text
     assert ["knockoff", "none", "5.0", "30.0"] in [line.split() for line in text.splitlines()]
     assert "0.1/pgd 30 of 100" in shown(match_table(results[0]))
+
+
+def leaky(fidelities: list[int], flag: str):
+    return [
+        replace(one, flags=(flag,))
+        for one in over_seeds("knockoff", "leaky", fidelities) + over_seeds("jbda", "leaky", fidelities)
+    ]
+
+
+@pytest.mark.parametrize(("flag", "reason"), [(LEAK, "leak"), (COST_NOT_RANKED, "too few honest rows")])
+def test_a_defense_that_is_not_ranked_is_shown_with_the_reason_and_in_no_headline(flag: str, reason: str):
+    text = shown(tournament_report([*small_tournament(), *leaky([100, 110, 120, 130, 140], flag)]))
+    assert f"not ranked: {reason}" in text
+    assert line_of(text[text.index("not ranked: ") :], "leaky")[-1] == "-"
+    assert "label-only has the lowest worst case" in " ".join(text.split())

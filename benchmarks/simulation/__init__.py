@@ -1,0 +1,1 @@
+"""Simulated tournaments whose truth is known, for `benchmarks/coverage.py`."""
