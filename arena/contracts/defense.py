@@ -19,6 +19,7 @@ class Knowledge:
     """What a matchup lets its defense know about the attack: out-of-distribution inputs and a model like the clone."""
 
     outliers: OutlierKind = "none"
+    outlier_source: str = ""  # data set or generator; empty: the first of its kind that the attack's pool does not have
     surrogate: SurrogateKind = "none"
 
 

@@ -7,7 +7,7 @@ Both have a kind and a source. The kinds are ``same`` (the data set's own held-o
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from functools import lru_cache
 from pathlib import Path
 from typing import assert_never
@@ -29,6 +29,9 @@ GENERATED_ROWS = 4_000
 
 GENERATORS = ("glyphs", "textures", "noise", "columns")
 _FAR_DATASETS = {"fashion-mnist": "mnist", "mnist": "fashion-mnist"}
+_SOURCES: Mapping[str, tuple[str, ...]] = {"near": ("glyphs",), "far": ("textures", "noise")}
+_TABLE_SOURCES: Mapping[str, tuple[str, ...]] = {"near": ("columns",), "far": ("noise",)}
+"""The generators of each kind that fit any image or any table, the default one first."""
 _OUTSIDE: tuple[PoolKind, ...] = ("near", "far")
 _ROUNDS = 20  # how often rows that had to be left out are replaced by new draws
 _FIXED_SEED = 0
@@ -36,11 +39,40 @@ _FIXED_SEED = 0
 
 def default_source(dataset: str, kind: PoolKind, *, table: bool = False) -> str:
     """Return the default source of a kind of pool; "" for ``same``, ``universe`` and ``none``, which have no choice."""
-    if kind == "near":
-        return "columns" if table else "glyphs"
-    if kind == "far":
-        return "noise" if table else _FAR_DATASETS.get(dataset, "textures")
-    return ""
+    return next(iter(_default_sources(dataset, kind, table=table)), "")
+
+
+def outlier_source(
+    kind: OutlierKind, source: str = "", *, splits: Splits, pool_kind: PoolKind, pool_source: str = ""
+) -> str:
+    """Return the source of a defense's outliers beside such a pool: ``source``, else the first that the pool lacks.
+
+    It is "" for ``pool`` and ``none``, which have no choice. Raises `BadParameter` if the pool has every default one.
+    """
+    if kind not in ("near", "far"):
+        if source:
+            message = f"outliers = {kind!r} have no source to choose, but outlier_source = {source!r} was given"
+            raise BadParameter(message)
+        return ""
+    if source:
+        return source
+    taken = sources(pool_kind, pool_source, splits=splits)
+    candidates = _default_sources(splits.name, kind, table=len(splits.task.shape) == 1)
+    free = [one for one in candidates if one not in taken]
+    if not free:
+        message = (
+            f"outliers = {kind!r} of {splits.name} come from {' or '.join(candidates)}, and the pool of kind {pool_kind} "
+            "comes from there too: a defense would train on what the attack queries. State another outlier_source, or "
+            'outliers = "none" where the defense does without'
+        )
+        raise BadParameter(message)
+    return free[0]
+
+
+def _default_sources(dataset: str, kind: PoolKind | OutlierKind, *, table: bool) -> tuple[str, ...]:
+    generated = (_TABLE_SOURCES if table else _SOURCES).get(kind, ())
+    published = _FAR_DATASETS.get(dataset) if kind == "far" and not table else None
+    return (published, *generated) if published else generated
 
 
 def sources(kind: PoolKind | OutlierKind, source: str = "", *, splits: Splits) -> frozenset[str]:

@@ -11,7 +11,7 @@ from arena.contracts.flags import COST_NOT_RANKED, DETECTOR_CANNOT_FIRE, HONEST_
 from arena.learning.architectures import build, resolve
 from arena.learning.randomness import generator
 from arena.learning.training import padded_forward
-from arena.match.rows import honest_traffic, load_pool
+from arena.match.rows import honest_traffic, load_pool, outlier_source_of
 from arena.match.site import Site
 from arena.match.victims import load_splits, victim_architecture, victim_terms
 from arena.registry import build_explanation, build_threat
@@ -60,6 +60,7 @@ def admit(matchup: Matchup, attack: Attack, defense: Defense, site: Site) -> tup
     if matchup.explanation is not None:
         _check_explanation(matchup.explanation, victim_architecture(victim_terms(matchup.victim), task), task)
     load_pool(matchup.victim, matchup.pool, matchup.pool_source, site)
+    outlier_source_of(matchup, site)
     flags = {
         HONEST_ROWS_SHORT: honest_traffic(matchup, site).volumes.fall_short,
         DETECTOR_CANNOT_FIRE: defense.detection_delay > matchup.budget,

@@ -27,7 +27,7 @@ from arena.learning.tensors import digest_of, load_state, save_state
 from arena.learning.training import one_thread
 from arena.match.cache import Cache
 from arena.match.leak_audit import LeakAudit, audit_leak
-from arena.match.rows import load_outliers, load_pool
+from arena.match.rows import load_outliers, load_pool, outlier_source_of
 from arena.match.site import Site
 from arena.match.surrogates import Surrogate, keep_attackers_clone, load_surrogate
 from arena.match.victims import NetworkVictim, load_splits, load_victim, victim_key
@@ -111,15 +111,15 @@ def explainer_of(matchup: Matchup, victim: NetworkVictim, references: Tensor) ->
 
 def _outliers(matchup: Matchup, victim: NetworkVictim, site: Site) -> _Outliers:
     """Return the out-of-distribution rows that a defense is given, audited against the attack's pool."""
-    kind = matchup.knowledge.outliers
-    if kind == "none":
+    known = matchup.knowledge
+    if known.outliers == "none":
         return _Outliers()
     splits = load_splits(matchup.victim, site.data)
     pool = load_pool(matchup.victim, matchup.pool, matchup.pool_source, site)
-    rows = load_outliers(matchup.victim, kind, matchup.pool, matchup.pool_source, site)
-    theirs = pools.sources(matchup.pool, matchup.pool_source, splits=splits)
-    shared = bool(pools.sources(kind, splits=splits) & theirs)
-    return _Outliers(rows=rows, audit=audit_leak(victim, rows, pool, declared_overlap=shared or kind == "pool"))
+    rows = load_outliers(matchup.victim, known, matchup.pool, matchup.pool_source, site)
+    source = outlier_source_of(matchup, site)
+    declared = known.outliers == "pool" or source in pools.sources(matchup.pool, matchup.pool_source, splits=splits)
+    return _Outliers(rows=rows, audit=audit_leak(victim, rows, pool, declared_overlap=declared))
 
 
 def _training_key(

@@ -7,7 +7,7 @@ from pathlib import Path
 
 from torch import Tensor
 
-from arena.contracts import Matchup, OutlierKind, PoolKind, Spec
+from arena.contracts import Knowledge, Matchup, PoolKind, Spec
 from arena.data import pools
 from arena.learning.tensors import digest_of
 from arena.match.site import Site
@@ -38,11 +38,14 @@ def load_pool(victim: Spec, kind: PoolKind, source: str, site: Site) -> Tensor:
 
 
 @functools.lru_cache(maxsize=8)
-def load_outliers(victim: Spec, kind: OutlierKind, pool: PoolKind, pool_source: str, site: Site) -> Tensor:
-    """Return the out-of-distribution rows (N, *shape) of a kind that a defense is given beside such a pool."""
+def load_outliers(victim: Spec, knowledge: Knowledge, pool: PoolKind, pool_source: str, site: Site) -> Tensor:
+    """Return the out-of-distribution rows (N, *shape) that a defense is given beside such a pool."""
+    splits = load_splits(victim, site.data)
+    kind, named = knowledge.outliers, knowledge.outlier_source
     rows = pools.outliers(
         kind,
-        splits=load_splits(victim, site.data),
+        source=pools.outlier_source(kind, named, splits=splits, pool_kind=pool, pool_source=pool_source),
+        splits=splits,
         seed=POOL_SEED,
         pool_rows=load_pool(victim, pool, pool_source, site),
         rows=OUTLIER_ROWS,
@@ -52,6 +55,17 @@ def load_outliers(victim: Spec, kind: OutlierKind, pool: PoolKind, pool_source: 
     return rows
 
 
+def outlier_source_of(matchup: Matchup, site: Site) -> str:
+    """Return the source of the outliers that a matchup's defense is given. Raises `BadParameter` if there is none."""
+    return pools.outlier_source(
+        matchup.knowledge.outliers,
+        matchup.knowledge.outlier_source,
+        splits=load_splits(matchup.victim, site.data),
+        pool_kind=matchup.pool,
+        pool_source=matchup.pool_source,
+    )
+
+
 def pool_digest(matchup: Matchup, site: Site) -> str:
     """Return the digest of the rows that a matchup's attack may query, in their order."""
     return _pool_digest(matchup.victim, matchup.pool, matchup.pool_source, site.data)
@@ -59,8 +73,7 @@ def pool_digest(matchup: Matchup, site: Site) -> str:
 
 def outliers_digest(matchup: Matchup, site: Site) -> str:
     """Return the digest of the out-of-distribution rows that a matchup's defense is given."""
-    kind = matchup.knowledge.outliers
-    return _outliers_digest(matchup.victim, kind, matchup.pool, matchup.pool_source, site.data)
+    return _outliers_digest(matchup.victim, matchup.knowledge, matchup.pool, matchup.pool_source, site.data)
 
 
 @functools.lru_cache(maxsize=64)
@@ -69,5 +82,5 @@ def _pool_digest(victim: Spec, kind: PoolKind, source: str, data: Path | None) -
 
 
 @functools.lru_cache(maxsize=64)
-def _outliers_digest(victim: Spec, kind: OutlierKind, pool: PoolKind, source: str, data: Path | None) -> str:
-    return digest_of([load_outliers(victim, kind, pool, source, Site(work=Path(), data=data))])
+def _outliers_digest(victim: Spec, knowledge: Knowledge, pool: PoolKind, source: str, data: Path | None) -> str:
+    return digest_of([load_outliers(victim, knowledge, pool, source, Site(work=Path(), data=data))])

@@ -185,7 +185,8 @@ def attack_label(spec: Spec, *, informed: bool) -> str:
 
 def defense_label(spec: Spec, knowledge: Knowledge) -> str:
     """Return a defense with what it was let know beyond the least: two of the same name may know different things."""
-    known = [word for word in (knowledge.surrogate, knowledge.outliers) if word not in UNSAID]
+    outliers = f"{knowledge.outliers}:{knowledge.outlier_source}" if knowledge.outlier_source else knowledge.outliers
+    known = [word for word in (knowledge.surrogate, outliers) if word not in UNSAID]
     return label(spec) + "".join(f" +{word}" for word in known)
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import tomllib
 import typing
 from collections.abc import Iterable, Mapping, Sequence
@@ -45,6 +46,7 @@ KEYS = (
     "name", "victims", "attacks", "defenses", "pools", "budgets", "seeds", "informed", "accounts", "explanation",
     "explanation_price", "decimals", "recipe", "threats", "threat_budget", "curve", "secret", "limits", "resources",
 )  # fmt: skip
+KNOWLEDGE = tuple(one.name for one in dataclasses.fields(Knowledge))  # what is declared beside a defense's parameters
 STAGES = ("prepare", "deploy", "play", "close", "score")
 
 
@@ -86,7 +88,7 @@ def to_table(tournament: Tournament) -> dict[str, object]:
         "victims": [{**_spec_table(one.victim), "seed": one.seed} for one in tournament.victims],
         "attacks": [_spec_table(spec) for spec in tournament.attacks],
         "defenses": [
-            {**_spec_table(terms.spec), "outliers": terms.knowledge.outliers, "surrogate": terms.knowledge.surrogate}
+            {**_spec_table(terms.spec), **{key: value for key, value in vars(terms.knowledge).items() if value}}
             for terms in tournament.defenses
         ],
         "pools": [{"kind": pool.kind, "source": pool.source} for pool in tournament.pools],
@@ -229,7 +231,7 @@ def _defenses(item: object, where: str, folder: Path) -> Iterable[DefenseTerms]:
 
 def _defense(spec: Spec, where: str) -> DefenseTerms:
     params = dict(spec.params)
-    known: dict[str, object] = {key: params.pop(key) for key in ("outliers", "surrogate") if key in params}
+    known: dict[str, object] = {key: params.pop(key) for key in KNOWLEDGE if key in params}
     completed = complete("defense", replace(spec, params=tuple(sorted(params.items()))))
     return DefenseTerms(spec=completed, knowledge=knowledge_of(completed, known, where))
 
@@ -245,7 +247,7 @@ def knowledge_of(defense: Spec, declared: Mapping[str, object], where: str) -> K
     hints = typing.get_type_hints(Knowledge)
     for key, value in declared.items():
         allowed = typing.get_args(hints[key])
-        if value not in allowed:
+        if allowed and value not in allowed:
             message = f"{where}: {defense.name}: {key} = {value!r} is not one of {', '.join(allowed)}"
             raise BadParameter(message)
     return _fill(Knowledge, {**least, **declared}, f"{where}: {defense.name}")

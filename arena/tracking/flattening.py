@@ -66,6 +66,7 @@ def tags(result: MatchResult) -> dict[str, str]:
         "pool_source": matchup.pool_source,
         "informed": str(matchup.informed).lower(),
         "outliers": matchup.knowledge.outliers,
+        "outlier_source": matchup.knowledge.outlier_source,
         "surrogate": matchup.knowledge.surrogate,
         "verdict": verdict.outcome,
         "fault": verdict.fault,

@@ -3,7 +3,7 @@ import torch
 
 from arena.contracts import BadParameter
 from arena.data.datasets import load
-from arena.data.pools import default_source, mixed_columns, outliers, pool
+from arena.data.pools import default_source, mixed_columns, outlier_source, outliers, pool, sources
 from arena.data.splits import split
 from arena.learning.randomness import generator
 from arena.learning.tensors import pack, row_digests
@@ -97,6 +97,30 @@ def test_default_sources():
     assert default_source("fashion-mnist", "far") == "mnist"
     assert default_source("iris", "near", table=True) == "columns"
     assert default_source("iris", "same", table=True) == ""
+
+
+@pytest.mark.parametrize("kind", ["near", "far"])
+@pytest.mark.parametrize("pool_kind", ["same", "near", "far", "universe", "none"])
+def test_outliers_come_by_default_from_a_source_that_the_pool_lacks_or_are_refused(digits, kind, pool_kind):
+    taken = sources(pool_kind, splits=digits)
+    if kind == "near" and pool_kind in ("near", "universe"):
+        with pytest.raises(BadParameter, match="come from glyphs, and the pool"):
+            outlier_source(kind, splits=digits, pool_kind=pool_kind)
+    else:
+        assert outlier_source(kind, splits=digits, pool_kind=pool_kind) not in taken
+
+
+def test_outliers_of_a_far_pool_are_noise_and_of_a_table_with_a_noisy_pool_refused(digits, iris):
+    assert outlier_source("far", splits=digits, pool_kind="far") == "noise"
+    assert outlier_source("far", splits=digits, pool_kind="far", pool_source="noise") == "textures"
+    assert outlier_source("far", "textures", splits=digits, pool_kind="far") == "textures"
+    with pytest.raises(BadParameter, match='outliers = "none"'):
+        outlier_source("far", splits=iris, pool_kind="far")
+
+
+def test_a_source_for_outliers_that_have_none_is_a_bad_parameter(digits):
+    with pytest.raises(BadParameter, match="outlier_source = 'noise' was given"):
+        outlier_source("pool", "noise", splits=digits, pool_kind="same")
 
 
 def test_mixed_columns_keep_each_columns_values():

@@ -118,6 +118,11 @@ class TestTheCheckBeforeTheMatch:
             admit(MATCHUP, Wanting(), defense, site)
         admit(replace(MATCHUP, knowledge=Knowledge(outliers="far", surrogate="random")), Wanting(), defense, site)
 
+    def test_outliers_that_could_come_from_the_pools_source_alone_are_refused(self, site: Site):
+        matchup = replace(MATCHUP, pool="near", knowledge=Knowledge(outliers="near"))
+        with pytest.raises(BadParameter, match="State another outlier_source"):
+            admit(matchup, Wanting(), NoDefense(), site)
+
     def test_a_defense_that_only_wants_outliers_plays_without(self, site: Site):
         admit(MATCHUP, Wanting(), WantingDefense(optional_needs=frozenset({"outliers"})), site)
 
@@ -206,9 +211,17 @@ class TestOutliers:
         assert prepared.context.outliers is not None
         assert not set(row_digests(prepared.context.outliers)) & load_splits(UNTRAINED, None).kept_from_attackers
 
-    @pytest.mark.parametrize(("kind", "pool"), [("near", "near"), ("far", "far"), ("near", "universe")])
-    def test_from_the_source_of_the_pool_leak(self, kind: OutlierKind, pool: PoolKind, site: Site):
-        prepared = prepare(knowing(kind, pool=pool), NoDefense(), site)
+    @pytest.mark.parametrize("pool", ["same", "near", "far", "universe", "none"])
+    def test_come_by_default_from_where_they_give_nothing_away(self, pool: PoolKind, site: Site):
+        assert "leak" not in prepare(knowing("far", pool=pool), NoDefense(), site).flags
+
+    @pytest.mark.parametrize(
+        ("kind", "source", "pool"),
+        [("near", "glyphs", "near"), ("far", "textures", "far"), ("near", "glyphs", "universe")],
+    )
+    def test_from_the_source_of_the_pool_leak(self, kind: OutlierKind, source: str, pool: PoolKind, site: Site):
+        terms = replace(knowing(pool=pool), knowledge=Knowledge(outliers=kind, outlier_source=source))
+        prepared = prepare(terms, NoDefense(), site)
         assert prepared.flags == ("leak",)
         assert dict(prepared.measures)["audit/overlap"] == 0
 

@@ -158,7 +158,7 @@ def test_a_key_moves_with_every_file_and_with_where_it_is_played(change: Callabl
         {"budget": 11},
         {"decimals": 3},
         {"informed": True},
-        {"pool": "near", "pool_source": "glyphs"},
+        {"pool": "near", "pool_source": "textures"},
         {"pool_source": "noise"},
         {"knowledge": Knowledge(surrogate="random", outliers="far")},
         {"knowledge": Knowledge(surrogate="same-architecture", outliers="near")},

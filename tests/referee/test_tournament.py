@@ -23,7 +23,7 @@ name = "every \\"key\\""
 secret = "stated"
 victims = [{ name = "digits", arch = "mlp", steps = 100, seed = 3 }, "iris"]
 attacks = ["knockoff", { name = "argmax", base = { name = "jbda", step = 0.2 } }]
-defenses = ["none", { name = "mad", epsilon = 0.25, surrogate = "same-architecture", outliers = "far" }]
+defenses = ["none", { name = "mad", epsilon = 0.25, surrogate = "same-architecture", outliers = "far", outlier_source = "noise" }]
 pools = ["same", { kind = "near", source = "glyphs" }]
 budgets = [20, 40]
 seeds = [1, 5]
@@ -64,7 +64,9 @@ def test_every_key_is_read():
     jbda = Spec(name="jbda", version=1, params=(("step", 0.2),))
     assert tournament.attacks[1] == Spec(name="argmax", version=1, params=(("base", jbda),))
     assert tournament.defenses[0].knowledge == Knowledge()
-    assert tournament.defenses[1].knowledge == Knowledge(surrogate="same-architecture", outliers="far")
+    assert tournament.defenses[1].knowledge == Knowledge(
+        surrogate="same-architecture", outliers="far", outlier_source="noise"
+    )
     assert [(pool.kind, pool.source) for pool in tournament.pools] == [("same", ""), ("near", "glyphs")]
     assert (tournament.budgets, tournament.seeds, tournament.informed) == ((20, 40), (1, 5), (False, True))
     assert (tournament.accounts, tournament.explanation_price, tournament.decimals) == (2, 3, 4)
