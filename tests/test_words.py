@@ -61,9 +61,6 @@ NOT_YET_CLEAN: frozenset[str] = frozenset(
         "arena/cli/watching.py",
         "arena/cluster/membership.py",
         "arena/contracts/scores.py",
-        "arena/referee/local.py",
-        "arena/referee/referee.py",
-        "arena/referee/tournament_file.py",
         "arena/rpc/server.py",
         "docs/deploy-a-defense.md",
     }

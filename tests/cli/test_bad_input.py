@@ -73,7 +73,9 @@ PLAY = [
     pytest.param({"pool": "near", "source": "glyfs"}, "glyfs", id="unknown-source"),
     pytest.param({"pool": "same", "source": "glyphs"}, "has no source to choose", id="source-without-choice"),
     pytest.param({"defense": "mad", "surrogate": "none"}, "defense mad needs surrogate", id="needs-a-surrogate"),
-    pytest.param({"defense": "mad", "surrogate": "psychic"}, "is not one of none, random", id="unknown-surrogate"),
+    pytest.param(
+        {"defense": "mad", "surrogate": "psychic"}, "'psychic' must be one of none, random", id="unknown-surrogate"
+    ),
     pytest.param({"victim": "mnist"}, "mnist is not in", id="missing-data-set"),
     pytest.param({"victim": "mnist"}, "download=True", id="missing-data-set-says-how"),
     pytest.param({"data": "no-such-folder"}, "there is no data folder no-such-folder", id="missing-data-folder"),
@@ -99,7 +101,7 @@ def test_an_attack_below_its_minimum_is_refused(arena: Arena):
 
 RUN = [
     pytest.param(
-        TOURNAMENT.replace("seeds = 1", "seeds = "), "t.toml: not TOML: Invalid value (at line 7", id="syntax"
+        TOURNAMENT.replace("seeds = 1", "seeds = "), "t.toml is not valid TOML: Invalid value (at line 7", id="syntax"
     ),
     pytest.param(TOURNAMENT.replace("budgets", "budgetz"), "did you mean 'budgets'", id="unknown-key"),
     pytest.param(TOURNAMENT.replace("[20]", "[0]"), "t.toml: budgets must be", id="budget-zero"),
