@@ -135,15 +135,15 @@ def test_a_tournament_that_cannot_be_is_refused_before_a_folder_is_made(
 @pytest.mark.parametrize(
     ("arguments", "said"),
     [
-        (("run", "no-such-preset"), "there is no file and no preset 'no-such-preset'; presets are demo"),
+        (("run", "no-such-preset"), "there is no tournament file or preset 'no-such-preset'; the presets are demo"),
         (("run", "none.toml"), "there is no tournament file none.toml"),
         (("run", "."), "there is no tournament file"),
         (("run", "demo", "--data", "nowhere"), "there is no data folder nowhere"),
         (("run", "demo", "--runner", "slurm"), "'slurm' is not one of"),
-        (("resume", "nowhere"), "nowhere is no run folder"),
-        (("resume", "."), "is no run folder"),
-        (("report", "nowhere"), "nowhere is no run folder"),
-        (("show", "nowhere", "3f"), "nowhere is no run folder"),
+        (("resume", "nowhere"), "nowhere is not a run folder"),
+        (("resume", "."), "is not a run folder"),
+        (("report", "nowhere"), "nowhere is not a run folder"),
+        (("show", "nowhere", "3f"), "nowhere is not a run folder"),
         (("list", "knockof"), "did you mean 'knockoff'"),
         (("check", "knockof"), "did you mean 'knockoff'"),
         (("check", "."), "without an agent.toml"),
@@ -196,6 +196,6 @@ def test_a_run_folder_that_another_process_plays_is_left_alone(arena: Arena, run
     with forked(hold, run_folder.resolve()) as other:
         assert other.out.readline() == "held\n"
         journal.write_bytes(journal.read_bytes() + b"half a li")  # what the other one is writing
-        refused(arena("resume", run_folder), "is being played by another process")
+        refused(arena("resume", run_folder), "another process is playing in")
         assert journal.read_bytes().endswith(b"half a li")
     assert arena("resume", run_folder).code == 0
