@@ -59,7 +59,6 @@ NOT_YET_CLEAN: frozenset[str] = frozenset(
         "arena/cli/report.py",
         "arena/cli/templates/defense.md",
         "arena/cli/watching.py",
-        "arena/cluster/membership.py",
         "arena/contracts/scores.py",
         "arena/rpc/server.py",
         "docs/deploy-a-defense.md",
