@@ -96,7 +96,7 @@ def test_an_attack_below_its_minimum_is_refused(arena: Arena):
     code = (folder / "agent.py").read_text()
     (folder / "agent.py").write_text(code + "\n    def min_budget(self, task):\n        return 50\n")
     ended = arena("play", "--victim", TINY, "--attack", "./greedy", "--budget", 20)
-    refused(ended, "cannot play with 20 rows; its minimum here is 50")
+    refused(ended, "needs a query budget of 50 rows or more for this victim, not 20")
 
 
 RUN = [
@@ -149,7 +149,7 @@ def test_a_tournament_that_cannot_be_is_refused_before_a_folder_is_made(
         (("check", "."), "without an agent.toml"),
         (("new", "judge", "mine"), "'judge' is not one of"),
         (("serve", "--budget", "0"), "budgets must be whole numbers"),
-        (("serve", "--host", "0.0.0.0", "--victim", TINY), "can be reached from other machines"),
+        (("serve", "--host", "0.0.0.0", "--victim", TINY), "other machines can reach 0.0.0.0"),
         (("plai",), "No such command 'plai'"),
         (("play", "--budgett", "3"), "No such option"),
     ],
@@ -176,7 +176,7 @@ def test_a_run_is_not_overwritten_and_its_matches_are_named(run_folder: Path, ar
     (other / "mine").write_text("precious")
     refused(arena("run", "t.toml", "--runner", "local", "--out", other), "exists and is not empty")
     assert (other / "mine").read_text() == "precious"
-    refused(arena("show", run_folder, "zzzz"), "out has no match 'zzzz'; there are ")
+    refused(arena("show", run_folder, "zzzz"), "out has no match 'zzzz'; give one of ")
     shown = arena("show", run_folder, "")
     assert shown.code == 0
     assert "as recorded" in shown.out
