@@ -55,8 +55,6 @@ NOT_YET_CLEAN: frozenset[str] = frozenset(
         "agents/art/agent.py",
         "agents/starter_defense/README.md",
         "arena/cli/templates/defense.md",
-        "arena/contracts/scores.py",
-        "arena/rpc/server.py",
         "docs/deploy-a-defense.md",
     }
 )

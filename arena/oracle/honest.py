@@ -118,7 +118,7 @@ class HonestTraffic:
         return self._labels[self.images(calls)]
 
     def images(self, calls: Sequence[QueryBatch]) -> Tensor:
-        """Return which rows of the honest split (rows,) int64 recorded honest calls asked, in their order."""
+        """Return the indices (rows,) int64 into the honest split of the rows of recorded honest calls, in order."""
         position: dict[int, int] = {}
         found = []
         numbers = self._numbers[self._accounts :]
