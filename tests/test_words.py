@@ -51,10 +51,6 @@ INSTEAD = {
 NOT_YET_CLEAN: frozenset[str] = frozenset(
     {
         "README.md",
-        "agents/README.md",
-        "agents/art/agent.py",
-        "agents/starter_defense/README.md",
-        "arena/cli/templates/defense.md",
         "docs/deploy-a-defense.md",
     }
 )
