@@ -26,7 +26,9 @@ LARGEST_SEED = 10**6
 
 def command(
     name: Annotated[str, typer.Argument(metavar="FOLDER", help="Folder of an entry, or name of a built-in player.")],
-    only: Annotated[list[str], typer.Option(metavar="CHECK", help="Run only this check; can be repeated. Default: all.")] = [],  # noqa: B006  # typer reads it
+    only: Annotated[
+        list[str], typer.Option(metavar="CHECK", help="Run only this check; can be repeated. Default: all.")
+    ] = [],  # noqa: B006  # typer reads it
     seed: Annotated[
         int | None,
         typer.Option(min=0, help="Seed of the matchups that a player cannot foresee; default: a random one each time."),
