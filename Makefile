@@ -1,6 +1,6 @@
 # Everything that a developer runs. The environment is built once, in .venv, by the first target that needs it.
 
-# An index of torch wheels, for torch and torchvision alone; empty: the ordinary one.
+# An index of wheels from which only torch and torchvision are installed; empty: the default index.
 TORCH_INDEX ?=
 PIP := .venv/bin/python -m pip install --quiet
 BUILT := .venv/built
@@ -8,48 +8,48 @@ BUILT := .venv/built
 .DEFAULT_GOAL := help
 .PHONY: help demo test test-programs check bench protos
 
-# The tests that need a program beside Python, by their markers; and pytest's exit code where there is no such test.
+# The markers of tests that need a program besides Python, and pytest's exit code if there are no such tests.
 PROGRAMS := chromium or postgres or slurm or buildah or bubblewrap
 NO_TESTS := 5
 
-help: ## this list
+help: ## print this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "make %-14s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 	@echo
-	@echo "TORCH_INDEX=URL  take torch from another index, say the one of builds without CUDA; first time only"
-	@echo "ARENA_DATA=DIR   where downloaded data sets lie; tests that need one which is not there are skipped"
+	@echo "TORCH_INDEX=URL  install torch from another index, such as that of its CPU builds; only used to build .venv"
+	@echo "ARENA_DATA=DIR   the folder with downloaded data sets; tests that need a missing data set are skipped"
 
 demo: $(BUILT) ## play a small tournament and print its table
 	.venv/bin/arena run demo --prove
 
-# Two processes, since much of a run is waiting: for workers of Ray to start, for time limits to pass.
+# Two processes, because much of a run is spent waiting for Ray's workers to start and for time limits to pass.
 test: $(BUILT) ## run the tests
 	OMP_NUM_THREADS=1 .venv/bin/pytest -n 2
 
-test-programs: $(BUILT) ## run the tests that need a program beside Python, such as Chromium
+test-programs: $(BUILT) ## run the tests that need a program besides Python, such as Chromium
 	@OMP_NUM_THREADS=1 .venv/bin/pytest -m "$(PROGRAMS)" || { \
-	  code=$$?; [ $$code -eq $(NO_TESTS) ] || exit $$code; echo "no test needs one of them yet"; }
+	  code=$$?; [ $$code -eq $(NO_TESTS) ] || exit $$code; echo "no test needs such a program yet"; }
 
-check: $(BUILT) ## lint, formatting, types, import contracts
+check: $(BUILT) ## check lint, formatting, types and import contracts
 	.venv/bin/ruff check .
 	.venv/bin/ruff format --check .
 	.venv/bin/mypy
 	.venv/bin/lint-imports
 
-bench: $(BUILT) ## print every figure, one script after another
+bench: $(BUILT) ## run all benchmarks and print their figures
 	@set -e; for script in benchmarks/*.py; do echo "## $$script"; OMP_NUM_THREADS=1 .venv/bin/python $$script; done
 
 protos: $(BUILT) ## generate arena/proto from protos
 	.venv/bin/python protos/generate.py
 
 # Sizes: `pip download` of what was installed, `du -sh .venv`.
-# torch goes first, so that nothing else chooses its build; torchvision without what it needs, which comes after it.
+# torch is installed first, so that nothing else chooses its build, and torchvision without its dependencies, which follow.
 $(BUILT): pyproject.toml constraints.txt
 	@python=; for name in python3.11 python3; do \
 	  if $$name -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null; then python=$$name; break; fi; \
 	done; \
 	if [ -z "$$python" ]; then echo "arena needs Python 3.11 or newer as python3.11 or python3" >&2; exit 1; fi; \
-	echo "Building .venv: fetches about 0.5 GB and installs 2.1 GB with a CPU build of torch, which takes minutes."; \
-	echo "On Linux the ordinary torch adds gigabytes of CUDA libraries; TORCH_INDEX=URL takes another."; \
+	echo "Building .venv: with a CPU build of torch, this downloads 0.5 GB, installs 2.1 GB and takes minutes."; \
+	echo "On Linux, the default build of torch adds gigabytes of CUDA libraries; TORCH_INDEX=URL chooses another."; \
 	$$python -m venv .venv
 	$(PIP) "pip>=25.1"
 	$(PIP) -c constraints.txt $(if $(TORCH_INDEX),--index-url '$(TORCH_INDEX)') torch

@@ -1,4 +1,4 @@
-"""A game with a referee for model stealing: attacks query defended victims, the referee meters and scores."""
+"""Measures how well model extraction attacks copy a model by querying it, and what defenses achieve and cost."""
 
 from arena.protection import Protected, protect
 from arena.version import __version__

@@ -1,4 +1,4 @@
-"""Which code a result depends on: a module with everything of ours that it imports, as one digest."""
+"""Digests of the code that a result depends on: a module, with everything in this package that it imports."""
 
 from __future__ import annotations
 
@@ -11,14 +11,14 @@ from pathlib import Path
 
 PACKAGE = "arena"
 NAMES_ALONE = ("arena.contracts", "arena.registry")
-"""Names of values and of players: what they mean is the code that uses them, and a new name moves no result."""
+"""Packages that no digest covers: they name values and players, and adding a name changes no result."""
 
 
 @functools.cache
 def code_digest_of(module: str) -> str:
-    """Return 16 hex digits over the source of a module of ours and all that it imports, directly or not.
+    """Return 16 hex digits over the source of a module of this package and of all that it imports, directly or not.
 
-    A file that nothing of this imports may come, go or change, and the digest stays.
+    Changes to a file that none of these modules imports leave the digest unchanged.
     """
     state = hashlib.blake2b(digest_size=8)
     for name in sorted(_closure(module)):
@@ -27,7 +27,7 @@ def code_digest_of(module: str) -> str:
 
 
 def sources_digest(paths: Iterable[Path]) -> str:
-    """Return 16 hex digits over Python files, wherever they are, and everything of ours that they import."""
+    """Return 16 hex digits over Python files, wherever they are, and all modules of this package that they import."""
     state = hashlib.blake2b(digest_size=8)
     for path in paths:
         state.update(path.read_bytes() + b"\0")
@@ -47,7 +47,7 @@ def _closure(module: str) -> set[str]:
 
 
 def _imported(source: str) -> list[str]:
-    """Return the modules of ours that a source imports by name."""
+    """Return the modules of this package that a source imports by name."""
     names = []
     for node in ast.walk(ast.parse(source)):
         if isinstance(node, ast.ImportFrom) and node.module:
@@ -62,12 +62,12 @@ def _imported(source: str) -> list[str]:
 def _is_module(name: str) -> bool:
     try:
         return importlib.util.find_spec(name) is not None
-    except ModuleNotFoundError:  # a name inside a module
+    except ModuleNotFoundError:  # the name is defined inside a module
         return False
 
 
 def _path(module: str) -> Path:
     spec = importlib.util.find_spec(module)
-    assert spec is not None, "only names of modules are looked up"
-    assert spec.origin is not None, "our modules are files"
+    assert spec is not None, "only modules that exist are looked up"
+    assert spec.origin is not None, "the modules of this package are files"
     return Path(spec.origin)

@@ -1,3 +1,3 @@
-"""The version of the package; apart from the public names, so that whoever wants it alone imports nothing else."""
+"""The version of the package, in a module of its own that imports nothing else."""
 
 __version__ = "0.1.0"

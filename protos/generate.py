@@ -1,4 +1,4 @@
-"""Compile the protos into ``arena/proto``, the only place that knows protoc's flags: ``python protos/generate.py``."""
+"""Compiles the protos into ``arena/proto``, with the flags of protoc in one place: ``python protos/generate.py``."""
 
 from __future__ import annotations
 
@@ -14,14 +14,14 @@ SOURCES = Path(__file__).parent
 def generate(target: Path) -> None:
     """Write ``*_pb2.py``, ``*_pb2.pyi`` and ``*_pb2_grpc.py`` under ``target`` as the package ``arena.proto``.
 
-    ``target`` is the folder that holds ``arena/``. Raises RuntimeError with protoc's exit status if it fails.
+    ``target`` is the folder that contains ``arena/``. Raises RuntimeError, with protoc's exit status, if protoc fails.
     """
     protos = sorted(str(path.relative_to(SOURCES)) for path in SOURCES.rglob("*.proto"))
     well_known = resources.files("grpc_tools") / "_proto"
     outputs = [f"--{kind}_out={target}" for kind in ("python", "pyi", "grpc_python")]
     status = protoc.main(["protoc", f"-I{SOURCES}", f"-I{well_known}", *outputs, *protos])
     if status:
-        raise RuntimeError(f"protoc ended with status {status}")
+        raise RuntimeError(f"protoc failed with exit status {status}")
 
 
 if __name__ == "__main__":

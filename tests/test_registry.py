@@ -235,7 +235,7 @@ class TestAnEntry:
         assert folder_digest(folder) == before
 
     def test_of_the_other_role_is_refused(self, tmp_path: Path):
-        with pytest.raises(BadParameter, match="an entry for the role 'attack', and a defense is wanted"):
+        with pytest.raises(BadParameter, match="an entry for the role 'attack'; a defense is needed"):
             build_defense(spec(str(entry(tmp_path / "mine"))))
 
     @pytest.mark.parametrize(

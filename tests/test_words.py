@@ -48,35 +48,6 @@ INSTEAD = {
     r"dear(er|est)": "more expensive",
 }
 
-NOT_YET_CLEAN: frozenset[str] = frozenset(
-    {
-        "README.md",
-        "agents/README.md",
-        "agents/art/agent.py",
-        "agents/starter_defense/README.md",
-        "arena/cli/__init__.py",
-        "arena/cli/list_.py",
-        "arena/cli/report.py",
-        "arena/cli/templates/defense.md",
-        "arena/cli/watching.py",
-        "arena/cluster/membership.py",
-        "arena/contracts/scores.py",
-        "arena/match/assessment.py",
-        "arena/match/attacking.py",
-        "arena/match/clone_scores.py",
-        "arena/match/play.py",
-        "arena/oracle/guard.py",
-        "arena/oracle/sqlite_ledger.py",
-        "arena/oracle/terms.py",
-        "arena/referee/local.py",
-        "arena/referee/referee.py",
-        "arena/referee/tournament_file.py",
-        "arena/rpc/server.py",
-        "docs/deploy-a-defense.md",
-    }
-)
-"""Files with phrases that are still to be replaced; a file without any must leave this list."""
-
 
 class Hit(NamedTuple):
     """A phrase that should not be there: its line, itself, and what to write instead."""
@@ -106,18 +77,9 @@ def texts() -> dict[str, str]:
 def test_no_odd_phrase_comes_back():
     found = {path: hits(text) for path, text in texts().items()}
     shown = [
-        f"{path}:{hit.line}: {hit.phrase!r}; write: {hit.instead}"
-        for path, of_file in found.items()
-        if path not in NOT_YET_CLEAN
-        for hit in of_file
+        f"{path}:{hit.line}: {hit.phrase!r}; write: {hit.instead}" for path, of_file in found.items() for hit in of_file
     ]
     assert not shown, "\n" + "\n".join(shown)
-
-
-def test_a_file_that_was_cleaned_leaves_the_list():
-    found = texts()
-    clean = {path for path in NOT_YET_CLEAN if not hits(found.get(path, ""))}
-    assert not clean, f"take these out of NOT_YET_CLEAN: {', '.join(sorted(clean))}"
 
 
 @pytest.mark.parametrize(

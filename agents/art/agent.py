@@ -1,10 +1,10 @@
-"""Play an extraction attack of the Adversarial Robustness Toolbox as an entry: its victim is the oracle.
+"""Play a model extraction attack of the Adversarial Robustness Toolbox as an entry: its victim is the oracle.
 
-Source: Nicolae et al., "Adversarial Robustness Toolbox", arXiv 1807.01069; there Knockoff Nets (Orekondy, Schiele, Fritz,
-CVPR 2019, arXiv 1812.02766) and Copycat CNN (Correia-Silva et al., IJCNN 2018, arXiv 1806.05476), as the library has
-them, with its defaults of 10 epochs in batches of one.
-Departures: probabilities are learned as they are, by a soft cross entropy (the library turns its targets into labels for
-its own loss). The library draws from global generators: they are seeded for the attack and put back after it.
+Source: Nicolae et al., "Adversarial Robustness Toolbox", arXiv 1807.01069: its Knockoff Nets (Orekondy, Schiele, Fritz,
+CVPR 2019, arXiv 1812.02766) and Copycat CNN (Correia-Silva et al., IJCNN 2018, arXiv 1806.05476), as the library
+implements them, with its defaults of 10 epochs in batches of one.
+Departures: Probabilities are learned as they are, by a soft cross entropy; the library's own loss would turn them into
+labels. The library draws from global generators, which are seeded for the attack and restored after it.
 """
 
 from __future__ import annotations
@@ -33,7 +33,7 @@ except ImportError as missing:
 
 @dataclass(frozen=True, kw_only=True)
 class ArtExtraction(Attack):
-    """``method`` is the library's attack; ``probabilities`` False makes it learn labels; ``lr`` is Adam's."""
+    """``method`` names the library's attack, ``probabilities`` False makes it learn labels, and ``lr`` is Adam's."""
 
     needs: ClassVar[frozenset[Need]] = frozenset({"pool"})
     stops_early: ClassVar[frozenset[StopReason]] = frozenset({"pool exhausted"})
@@ -46,7 +46,7 @@ class ArtExtraction(Attack):
     lr: float = 1e-3
 
     def extract(self, oracle: Oracle, context: AttackContext, *, rng: Generator) -> nn.Module:
-        """Let the library choose rows, ask the oracle through its black-box estimator, and train its thief."""
+        """Let the library choose rows, query the oracle through its black-box estimator, and train its clone."""
         budget, shape = oracle.remaining, oracle.task.shape
         clone = build(self.arch, oracle.task, rng=rng).to(context.device)
 
@@ -54,7 +54,7 @@ class ArtExtraction(Attack):
             return oracle.query(torch.from_numpy(np.asarray(inputs, dtype=np.float32))).posteriors.numpy()
 
         victim = BlackBoxClassifierNeuralNetwork(answer, input_shape=shape, nb_classes=oracle.task.classes)
-        thief = PyTorchClassifier(
+        estimator = PyTorchClassifier(
             clone,
             loss=_SoftCrossEntropy(),
             optimizer=torch.optim.Adam(clone.parameters(), lr=self.lr),
@@ -67,14 +67,14 @@ class ArtExtraction(Attack):
         attack = kind(
             victim,
             batch_size_fit=self.batch,
-            batch_size_query=budget,  # one call: the oracle splits it as it does for every attack
+            batch_size_query=budget,  # a single query, which the oracle splits into calls as it does for every attack
             nb_epochs=self.epochs,
             nb_stolen=budget,
             use_probability=self.probabilities,
             **arguments,
         )
         with _seeded(rng):
-            attack.extract(context.pool.numpy(), thieved_classifier=thief)
+            attack.extract(context.pool.numpy(), thieved_classifier=estimator)
         return clone.eval()
 
 
@@ -85,7 +85,7 @@ class _SoftCrossEntropy(nn.Module):
 
 @contextlib.contextmanager
 def _seeded(rng: Generator) -> Iterator[None]:
-    """Seed every global generator from ``rng`` for a while, and put back what they were."""
+    """Seed every global generator from ``rng`` inside the context, and restore their states after it."""
     seed = int(torch.randint(2**31, (1,), generator=rng))
     words, numbers = random.getstate(), np.random.get_state()
     with torch.random.fork_rng():

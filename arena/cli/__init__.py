@@ -1,1 +1,1 @@
-"""The command line: one subcommand a file; each parses, wires, calls one function, prints."""
+"""The command line, one file per subcommand: it parses its options, calls one function and prints the result."""

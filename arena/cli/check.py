@@ -1,4 +1,4 @@
-"""``arena check``: what a player must keep to, on a small victim."""
+"""``arena check``: tests in several matchups whether a player keeps the rules."""
 
 from __future__ import annotations
 
@@ -20,22 +20,24 @@ from arena.conformance.finding import PlayerFinding
 from arena.contracts import UnknownName
 from arena.registry import MANIFEST, Role, complete, entry_folder, manifest, names
 
-UNFORESEEN = "unforeseen"  # the check whose matchups a seed draws
+UNFORESEEN = "unforeseen"  # the check whose matchups are drawn from a seed
 LARGEST_SEED = 10**6
 
 
 def command(
-    name: Annotated[str, typer.Argument(metavar="FOLDER", help="An entry's folder, or a built-in player's name.")],
-    only: Annotated[list[str], typer.Option(metavar="CHECK", help="Run this check only; may be repeated.")] = [],  # noqa: B006  # typer reads it
+    name: Annotated[str, typer.Argument(metavar="FOLDER", help="Folder of an entry, or name of a built-in player.")],
+    only: Annotated[
+        list[str], typer.Option(metavar="CHECK", help="Run only this check; can be repeated. Default: all.")
+    ] = [],  # noqa: B006  # typer reads it
     seed: Annotated[
         int | None,
-        typer.Option(min=0, help="Draws the matchups that nobody can foresee; default: another one each time."),
+        typer.Option(min=0, help="Seed of the matchups that a player cannot foresee; default: a random one each time."),
     ] = None,
     json: JsonOption = False,
 ) -> None:
-    """Check an entry: budget, shapes, simplex, determinism, isolation. Must decides (exit code 1), advice does not.
+    """Check whether an entry keeps the rules; the exit code is 1 if it does not.
 
-    It plays a small known victim, and victims, pools and budgets that nobody can foresee; twice, in two processes.
+    The player plays on a small victim, and on victims, pools and budgets that it cannot foresee, in two processes.
 
     Example: arena check agents/starter_attack
     """
@@ -58,10 +60,10 @@ def command(
 
 
 def role_of(name: str) -> Role:
-    """Return the role of an entry or built-in. Raises `UnknownName`, `BadParameter`."""
+    """Return the role of an entry or a built-in player. Raises `UnknownName` and `BadParameter`."""
     path = Path(name).expanduser()
     if path.is_dir() and not (path / MANIFEST).is_file():
-        message = f"{name} is a folder without an {MANIFEST}; `arena new attack {name}-2` writes one that works"
+        message = f"{name} is a folder without an {MANIFEST}; `arena new attack my_attack` writes a complete entry"
         raise UnknownName(message)
     folder = entry_folder(name)
     if folder is not None:
@@ -71,7 +73,7 @@ def role_of(name: str) -> Role:
 
 def _table(name: str, role: str, findings: list[PlayerFinding]) -> Table:
     table = Table(title=f"{name} ({role})", title_justify="left")
-    for column in ("", "check", "kind", "seen"):
+    for column in ("", "check", "kind", "detail"):
         table.add_column(column)
     for finding in findings:
         mark = ("ok", "green") if finding.passed else ("failed", "red") if finding.must else ("note", "yellow")

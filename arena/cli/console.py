@@ -1,6 +1,6 @@
 """The two consoles: results go to stdout, progress and errors to stderr.
 
-Brackets in what is printed are what they are, a user's folder may have some; style comes with `rich.text.Text`.
+Brackets are printed as they are, because a user's folder may contain some; for styles, use `rich.text.Text`.
 """
 
 from __future__ import annotations
@@ -14,13 +14,13 @@ from rich.console import Console
 
 from arena.oracle.interrupts import OperatorInterrupt
 
-PIPE_WIDTH = 120  # where there is no terminal to ask
+PIPE_WIDTH = 120  # the width of a line if the output is not a terminal
 
 INTERRUPTED_EXIT, TERMINATED_EXIT = 130, 143
 
 
 def stopped(interrupt: KeyboardInterrupt) -> str:
-    """Return in a word how the operator ended a command."""
+    """Return one word that says how the operator ended a command."""
     return "terminated" if stopped_exit(interrupt) == TERMINATED_EXIT else "interrupted"
 
 
@@ -31,7 +31,7 @@ def stopped_exit(interrupt: KeyboardInterrupt) -> int:
 
 
 def carry_every_character() -> None:
-    """Let streams that are not UTF-8 show what they cannot carry in ASCII, where they would end the command."""
+    """Write characters that a stream cannot encode in ASCII, instead of ending the command with an error."""
     codecs.register_error(_IN_ASCII, _in_ascii)
     for stream in (sys.stdout, sys.stderr):
         if isinstance(stream, io.TextIOWrapper):
@@ -43,7 +43,7 @@ _ASCII = {"±": "+-", "─": "-", "━": "-", "│": "|", "…": "...", "×": "x
 
 
 def _in_ascii(error: UnicodeError) -> tuple[str, int]:
-    assert isinstance(error, UnicodeEncodeError), "only what is written is replaced"
+    assert isinstance(error, UnicodeEncodeError), "this handles errors of encoding only"
     missing = error.object[error.start : error.end]
     return "".join(_ASCII.get(character, "?") for character in missing), error.end
 

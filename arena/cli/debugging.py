@@ -1,4 +1,4 @@
-"""An attack under Python's debugger."""
+"""Runs an attack under Python's debugger."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from arena.contracts import Attack, AttackContext, Oracle
 
 
 class DebuggedAttack(Attack):
-    """An attack under the debugger, from its first line."""
+    """An attack whose ``extract`` runs under the debugger from its first line."""
 
     def __init__(self, *, base: Attack) -> None:
         self._base = base

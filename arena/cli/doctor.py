@@ -1,4 +1,4 @@
-"""``arena doctor``: what works on this machine; it tries, and does not only look."""
+"""``arena doctor``: tries on this machine everything that a run needs."""
 
 from __future__ import annotations
 
@@ -37,14 +37,14 @@ from arena.rpc.server import serving
 from arena.version import __version__
 
 PROXIES = ("http_proxy", "https_proxy", "all_proxy", "grpc_proxy")
-PROBE_SECONDS = 60.0  # for a program that is tried
+PROBE_SECONDS = 60.0  # how long a program may take
 SANDBOX_PROBE = ("bwrap", "--ro-bind", "/", "/", "--unshare-net", "true")
-UNSANDBOXED = "this version plays entries without one: only those that you trust"
+UNSANDBOXED = "this version plays entries without one, so play only entries that you trust"
 NAMESPACE_PROBE = ("unshare", "--user", "--map-root-user", "--net", "true")
 
 
 class _NotHereError(Exception):
-    """Something that a run can do without."""
+    """Something that is missing here, without which runs may still be possible."""
 
 
 def command(
@@ -52,7 +52,7 @@ def command(
     ray: Annotated[bool, typer.Option("--ray", help="Also start a Ray cluster here, which takes seconds.")] = False,
     json: JsonOption = False,
 ) -> None:
-    """Try everything that a run needs: exit code 0, or 1 if something that is needed does not work.
+    """Try everything that a run needs; the exit code is 1 if something necessary does not work.
 
     Example: arena doctor --ray
     """
@@ -67,7 +67,7 @@ def command(
 
 
 def examine(here: Site, *, start_ray: bool) -> list[Finding]:
-    """Return what works and what does not; ``must`` is what every run needs."""
+    """Return a finding for everything that a run may need; ``must`` marks what every run needs."""
     return [
         _tried("python and torch", _versions),
         _tried("GPU", _gpus, must=False),
@@ -93,7 +93,7 @@ def _tried(name: str, attempt: Callable[[], str], *, must: bool = True) -> Findi
         return Finding(name=name, passed=False, must=must, detail=str(absence))
     except DataMissing:
         return Finding(name=name, passed=False, must=must, detail="its files are not in the data folder")
-    except Exception as error:  # whatever does not work here is what this command is asked for
+    except Exception as error:  # this command reports every failure
         return Finding(name=name, passed=False, must=must, detail=f"{type(error).__name__}: {error}")
 
 
@@ -105,7 +105,7 @@ def _versions() -> str:
 def _gpus() -> str:
     """Multiply on every GPU that torch sees."""
     if not torch.cuda.is_available():
-        raise _NotHereError("torch sees none: matches are played on the CPU")
+        raise _NotHereError("torch finds none; matches are played on the CPU")
     for number in range(torch.cuda.device_count()):
         ones = torch.ones(8, 8, device=f"cuda:{number}")
         assert float((ones @ ones).sum()) == 512.0, "a product of ones is exact"
@@ -113,45 +113,45 @@ def _gpus() -> str:
 
 
 def _torchvision() -> str:
-    """Import it as a user's own script would: arena works around builds whose compiled operators do not load."""
+    """Import torchvision as a user's own script would; arena itself works around builds that do not match torch."""
     tried = subprocess.run(
         (sys.executable, "-c", "import torchvision"), capture_output=True, text=True, timeout=PROBE_SECONDS, check=False
     )
     if tried.returncode != 0:
         reason = (tried.stderr.strip().splitlines() or ["it gave no reason"])[-1]
         raise _NotHereError(
-            f"{version('torchvision')} does not belong to torch {torch.__version__}: arena works around it, but "
-            f"`import torchvision` in a script of your own ends with {reason}. Install builds that belong together"
+            f"{version('torchvision')} does not match torch {torch.__version__}: arena works around it, but "
+            f"`import torchvision` in your own scripts fails with {reason}. Install builds that match"
         )
-    return f"{version('torchvision')}; a script of your own can import it too"
+    return f"{version('torchvision')}; your own scripts can import it too"
 
 
 def _proxy() -> str:
-    """Say what a proxy of the environment applies to."""
+    """Return which proxies the environment sets, and to what they apply."""
     named = sorted(name for name in os.environ if name.lower() in PROXIES and os.environ[name])
     if not named:
-        return "the environment names none"
-    return f"{', '.join(named)} is set: oracles and an MLflow server on this machine are reached directly all the same"
+        return "the environment sets none"
+    return f"{', '.join(named)} is set; oracles, and an MLflow server on this machine, are still reached directly"
 
 
 def _ray_address() -> str:
     named, address = os.environ.get(ADDRESS_VARIABLE), address_of_environment()
     if not named:
-        return "not set: `arena run` starts a cluster here unless --address names one"
+        return "not set; `arena run` starts a cluster here unless --address gives one"
     if address is None:
-        return f"{named} is no HOST:PORT and is ignored: `arena run` starts a cluster here"
-    return f"`arena run` joins the cluster at {address} unless --address names another"
+        return f"{named} is ignored, because it is not HOST:PORT; `arena run` starts a cluster here"
+    return f"`arena run` joins the cluster at {address} unless --address gives another"
 
 
 def _terminal() -> str:
     encoding = (sys.stdout.encoding or "unknown").lower()
     if encoding.replace("-", "") == "utf8":
         return "UTF-8"
-    return f"{encoding}: what it cannot show is written in ASCII; PYTHONIOENCODING=utf-8 shows everything"
+    return f"{encoding}; characters that it lacks are written in ASCII. Set PYTHONIOENCODING=utf-8 to show all of them"
 
 
 def _served_row() -> str:
-    """Serve an oracle on the loopback interface and ask it one row."""
+    """Serve an oracle on the loopback interface, and query it with one row."""
     task = Task(shape=(1,), classes=2)
 
     def even(queries: QueryBatch) -> Answer:
@@ -162,24 +162,24 @@ def _served_row() -> str:
     with serving() as server, Connection(server.address, server.open(session), tries=1) as connection:
         oracle = RemoteOracle(connection)
         oracle.query(torch.zeros(1, 1))
-        return f"{version('grpcio')}; an oracle at {server.address} answered, {oracle.remaining} of 1 row is left"
+        return f"{version('grpcio')}; an oracle at {server.address} answered, and {oracle.remaining} of 1 row is left"
 
 
 def _cluster(here: Site) -> str:
     runner = RayRunner(here)
     try:
-        return f"{version('ray')}; a cluster started here, with {runner.slots} slots for attacks"
+        return f"{version('ray')}; a cluster was started here, with {runner.slots} attack slots"
     finally:
         runner.close()
 
 
 def _written(folder: Path) -> str:
-    """Write a file into the cache as a trained victim would be, and take it away again."""
+    """Write a file into the cache as a trained victim would be, and remove it again."""
     folder.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(dir=folder, prefix=".doctor-") as probe:
         Cache(folder=Path(probe)).put("probe", b"probe")
     free = shutil.disk_usage(folder).free / 2**30
-    return f"{folder} is writable, {free:.1f} GiB are free"
+    return f"{folder} is writable, and has {free:.1f} GiB free"
 
 
 def _loaded(name: str, here: Site) -> str:
@@ -196,20 +196,20 @@ def _sandbox() -> str:
 
 
 def _ran(program: tuple[str, ...]) -> str:
-    """Run a program that ends by itself. Raises `_NotHereError` if there is none, or if it may not do that here."""
+    """Run a program that ends by itself. Raises `_NotHereError` if it is not installed, or fails here."""
     if shutil.which(program[0]) is None:
         raise _NotHereError(f"{program[0]} is not installed")
     done = subprocess.run(program, capture_output=True, text=True, timeout=PROBE_SECONDS, check=False)
     if done.returncode != 0:
-        raise _NotHereError(f"{' '.join(program)}: {done.stderr.strip()}")
+        raise _NotHereError(f"{' '.join(program)} fails: {done.stderr.strip()}")
     return f"{program[0]} works"
 
 
 def _table(findings: list[Finding]) -> Table:
-    table = Table(title="What works here", title_justify="left")
-    for column in ("", "tried", "found"):
+    table = Table(title="What works on this machine", title_justify="left")
+    for column in ("", "tried", "result"):
         table.add_column(column)
     for finding in findings:
-        mark = ("ok", "green") if finding.passed else ("broken", "red") if finding.must else ("not here", "yellow")
+        mark = ("ok", "green") if finding.passed else ("broken", "red") if finding.must else ("missing", "yellow")
         table.add_row(Text(*mark), finding.name, finding.detail)
     return table

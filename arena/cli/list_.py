@@ -1,4 +1,4 @@
-"""``arena list``: what there is, and a method's card."""
+"""``arena list``: shows everything that has a name, and what a name stands for."""
 
 from __future__ import annotations
 
@@ -34,15 +34,17 @@ from arena.runs.presets import find_tournament, preset_names
 
 
 def command(
-    name: Annotated[str, typer.Argument(help="Whose card; leave it out for everything.")] = "",
+    name: Annotated[
+        str, typer.Argument(help="A method, victim, architecture or preset to describe; default: list all names.")
+    ] = "",
     json: JsonOption = False,
 ) -> None:
-    """List attacks, defenses, explanations, threats, victims and presets; with a name, show that method's card.
+    """List all methods, victims, architectures and presets, or describe one of them.
 
     Example: arena list mad
     """
     if name:
-        _answer(name, json=json)
+        _describe(name, json=json)
         return
     everything = {
         **{f"{role}s": names(role) for role in ROLES},
@@ -61,7 +63,7 @@ def command(
 
 
 def _idea(kind: str, name: str) -> str:
-    """Return what a method does, in a line, and the parameters that tell it from others of its class."""
+    """Return what a method does, in one line, with the parameters that its name fixes."""
     role = next((role for role in ROLES if f"{role}s" == kind), None)
     if role is None:
         return ""
@@ -72,21 +74,21 @@ def _idea(kind: str, name: str) -> str:
 
 
 def _about(kind: type[Player]) -> str:
-    """Return the docstring of a method's module: what it does, its source and departures."""
+    """Return the docstring of a method's module, with its idea, its source and its departures from that."""
     module = inspect.getmodule(kind)
     return inspect.getdoc(module) or "" if module else ""
 
 
 ARCHITECTURE_FAMILIES = {
-    "mlp-H": "one hidden layer of H units, such as mlp-32",
-    "torchvision's": "any classifier of torchvision.models by its name, such as resnet18 or mobilenet_v3_small",
+    "mlp-H": "A network with one hidden layer of H units, such as mlp-32.",
+    "torchvision's": "Any classifier of torchvision.models by its name, such as resnet18 or mobilenet_v3_small.",
 }
 
 
-def _answer(name: str, *, json: bool) -> None:
-    """Say what a name stands for: a method's card, a data set's terms, a network, or the tournament of a preset.
+def _describe(name: str, *, json: bool) -> None:
+    """Print what a name stands for: a method's card, a data set, an architecture, or the tournament of a preset.
 
-    Raises `UnknownName` with the nearest name of any kind.
+    Raises `UnknownName`, with the nearest name of any kind.
     """
     others = {**dict.fromkeys(dataset_names(), "victim"), **dict.fromkeys(architecture_names(), "architecture")}
     others |= {**dict.fromkeys(ARCHITECTURE_FAMILIES, "architectures"), **dict.fromkeys(preset_names(), "preset")}
@@ -95,7 +97,7 @@ def _answer(name: str, *, json: bool) -> None:
         _card(name, json=json)
         return
     if name not in others:
-        message = f"nothing is called {name!r}{nearest(name, [*known, *others])}; `arena list` shows everything"
+        message = f"nothing is called {name!r}{nearest(name, [*known, *others])}; `arena list` shows all names"
         raise UnknownName(message)
     about = _about_other(name, others[name])
     if json:
@@ -106,7 +108,7 @@ def _answer(name: str, *, json: bool) -> None:
 
 
 def _about_other(name: str, kind: str) -> str:
-    """Return what a victim, an architecture or a preset is, in a few lines."""
+    """Return a description of a victim, an architecture or a preset in a few lines."""
     if kind == "preset":
         return find_tournament(name).read_text().rstrip()
     if kind == "victim":
@@ -114,16 +116,18 @@ def _about_other(name: str, kind: str) -> str:
         return f"{_data_set(name)}\nParameters of a victim: {parameters}."
     if kind == "architectures":
         return ARCHITECTURE_FAMILIES[name]
-    return f'A network, for victims and clones alike: {{ name = "digits", arch = "{name}" }} in a tournament\'s file.'
+    return (
+        f'A network for victims and clones. In a tournament\'s TOML: victims = [{{ name = "digits", arch = "{name}" }}]'
+    )
 
 
 def _data_set(name: str) -> str:
-    """Return the size of a data set, or how to get one that is not here."""
+    """Return the size of a data set or, if it is not on this machine, how to get it."""
     try:
         found = load(name, folder=default_data())
     except DataMissing as missing:
         return f"A data set that is not on this machine: {missing}"
-    return f"A data set of {len(found.labels):,} rows of shape {found.shape} in {len(found.class_names)} classes."
+    return f"A data set with {len(found.labels):,} rows of shape {found.shape} in {len(found.class_names)} classes."
 
 
 def _card(name: str, *, json: bool) -> None:
@@ -149,7 +153,7 @@ def _card(name: str, *, json: bool) -> None:
     hints = typing.get_type_hints(kind)
     for field in player_fields(kind):
         default = parameters[field.name]
-        fixed = " (fixed by this name)" if field.name in preset else ""
+        fixed = " (fixed by the name)" if field.name in preset else ""
         type_ = _choices(hints[field.name]) or str(field.type)
         value = "required" if "MISSING" in repr(default) else _shown(default)
         table.add_row(field.name, type_, f"{value}{fixed}")
@@ -157,27 +161,27 @@ def _card(name: str, *, json: bool) -> None:
     if issubclass(kind, Attack | Defense):
         output.print(f"needs: {', '.join(_needs(kind)) or 'nothing'}")
     if issubclass(kind, Defense) and kind.optional_needs:
-        output.print(f"wants, and works without: {', '.join(sorted(kind.optional_needs))}")
+        output.print(f"optional needs: {', '.join(sorted(kind.optional_needs))}")
     if issubclass(kind, Defense) and kind.sweep is not None:
         swept, values = kind.sweep
         output.print(f"sweep: {swept} = {', '.join(f'{value:g}' for value in values)}")
 
 
 def _choices(hint: object) -> str:
-    """Return the words that a type allows, as ``'l1' | 'l2'``; empty if it is not of words."""
+    """Return the strings that a type allows, as ``'l1' | 'l2'``; an empty string if it has no such choice."""
     text = inspect.formatannotation(hint).replace("typing.", "")
     return re.sub(r"Literal\[(.*?)\]", lambda found: found[1].replace(", ", " | "), text) if "Literal" in text else ""
 
 
 def _shown(default: object) -> str:
-    """Return a default as one writes it, players by their labels."""
+    """Return a default value as text, with players by their labels."""
     if isinstance(default, tuple):
         return ", ".join(map(_shown, default)) or "()"
     return label(default) if isinstance(default, Spec) else repr(default)
 
 
 def _reflowed(text: str) -> str:
-    """Return a docstring whose lines are as long as its paragraphs; ``Source:`` and the like begin one."""
+    """Return a docstring with one line per paragraph; labels such as ``Source:`` and list items start a new one."""
     return re.sub(r"(?<!\n)\n(?!\n|[A-Z][a-z]+( [a-z]+)?:|[-*] )", " ", text)
 
 
@@ -186,7 +190,7 @@ def _needs(kind: type[Player]) -> list[str]:
 
 
 def _role_of(name: str) -> Role:
-    """Return the role of a method's name or of an entry's folder."""
+    """Return the role of a built-in method or of an entry."""
     folder = entry_folder(name)
     if folder is not None:
         return typing.cast(Role, manifest(folder)["role"])

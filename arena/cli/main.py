@@ -1,4 +1,4 @@
-"""The ``arena`` command: subcommands, and errors as one sentence with an exit code."""
+"""The ``arena`` command: its subcommands, and errors as one message with an exit code."""
 
 from __future__ import annotations
 
@@ -20,7 +20,10 @@ FULL_DISK = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
 
 app = typer.Typer(
     name="arena",
-    help="A game with a referee for model stealing: attacks query defended victims, the referee meters and scores.",
+    help=(
+        "Measure how well attacks copy a model by querying it, and what defenses against this achieve and cost.\n\n"
+        "Start with: arena play --attack knockoff --defense mad. Every command has an example in its --help."
+    ),
     no_args_is_help=True,
     pretty_exceptions_enable=False,
     context_settings={"help_option_names": ["-h", "--help"]},
@@ -28,8 +31,8 @@ app = typer.Typer(
 
 
 @app.callback(invoke_without_command=True)
-def root(version: bool = typer.Option(False, "--version", help="Print the version and stop.")) -> None:
-    """See the subcommands; each has an example in its --help."""
+def root(version: bool = typer.Option(False, "--version", help="Print the version and exit.")) -> None:
+    """Print the version if it is asked for; the subcommands do everything else."""
     if version:
         print(__version__)
         raise typer.Exit
@@ -48,7 +51,7 @@ app.command("doctor")(doctor.command)
 
 
 def main() -> None:
-    """Run the command line; a user's mistake is one message on stderr and exit code 2, never a traceback."""
+    """Run the command line; a user's mistake gives one message on stderr and exit code 2, never a traceback."""
     for name, value in {
         "RAY_USAGE_STATS_ENABLED": "0",
         "MLFLOW_DISABLE_TELEMETRY": "true",
@@ -71,7 +74,7 @@ def main() -> None:
     except OSError as error:
         if error.errno not in FULL_DISK:
             raise
-        errors.print(_failure("the disk is full", f"{error}; make room and try again, nothing is lost"))
+        errors.print(_failure("the disk is full", f"{error}; make room and try again. Nothing is lost"))
         sys.exit(USAGE_EXIT)
     except KeyboardInterrupt as interrupt:
         errors.print(stopped(interrupt))

@@ -1,4 +1,4 @@
-"""``arena new``: a folder with a player that works, to be edited."""
+"""``arena new``: writes a folder with a complete player, to be edited."""
 
 from __future__ import annotations
 
@@ -19,27 +19,27 @@ OPPONENT = {"attack": "--defense mad", "defense": "--attack knockoff"}
 
 
 def command(
-    role: Annotated[Role, typer.Argument(help="Which side it plays.")],
-    name: Annotated[str, typer.Argument(help="Small letters, digits and single underscores, such as my_attack.")],
-    to: Annotated[Path, typer.Option(help="Folder in which the new one is made.")] = Path("agents"),
+    role: Annotated[Role, typer.Argument(help="The role of the new player.")],
+    name: Annotated[str, typer.Argument(help="Lower-case letters, digits and single underscores, such as my_attack.")],
+    to: Annotated[Path, typer.Option(help="Folder in which the new folder is created.")] = Path("agents"),
 ) -> None:
-    """Write a folder with an attack or a defense that works: agent.toml, agent.py, README.md.
+    """Write a folder with a working attack or defense, ready to be changed.
 
     Example: arena new attack my_attack
     """
     folder = write(role, name, to)
-    output.print(f"{folder}/: agent.py is where your idea goes, README.md says what it gets and gives. Next:")
+    output.print(f"{folder}/: put your idea into agent.py; README.md describes its inputs and outputs. Next:")
     output.print(f"  arena check {folder}\n  arena play --{role} {folder} {OPPONENT[role]}")
 
 
 def write(role: Role, name: str, to: Path) -> Path:
-    """Write an entry's folder ``to/name`` and return it. Raises `BadParameter` for the name, `RunFolderExists`."""
+    """Write the folder ``to/name`` of a new entry and return it. Raises `BadParameter` and `RunFolderExists`."""
     if not NAME.fullmatch(name):
-        message = f"{name!r} cannot name an entry: small letters, digits and single underscores, such as my_{role}"
+        message = f"{name!r} cannot name an entry; use lower-case letters, digits and single underscores: my_{role}"
         raise BadParameter(message)
     folder = to / name
     if folder.exists():
-        message = f"{folder} is there already: take another name, or another folder with --to"
+        message = f"{folder} exists already; choose another name, or another folder with --to"
         raise RunFolderExists(message)
     written = entry_files(role, name, folder)
     try:
@@ -53,7 +53,7 @@ def write(role: Role, name: str, to: Path) -> Path:
 
 
 def entry_files(role: Role, name: str, folder: Path) -> dict[str, str]:
-    """Return the texts of a new entry by file name; ``folder`` is where its README says that it lies."""
+    """Return the texts of a new entry by file name; its README names ``folder`` as its place."""
     starter, kind = f"starter_{role}", class_name(role, name)
     names = {f"agents/{starter}": str(folder), starter: name, class_name(role, starter): kind}
 

@@ -1,4 +1,4 @@
-"""What several subcommands read: specs on the command line, the data folder, sites."""
+"""Options that several subcommands share: specs on the command line, the data folder, the runner and MLflow."""
 
 from __future__ import annotations
 
@@ -20,24 +20,33 @@ from arena.match.site import Limits, Site, default_cache, default_data
 from arena.referee.tournament_file import tournament_from
 
 DataOption = Annotated[
-    Path | None, typer.Option("--data", help="Folder of data sets in torchvision's layout; default: ARENA_DATA.")
+    Path | None,
+    typer.Option("--data", help="Folder with data sets in torchvision's layout; default: the folder in ARENA_DATA."),
 ]
 RunnerName = Literal["ray", "local"]
 AddressOption = Annotated[
     str | None,
-    typer.Option(help="Ray cluster to join, HOST:PORT; default: the one that RAY_ADDRESS names, else start one here."),
+    typer.Option(help="Ray cluster to join, as HOST:PORT; default: the one in RAY_ADDRESS, else start one here."),
 ]
 MlflowOption = Annotated[
-    str | None, typer.Option(help="MLflow server, or none; default: a SQLite file in the run folder.")
+    str | None,
+    typer.Option(help="Address of an MLflow server, or none; default: an SQLite file in the run folder."),
 ]
-JsonOption = Annotated[bool, typer.Option("--json", help="Print JSON for programs.")]
+JsonOption = Annotated[bool, typer.Option("--json", help="Print JSON instead of tables.")]
 PLAYER_HELP = "a name with parameters in brackets, such as 'mad(epsilon=0.5)' or 'argmax(base=jbda)'"
+PLAYER_OPTION_HELP = "A built-in, with parameters as in 'mad(epsilon=0.5)', or an entry's folder."
+SURROGATE_HELP = "Surrogate that the defense is given, such as random; default: the least it needs."
+OUTLIERS_HELP = "Outliers that the defense is given, such as far; default: the least it needs."
+EXPLANATION_HELP = "Explanation that the attack can request, such as grad-cam; default: none."
+EXPLANATION_PRICE_HELP = "Rows that an explained row costs in addition to its one."
+ACCOUNTS_HELP = "Number of accounts among which the attack can spread its queries; they share the budget."
+DECIMALS_HELP = "Decimals to which released rows are rounded; default: not rounded."
 
 
 def player(text: str) -> Spec:
-    """Return the spec of ``name`` or ``name(key=value, ...)``; values are TOML, or a player's name.
+    """Return the spec of ``name`` or ``name(key=value, ...)``; a value is TOML or the name of a player.
 
-    Raises `BadParameter` for what cannot be read.
+    Raises `BadParameter` for text that cannot be read.
     """
     spec, rest = _player(text.strip())
     if rest:
@@ -76,18 +85,18 @@ def _value(text: str) -> tuple[Parameter, str]:
     try:
         value = tomllib.loads(f"value = {found.group()}")["value"]
     except tomllib.TOMLDecodeError:
-        value = found.group()  # a bare word: the name of a player or of a choice
+        value = found.group()  # a word without quotes: the name of a player or of a choice
     return tuple(value) if isinstance(value, list) else value, text[found.end() :]
 
 
 def site(data: Path | None, *, work: Path | None = None, limits: dict[str, float] | None = None) -> Site:
-    """Return the site of this machine. Raises `UnknownName` for a data folder that is not there."""
+    """Return the site of this machine. Raises `UnknownName` for a data folder that does not exist."""
     folder = data or default_data()
     if folder is not None and not folder.is_dir():
-        message = f"there is no data folder {folder}; name one with --data or ARENA_DATA, or leave both out for digits"
+        message = f"there is no data folder {folder}; give one with --data or ARENA_DATA, or neither, to play on digits"
         raise UnknownName(message)
     return Site(
-        work=work or Path(tempfile.gettempdir()) / f"arena-{os.getpid()}",  # made when a ledger is
+        work=work or Path(tempfile.gettempdir()) / f"arena-{os.getpid()}",  # created with the first ledger
         data=folder.resolve() if folder else None,
         cache=default_cache(),
         secret=installation_secret(),
@@ -114,7 +123,7 @@ def matchup_of(
     threat_budget: int = 1_000,
     known: Mapping[str, str],
 ) -> Matchup:
-    """Return the one matchup that options describe. Raises `UsageError`; ``known`` is what the defense knows."""
+    """Return the single matchup that options describe; ``known`` is what the defense is given. Raises `UsageError`."""
     defender = player(defense)
     declared = {key: value for key, value in known.items() if value}
     params = tuple(sorted({**dict(defender.params), **declared}.items()))

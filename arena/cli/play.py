@@ -1,4 +1,4 @@
-"""``arena play``: one match in this process."""
+"""``arena play``: plays one match in this process."""
 
 from __future__ import annotations
 
@@ -11,7 +11,20 @@ import typer
 
 from arena.cli.console import errors, output
 from arena.cli.debugging import DebuggedAttack
-from arena.cli.options import DataOption, JsonOption, matchup_of, print_json, site
+from arena.cli.options import (
+    ACCOUNTS_HELP,
+    DECIMALS_HELP,
+    EXPLANATION_HELP,
+    EXPLANATION_PRICE_HELP,
+    OUTLIERS_HELP,
+    PLAYER_OPTION_HELP,
+    SURROGATE_HELP,
+    DataOption,
+    JsonOption,
+    matchup_of,
+    print_json,
+    site,
+)
 from arena.contracts import MatchResult, Matchup, Recipe, to_json
 from arena.match.play import in_process, play
 from arena.match.site import Site
@@ -25,41 +38,41 @@ from arena.rpc.transport import over_grpc
 
 def command(
     victim: Annotated[
-        str, typer.Option(help="Data set of the victim: digits, or 'fashion-mnist(arch=lenet)'.")
+        str, typer.Option(help="Data set of the victim, with parameters as in 'fashion-mnist(arch=lenet)'.")
     ] = "digits",
-    attack: Annotated[str, typer.Option(help="A name, 'name(key=value, ...)', or a folder.")] = "knockoff",
-    defense: Annotated[str, typer.Option(help="A name, 'name(key=value, ...)', or a folder.")] = "none",
-    budget: Annotated[int, typer.Option(help="Rows that the attack may ask.")] = 200,
-    pool: Annotated[str, typer.Option(help=f"Kind of pool: {', '.join(POOLS)}.")] = "same",
-    source: Annotated[str, typer.Option(help="Source of a near or far pool; empty: the data set's own.")] = "",
+    attack: Annotated[str, typer.Option(help=PLAYER_OPTION_HELP)] = "knockoff",
+    defense: Annotated[str, typer.Option(help=PLAYER_OPTION_HELP)] = "none",
+    budget: Annotated[int, typer.Option(help="Query budget: the number of rows that the attack may query.")] = 200,
+    pool: Annotated[str, typer.Option(help=f"Kind of pool that the attack is given: {', '.join(POOLS)}.")] = "same",
+    source: Annotated[
+        str, typer.Option(help="Data set of a near or far pool; default: the one that belongs to the victim's data.")
+    ] = "",
     seed: Annotated[int, typer.Option(help="Seed of the match.")] = 0,
-    surrogate: Annotated[
-        str, typer.Option(help="What the defense knows of the clone; empty: the least it needs.")
-    ] = "",
-    outliers: Annotated[
-        str, typer.Option(help="What the defense knows of the queries; empty: the least it needs.")
-    ] = "",
+    surrogate: Annotated[str, typer.Option(help=SURROGATE_HELP)] = "",
+    outliers: Annotated[str, typer.Option(help=OUTLIERS_HELP)] = "",
     informed: Annotated[bool, typer.Option("--informed", help="Tell the attack which defense it meets.")] = False,
-    accounts: Annotated[int, typer.Option(help="Accounts that the attack may use, one budget over all.")] = 1,
-    explanation: Annotated[
-        str, typer.Option(help="What explains the answers, such as grad-cam; empty: nothing does.")
-    ] = "",
-    explanation_price: Annotated[int, typer.Option(help="Rows that an explained row costs beyond one.", min=0)] = 1,
+    accounts: Annotated[int, typer.Option(help=ACCOUNTS_HELP)] = 1,
+    explanation: Annotated[str, typer.Option(help=EXPLANATION_HELP)] = "",
+    explanation_price: Annotated[int, typer.Option(help=EXPLANATION_PRICE_HELP, min=0)] = 1,
     threat: Annotated[
-        list[str] | None, typer.Option(help="What the referee then tries with the clone, such as evasion; repeatable.")
+        list[str] | None,
+        typer.Option(help="Threat that the referee then tries with the clone, such as evasion; can be repeated."),
     ] = None,
-    threat_budget: Annotated[int, typer.Option(help="Rows that each threat may ask.", min=1)] = 1_000,
-    pictures: Annotated[Path | None, typer.Option(help="Folder for the image grids of threats.")] = None,
-    decimals: Annotated[int | None, typer.Option(help="Round released rows to so many decimals.")] = None,
+    threat_budget: Annotated[int, typer.Option(help="Number of rows that each threat may query.", min=1)] = 1_000,
+    pictures: Annotated[
+        Path | None, typer.Option(help="Folder for the image grids of threats; default: they are not kept.")
+    ] = None,
+    decimals: Annotated[int | None, typer.Option(help=DECIMALS_HELP)] = None,
     steps: Annotated[
-        int | None, typer.Option(help="Training steps of the referee's clones; none: by budget.", min=1)
+        int | None,
+        typer.Option(help="Training steps of the referee's clones; default: by the size of the transfer set.", min=1),
     ] = None,
     data: DataOption = None,
-    grpc: Annotated[bool, typer.Option("--grpc", help="Put the wire between attack and oracle.")] = False,
-    debug: Annotated[bool, typer.Option("--debug", help="Step through the attack in the debugger.")] = False,
+    grpc: Annotated[bool, typer.Option("--grpc", help="Send the queries over gRPC instead of in process.")] = False,
+    debug: Annotated[bool, typer.Option("--debug", help="Run the attack in Python's debugger.")] = False,
     json: JsonOption = False,
 ) -> None:
-    """Play one match in this process, in seconds.
+    """Play one match in this process, which takes seconds.
 
     Example: arena play --victim digits --attack knockoff --defense mad --budget 200
     """
@@ -94,7 +107,7 @@ def command(
 
 
 def _played(matchup: Matchup, site: Site, *, over_wire: bool, debug: bool) -> MatchResult:
-    """Play one matchup in this process, a faulty defense scored as none."""
+    """Play one matchup in this process; a faulty defense is scored as none."""
 
     def one(matchup: Matchup) -> MatchResult:
         attack = build_attack(matchup.attack)

@@ -1,4 +1,4 @@
-"""Two things that a run claims, shown: a call over budget is refused, and a match replays to the same digests."""
+"""Proves two claims of a run: a call over budget is refused, and a match replays to the same digests."""
 
 from __future__ import annotations
 
@@ -26,14 +26,14 @@ def prove(folder: Path, site: Site) -> RenderableType:
     """Return both proofs for the first completed match of a run folder."""
     results = [result for result in read_results(folder) if result.verdict.outcome == "completed"]
     if not results:
-        return Text("No match of this run was completed: there is nothing to replay.")
+        return Text("No match of this run was completed, so there is nothing to replay.")
     with tempfile.TemporaryDirectory(prefix="arena-proofs-") as work:
         apart = replace(site, work=Path(work))
         return Group(Text(over_budget(results[0], apart)), Text(replayed(results[len(results) // 2], apart)))
 
 
 def over_budget(result: MatchResult, site: Site) -> str:
-    """Spend a match's budget over one connection, then ask one row more over another that does not know it yet."""
+    """Spend a match's budget over one connection, then query another row over a second one, which does not know yet."""
     matchup = result.matchup
     defense = build_defense(matchup.defense)
     session = open_session(matchup, defense, prepare(matchup, defense, site), site, attempt=1)
@@ -46,15 +46,15 @@ def over_budget(result: MatchResult, site: Site) -> str:
             try:
                 greedy.query(rows[:1])
             except BudgetExhausted as refusal:
-                words = f"Refused over gRPC, as it must be: row {matchup.budget + 1} of {matchup.budget}: {refusal}"
+                words = f"Over gRPC, row {matchup.budget + 1} was refused: {refusal}"
             else:
                 words = "NOT REFUSED: a call over budget was answered"
         transcript = server.close(token)
-    return f"{words}. The ledger says {transcript.counts.spent} of {matchup.budget} spent."
+    return f"{words}. The ledger records {transcript.counts.spent} of {matchup.budget} as spent."
 
 
 def replayed(result: MatchResult, site: Site) -> str:
-    """Play a match again in this process and compare its digests with those of the run."""
+    """Play a match again in this process, and compare its digests with those of the run."""
     matchup = result.matchup
     again = play(matchup, attack=build_attack(matchup.attack), defense=build_defense(matchup.defense), site=site)
     same = (again.transcript_digest, again.clone_digest) == (result.transcript_digest, result.clone_digest)
@@ -62,5 +62,11 @@ def replayed(result: MatchResult, site: Site) -> str:
         f"{label(matchup.attack)} against {label(matchup.defense)}, seed {matchup.seed} (match {matchup_id(matchup)})"
     )
     if same:
-        return f"Replayed in this process: {name}: the same transcript {again.transcript_digest[:12]} and clone {again.clone_digest[:12]}."
-    return f"REPLAY DIFFERS: {name}: transcript {again.transcript_digest[:12]} for {result.transcript_digest[:12]}, clone {again.clone_digest[:12]} for {result.clone_digest[:12]}."
+        return (
+            f"Replayed in this process, {name} gave the same transcript {again.transcript_digest[:12]} and the same "
+            f"clone {again.clone_digest[:12]}."
+        )
+    return (
+        f"REPLAY DIFFERS: {name} gave transcript {again.transcript_digest[:12]} instead of "
+        f"{result.transcript_digest[:12]}, and clone {again.clone_digest[:12]} instead of {result.clone_digest[:12]}."
+    )

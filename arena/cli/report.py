@@ -1,4 +1,4 @@
-"""``arena report``: the tables of a run again, as text, CSV or JSON; or into MLflow."""
+"""``arena report``: prints a run's results as tables, CSV or JSON, draws its curves, or logs it to MLflow."""
 
 from __future__ import annotations
 
@@ -19,13 +19,15 @@ from arena.tracking.mlflow import MlflowTracker, log_results
 
 
 def command(
-    folder: Annotated[Path, typer.Argument(help="A run folder, finished or not.")],
-    csv: Annotated[bool, typer.Option("--csv", help="Print a row a match.")] = False,
+    folder: Annotated[Path, typer.Argument(help="Run folder, which need not be finished.")],
+    csv: Annotated[bool, typer.Option("--csv", help="Print CSV with one row per match instead of tables.")] = False,
     json: JsonOption = False,
     figure: Annotated[
-        Path | None, typer.Option(help="Draw the curves of swept defenses into this file: .png, .pdf or .svg.")
+        Path | None, typer.Option(help="File for a figure of the swept defenses' curves instead: .png, .pdf or .svg.")
     ] = None,
-    mlflow: Annotated[str | None, typer.Option(help="Log the results to this MLflow server; twice is once.")] = None,
+    mlflow: Annotated[
+        str | None, typer.Option(help="MLflow server to which to log the results instead; those it has are skipped.")
+    ] = None,
 ) -> None:
     """Print the tables of a run from its files; nothing is played.
 
@@ -40,7 +42,7 @@ def command(
         output.print(f"{new} of {len(results)} results were new to {mlflow}")
     elif figure is not None:
         draw_curves(results, figure)
-        output.print(f"drawn to {figure}")
+        output.print(f"the curves are in {figure}")
     elif json:
         print_json([to_json(result) for result in results])
     elif csv:
@@ -48,4 +50,4 @@ def command(
     else:
         output.print(tournament_report(results))
         if missing:
-            output.print(f"{missing} of {missing + len(results)} matches are missing: arena resume {folder}")
+            output.print(f"{missing} of {missing + len(results)} matches are missing; play them: arena resume {folder}")

@@ -1,4 +1,4 @@
-"""``arena resume``: play what is missing of a run."""
+"""``arena resume``: plays the missing matches of a run."""
 
 from __future__ import annotations
 
@@ -9,22 +9,29 @@ from typing import Annotated
 import typer
 
 from arena.cli.console import errors
-from arena.cli.options import AddressOption, DataOption, MlflowOption, RunnerName, site
+from arena.cli.options import RunnerName, site
 from arena.cli.watching import announce, told_address_of_environment, watched_run
 from arena.runs.folder import Settings, open_run_folder, site_of, write_settings
 from arena.runs.playing import admit_all
 
 
 def command(
-    folder: Annotated[Path, typer.Argument(help="A run folder that `arena run` left.")],
+    folder: Annotated[Path, typer.Argument(help="Run folder of an earlier `arena run`.")],
     runner: Annotated[
-        RunnerName | None, typer.Option(help="Ray, or one match after another here; default: as the run began.")
+        RunnerName | None,
+        typer.Option(help="On Ray, or locally, one match after another; default: as before."),
     ] = None,
-    address: AddressOption = None,
-    mlflow: MlflowOption = None,
-    data: DataOption = None,
+    address: Annotated[
+        str | None, typer.Option(help="Ray cluster to join, as HOST:PORT; default: as before, else RAY_ADDRESS.")
+    ] = None,
+    mlflow: Annotated[
+        str | None, typer.Option(help="Address of an MLflow server, or none; default: as before.")
+    ] = None,
+    data: Annotated[
+        Path | None, typer.Option(help="Folder with data sets in torchvision's layout; default: as before.")
+    ] = None,
 ) -> None:
-    """Play what is missing of a run; what is finished is not played again. What is not said stays as the run began.
+    """Play the missing matches of a run.
 
     Example: arena resume runs/demo
     """
@@ -41,7 +48,7 @@ def command(
 def _settings(
     before: Settings, *, runner: RunnerName | None, address: str | None, mlflow: str | None, data: Path | None
 ) -> Settings:
-    """Return how the run goes on: as it began, but for what is asked for now."""
+    """Return the settings with which the run continues: the earlier ones, except for those given now."""
     after = replace(before, runner=runner or before.runner, mlflow=mlflow or before.mlflow)
     if after.runner == "ray":
         after = replace(after, address=address or before.address or told_address_of_environment())

@@ -1,4 +1,4 @@
-"""``arena run``: a tournament from a file or preset."""
+"""``arena run``: plays a tournament from a file or a preset."""
 
 from __future__ import annotations
 
@@ -24,16 +24,22 @@ RUNS = Path("runs")
 
 
 def command(
-    tournament: Annotated[str, typer.Argument(help=f"A TOML file, or a preset: {', '.join(preset_names())}.")],
-    runner: Annotated[RunnerName, typer.Option(help="Ray, or one match after another here.")] = "ray",
+    tournament: Annotated[str, typer.Argument(help=f"TOML file, or one of the presets {', '.join(preset_names())}.")],
+    runner: Annotated[RunnerName, typer.Option(help="On Ray, or locally, one match after another.")] = "ray",
     address: AddressOption = None,
     mlflow: MlflowOption = None,
     out: Annotated[Path | None, typer.Option(help="Run folder; default: runs/NAME-TIME.")] = None,
     data: DataOption = None,
-    reuse: Annotated[bool, typer.Option(help="Take over equal results of the run folders beside this one.")] = True,
-    proofs: Annotated[bool, typer.Option("--prove", help="Then show a refused call, and replay a match.")] = False,
+    reuse: Annotated[
+        bool, typer.Option(help="Reuse results with the same key from the other run folders in the same place.")
+    ] = True,
+    proofs: Annotated[
+        bool, typer.Option("--prove", help="Afterwards, have a call over budget refused, and replay a match.")
+    ] = False,
 ) -> None:
-    """Play a tournament; what is finished is on disk, and Ctrl-C leaves a folder for arena resume.
+    """Play a tournament; after Ctrl-C, it can be continued with arena resume.
+
+    Each result is on disk as soon as it is known.
 
     Example: arena run demo --out runs/demo
     """
@@ -50,7 +56,7 @@ def command(
         cache=str(here.cache),
     )
     if folder.exists() and (folder / JOURNAL).exists():
-        message = f"{folder} holds a run: continue it with `arena resume {folder}`, or name another folder with --out"
+        message = f"{folder} holds a run: continue it with `arena resume {folder}`, or choose another folder with --out"
         raise RunFolderExists(message)
     with errors.status("checking every matchup ..."):
         admitted = admit_all(terms, site_of(folder, terms, settings))
@@ -60,7 +66,7 @@ def command(
     try:
         watched_run(folder, terms, settings, admitted.matchups, reuse=earlier)
     except ArenaError:
-        if not (folder / JOURNAL).exists():  # nothing was played: the same command can be given again
+        if not (folder / JOURNAL).exists():  # nothing was played, so the same command can be given again
             shutil.rmtree(folder)
         raise
     if proofs:

@@ -1,4 +1,4 @@
-"""``arena serve``: a defended victim for any gRPC client."""
+"""``arena serve``: serves a defended victim to any gRPC client."""
 
 from __future__ import annotations
 
@@ -15,7 +15,18 @@ from typing import Annotated
 import typer
 
 from arena.cli.console import errors, output
-from arena.cli.options import DataOption, JsonOption, matchup_of, site
+from arena.cli.options import (
+    ACCOUNTS_HELP,
+    DECIMALS_HELP,
+    EXPLANATION_HELP,
+    EXPLANATION_PRICE_HELP,
+    OUTLIERS_HELP,
+    PLAYER_OPTION_HELP,
+    SURROGATE_HELP,
+    DataOption,
+    matchup_of,
+    site,
+)
 from arena.learning.randomness import derived_seed
 from arena.match.admission import admit
 from arena.match.deployment import deploy, oracle_terms
@@ -28,38 +39,39 @@ from arena.rpc.server import serving
 
 
 def command(
-    victim: Annotated[str, typer.Option(help="Data set of the victim, such as digits.")] = "digits",
-    defense: Annotated[str, typer.Option(help="A name, 'name(key=value, ...)', or a folder.")] = "none",
-    budget: Annotated[int, typer.Option(help="Rows that may be asked.")] = 100,
+    victim: Annotated[
+        str, typer.Option(help="Data set of the victim, with parameters as in 'fashion-mnist(arch=lenet)'.")
+    ] = "digits",
+    defense: Annotated[str, typer.Option(help=PLAYER_OPTION_HELP)] = "none",
+    budget: Annotated[int, typer.Option(help="Query budget: the number of rows that clients may query.")] = 100,
     pool: Annotated[str, typer.Option(help="Kind of pool that a client may fetch.")] = "same",
-    accounts: Annotated[int, typer.Option(help="Accounts that a client may use, one budget over all.")] = 1,
-    explanation: Annotated[
-        str, typer.Option(help="What explains the answers, such as grad-cam; empty: nothing does.")
-    ] = "",
-    explanation_price: Annotated[int, typer.Option(help="Rows that an explained row costs beyond one.", min=0)] = 1,
-    decimals: Annotated[int | None, typer.Option(help="Round released rows to so many decimals.")] = None,
+    accounts: Annotated[int, typer.Option(help=ACCOUNTS_HELP)] = 1,
+    explanation: Annotated[str, typer.Option(help=EXPLANATION_HELP)] = "",
+    explanation_price: Annotated[int, typer.Option(help=EXPLANATION_PRICE_HELP, min=0)] = 1,
+    decimals: Annotated[int | None, typer.Option(help=DECIMALS_HELP)] = None,
     seed: Annotated[
-        int, typer.Option(help="Seed of the match; the defense also draws on the installation's secret.")
+        int, typer.Option(help="Seed of the match; the defense's randomness also depends on the installation's secret.")
     ] = 0,
-    surrogate: Annotated[
-        str, typer.Option(help="What the defense knows of the clone; empty: the least it needs.")
-    ] = "",
-    outliers: Annotated[
-        str, typer.Option(help="What the defense knows of the queries; empty: the least it needs.")
-    ] = "",
+    surrogate: Annotated[str, typer.Option(help=SURROGATE_HELP)] = "",
+    outliers: Annotated[str, typer.Option(help=OUTLIERS_HELP)] = "",
     host: Annotated[str, typer.Option(help="Address to listen on.")] = "127.0.0.1",
-    port: Annotated[int, typer.Option(help="Port to listen on; 0 takes a free one.", min=0, max=65535)] = 0,
+    port: Annotated[int, typer.Option(help="Port to listen on; 0 means a free one.", min=0, max=65535)] = 0,
     insecure_bind: Annotated[
-        bool, typer.Option("--insecure-bind", help="Listen where other machines reach it, without encryption.")
+        bool, typer.Option("--insecure-bind", help="Allow an address that other machines can reach, unencrypted.")
     ] = False,
     ledger: Annotated[
-        Path | None, typer.Option(help="Ledger file; one that is there is continued under its token.")
+        Path | None,
+        typer.Option(help="Ledger file; an existing one is continued under its token. Default: a temporary file."),
     ] = None,
-    seconds: Annotated[float | None, typer.Option(help="Stop serving after so many seconds.")] = None,
+    seconds: Annotated[
+        float | None, typer.Option(help="Stop serving after this many seconds; default: at Ctrl-C.")
+    ] = None,
     data: DataOption = None,
-    json: JsonOption = False,
+    json: Annotated[bool, typer.Option("--json", help="Print address and token as one line of JSON.")] = False,
 ) -> None:
-    """Serve a defended victim until Ctrl-C; every row is charged to the budget, in a ledger that survives a crash.
+    """Serve a defended victim to gRPC clients until Ctrl-C.
+
+    Every row is charged to the budget, in a ledger that survives a crash.
 
     Example: arena serve --victim digits --defense none --budget 100 --port 0 --json
     """
@@ -99,11 +111,11 @@ def command(
         _announce(server.address, token, session, path, as_json=json)
         with contextlib.suppress(KeyboardInterrupt):
             over.wait(seconds)
-        errors.print(f"{budget - session.remaining} of {budget} units were spent; the ledger is {path}")
+        errors.print(f"{budget - session.remaining} of {budget} units were spent; the ledger is in {path}")
 
 
 def _token_of(ledger: Path) -> str:
-    """Return the token that belongs to a ledger, made at its first use and kept beside it for its owner alone."""
+    """Return the token of a ledger, which is drawn once and stored next to it, readable only by its owner."""
     path = ledger.with_name(f"{ledger.name}.token")
     if not path.exists():
         with open(path, "x", opener=lambda name, flags: os.open(name, flags, 0o600)) as file:
@@ -112,7 +124,7 @@ def _token_of(ledger: Path) -> str:
 
 
 def _announce(address: str, token: str, session: Session, ledger: Path, *, as_json: bool) -> None:
-    """Print how to reach the oracle: one line of JSON, or words."""
+    """Print how to reach the oracle, as one line of JSON or as text."""
     task = session.terms.task
     if as_json:
         line = {
@@ -127,4 +139,4 @@ def _announce(address: str, token: str, session: Session, ledger: Path, *, as_js
         return
     output.print(f"address  {address}\ntoken    {token}\ntask     inputs {task.shape}, {task.classes} classes")
     output.print(f"budget   {session.remaining} of {session.terms.budget} left\nledger   {ledger}")
-    output.print("protocol protos/arena/proto/v1/oracle.proto; the token goes as metadata: authorization: Bearer TOKEN")
+    output.print("protocol protos/arena/proto/v1/oracle.proto; send the token as metadata: authorization: Bearer TOKEN")

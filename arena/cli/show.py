@@ -1,4 +1,4 @@
-"""``arena show``: one match of a run."""
+"""``arena show``: shows one match of a run."""
 
 from __future__ import annotations
 
@@ -18,17 +18,17 @@ from arena.runs.folder import TRANSCRIPTS
 
 
 def command(
-    folder: Annotated[Path, typer.Argument(help="A run folder.")],
-    match: Annotated[str, typer.Argument(help="A match's id, or its beginning; results.csv lists them.")],
+    folder: Annotated[Path, typer.Argument(help="Run folder.")],
+    match: Annotated[str, typer.Argument(help="Id of a match, or the beginning of one; results.csv lists them.")],
     json: JsonOption = False,
 ) -> None:
-    """Show one match: terms, verdict, scores, and its transcript read back from the ledger.
+    """Show the terms, verdict, scores and transcript of one match.
 
     Example: arena show runs/demo 3f
     """
     results = list(read_journal(folder))
     if not results:
-        message = f"{folder} is no run folder, or no match of it has ended yet"
+        message = f"{folder} is not a run folder, or has no finished match yet"
         raise UnknownName(message)
     result = find_match(results, match, folder)
     transcript = find_transcript(folder, result)
@@ -41,17 +41,17 @@ def command(
 
 
 def find_match(results: list[MatchResult], beginning: str, folder: Path) -> MatchResult:
-    """Return the one match whose id begins so. Raises `UnknownName` if there is none, or are several."""
+    """Return the match whose id starts with ``beginning``. Raises `UnknownName` unless there is exactly one."""
     found = [result for result in results if matchup_id(result.matchup).startswith(beginning)]
     if len(found) == 1:
         return found[0]
     names = ", ".join(matchup_id(result.matchup) for result in (found or results)[:5])
-    problem = f"{len(found)} matches begin with" if found else f"{folder} has no match"
-    message = f"{problem} {beginning!r}; there are {names}{', ...' if len(found or results) > 5 else ''}"
+    problem = f"{len(found)} matches start with" if found else f"{folder} has no match"
+    message = f"{problem} {beginning!r}; give one of {names}{', ...' if len(found or results) > 5 else ''}"
     raise UnknownName(message)
 
 
 def find_transcript(folder: Path, result: MatchResult) -> Transcript | None:
-    """Return the recorded transcript, None for a match that was reused or never opened."""
+    """Return the recorded transcript of a match, or None if the match was reused or never opened."""
     path = folder / TRANSCRIPTS / f"{matchup_id(result.matchup)}-{result.attempt}.sqlite"
     return read_transcript(path) if path.exists() else None

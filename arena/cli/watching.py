@@ -1,4 +1,4 @@
-"""What a user sees of a run: before it the size of it, during it where it stands, after it what came of it."""
+"""Shows a run to its user: its size before it starts, its progress, and afterwards its results."""
 
 from __future__ import annotations
 
@@ -36,12 +36,12 @@ from arena.report.tables import tournament_report
 from arena.runs.folder import DATABASE, TRANSCRIPTS, AdmittedMatchups, Settings
 from arena.runs.playing import play_run
 
-PIPE_SECONDS = 15.0  # between two lines of progress where there is no terminal to redraw
-TYPICAL_SPREAD = 3.0  # points between paired seeds; the built-in presets spread about so
+PIPE_SECONDS = 15.0  # between two lines of progress if the output is not a terminal
+TYPICAL_SPREAD = 3.0  # points between paired seeds, about as much as in the presets
 
 
 def announce(tournament: Tournament, admitted: AdmittedMatchups, settings: Settings) -> None:
-    """Say how many matches there are, how long they may take, and what their seeds can resolve."""
+    """Print how many matches there are, how long they may take, and which differences their seeds can resolve."""
     folder, matchups = Path(settings.data) if settings.data else None, admitted.matchups
     seconds = seconds_of_training(matchups, lambda spec: load_splits(spec, folder).task)
     seeds = len(tournament.seeds)
@@ -50,12 +50,12 @@ def announce(tournament: Tournament, admitted: AdmittedMatchups, settings: Setti
     words = (
         f": {len(matchups)} matches = {len(tournament.attacks)} attacks x {len(tournament.defenses)} defenses x "
         f"{seeds} seeds x {len(matchups) // max(1, cells)} terms; "
-        f"about {_minutes(seconds)} of training on one core, shared by the slots"
+        f"about {_minutes(seconds)} of training on one core, divided among the slots"
     )
     errors.print(Text.assemble((tournament.name, "bold"), words))
     errors.print(
-        f"smallest difference that {seeds} paired seeds resolve, if they spread by {TYPICAL_SPREAD:g} points: "
-        + (f"{resolvable:.1f} points" if resolvable else f"none, {MIN_SEEDS} seeds are the fewest for an interval")
+        f"smallest difference that {seeds} paired seeds can resolve, if they spread by {TYPICAL_SPREAD:g} points: "
+        + (f"{resolvable:.1f} points" if resolvable else f"none, because an interval needs at least {MIN_SEEDS} seeds")
     )
     for flag, number in admitted.flags.items():
         errors.print(
@@ -67,7 +67,7 @@ def announce(tournament: Tournament, admitted: AdmittedMatchups, settings: Setti
 def watched_run(
     folder: Path, tournament: Tournament, settings: Settings, matchups: list[Matchup], *, reuse: Iterable[Path]
 ) -> Summary:
-    """Run with one progress line; print tables, files and the next commands. Ctrl-C says how to go on."""
+    """Play a run with a progress line, then print tables, files and next commands; after Ctrl-C, how to continue."""
     bars = Bars(
         TextColumn("{task.description}"),
         BarColumn(),
@@ -81,13 +81,13 @@ def watched_run(
         with bars:
             line = bars.add_task("starting ...", total=len(matchups))
 
-            told = [time.monotonic()]
+            printed = [time.monotonic()]  # when the last line was
 
-            def tell(progress: Progress) -> None:
+            def show(progress: Progress) -> None:
                 words = f"{progress.running} running, {progress.done} done, {progress.left} left"
                 bars.update(line, completed=progress.done, description=words)
-                if not errors.is_terminal and time.monotonic() - told[0] > PIPE_SECONDS:
-                    told[0] = time.monotonic()
+                if not errors.is_terminal and time.monotonic() - printed[0] > PIPE_SECONDS:
+                    printed[0] = time.monotonic()
                     errors.print(words)
                 if progress.last is not None and progress.last.verdict.outcome != "completed":
                     verdict, matchup = progress.last.verdict, progress.last.matchup
@@ -96,37 +96,37 @@ def watched_run(
                         f"{verdict.outcome}, fault: {verdict.fault} ({verdict.reason})"
                     )
 
-            summary = play_run(folder, tournament, settings, matchups, reuse=reuse, on_progress=tell)
+            summary = play_run(folder, tournament, settings, matchups, reuse=reuse, on_progress=show)
     except KeyboardInterrupt as interrupt:
-        errors.print(f"{stopped(interrupt)}; what was finished is in {folder}. Go on with: arena resume {folder}")
+        errors.print(f"{stopped(interrupt)}; finished matches are in {folder}. Continue with: arena resume {folder}")
         raise typer.Exit(stopped_exit(interrupt)) from interrupt
     output.print(tournament_report(summary.results))
     if summary.reused:
-        output.print(f"{summary.reused} results were taken over from earlier runs; --no-reuse plays them again.")
-    _tell_files(folder, settings, summary)
+        output.print(f"{summary.reused} results were reused from other runs; --no-reuse plays them again.")
+    _print_files(folder, settings, summary)
     if any(result.verdict.outcome == "infrastructure" for result in summary.results):
         raise typer.Exit(1)
     return summary
 
 
 def told_address_of_environment() -> str | None:
-    """Return the cluster that ``RAY_ADDRESS`` names, if it does, and say what becomes of it."""
+    """Return the cluster's address in ``RAY_ADDRESS``, or None, and print whether it is used or ignored."""
     named, address = os.environ.get(ADDRESS_VARIABLE), address_of_environment()
     if address is not None:
-        errors.print(f"joining the Ray cluster at {address}, which {ADDRESS_VARIABLE} names")
+        errors.print(f"joining the Ray cluster at {address}, as {ADDRESS_VARIABLE} says")
     elif named:
-        errors.print(f"{ADDRESS_VARIABLE}={named} is no host:port and is ignored: a cluster is started here")
+        errors.print(f"{ADDRESS_VARIABLE}={named} is ignored, because it is not host:port; a cluster is started here")
     return address
 
 
-def _tell_files(folder: Path, settings: Settings, summary: Summary) -> None:
+def _print_files(folder: Path, settings: Settings, summary: Summary) -> None:
     first = matchup_id(summary.results[0].matchup)
     output.print(f"Files: {folder}/{RESULTS_JSON}, {RESULTS_CSV}, {TRANSCRIPTS}/, tournament.toml, run.json")
     if summary.tracking_failed:
-        output.print(f"MLflow has not got everything: {summary.tracking_failed}")
-        output.print(f"Log it later: arena report {folder} --mlflow {settings.mlflow or 'URI'}")
+        output.print(f"MLflow did not receive all results: {summary.tracking_failed}")
+        output.print(f"Send the rest later: arena report {folder} --mlflow {settings.mlflow or 'URI'}")
     elif settings.mlflow is None:
-        output.print(f"Look at it: mlflow ui --backend-store-uri sqlite:///{folder}/{DATABASE}")
+        output.print(f"In MLflow: mlflow ui --backend-store-uri sqlite:///{folder}/{DATABASE}")
     output.print(f"Next: arena show {folder} {first}   arena report {folder}   arena new attack mine")
 
 

@@ -1,1 +1,1 @@
-"""Matches on Ray: the only folder that imports ray."""
+"""The only folder that imports ray: plays matches on a Ray cluster."""

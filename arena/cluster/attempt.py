@@ -1,4 +1,4 @@
-"""One attempt of one match on a cluster: which processes its stages run in, and what travels between them."""
+"""One attempt at a match on a cluster: the processes in which its stages run, and the data sent between them."""
 
 from __future__ import annotations
 
@@ -20,14 +20,14 @@ from arena.referee.settlement import MAX_REPLAYS
 
 Victim: TypeAlias = tuple[Spec, int]  # with the seed of its training
 
-GRACE_SECONDS = 10.0  # a process that watches its clock answers by itself; one that does not is killed after this
-START_SECONDS = 300.0  # for an actor's process: it imports torch, and may wait for its place in a cluster
-LOST_SECONDS = 120.0  # for a cluster to find out whether a process that cannot be reached is dead
+GRACE_SECONDS = 10.0  # after the time limit, before a process that does not answer by itself is killed
+START_SECONDS = 300.0  # for an actor's process to start: it imports torch, and may wait for room in the cluster
+LOST_SECONDS = 120.0  # for the cluster to find out whether a process that cannot be reached is dead
 
 
 @dataclass(eq=False)
 class TrainedStore:
-    """What was trained for each victim, by key in the cache: for the processes that have not got it."""
+    """The trained artefacts of each victim by cache key, to be sent to processes that lack them."""
 
     made: dict[Victim, dict[str, bytes]] = field(default_factory=dict)
 
@@ -43,9 +43,9 @@ class TrainedStore:
 
 @dataclass(eq=False)
 class Attempt:
-    """Where an attempt stands. Its stages run in ``slot`` and ``host``; each gives the reference to wait for.
+    """The state of an attempt. Its stages run in ``slot`` and ``host``, and each returns a reference to wait for.
 
-    Before the first stage it waits for its slot's process to come up; a slot that cannot be reached while it plays is
+    Before the first stage, it waits for its slot's process to start. A slot that cannot be reached during play is
     ``lost`` until the cluster knows whether it is dead.
     """
 
@@ -73,16 +73,16 @@ class Attempt:
 
     @property
     def where(self) -> Stage | Literal["start", "lost"]:
-        """The stage that it is in, as verdicts name it."""
+        """The current stage, as verdicts name it."""
         return "start" if self.awaits == "slot" else "lost" if self.awaits == "lost" else self.match.stage
 
     @property
     def alone(self) -> bool:
-        """Whether it has its host to itself: in the last attempt, so that no other defense can take it down again."""
+        """Whether it has a host to itself: true of the last attempt, so that no other defense can end it again."""
         return self.number > MAX_REPLAYS
 
     def wait(self, ref: Ref, limits: Limits) -> None:
-        """Wait for ``ref`` as long as the stage that the attempt is in may take."""
+        """Wait for ``ref``, at most for the time limit of the current stage."""
         seconds = {
             "start": START_SECONDS,
             "victim": limits.prepare,
@@ -91,7 +91,7 @@ class Attempt:
             "play": limits.play + GRACE_SECONDS,
             "lost": LOST_SECONDS,
             "close": limits.close + GRACE_SECONDS,
-            "score": limits.score + (GRACE_SECONDS if self.slot.node else START_SECONDS),  # it may have to start first
+            "score": limits.score + (GRACE_SECONDS if self.slot.node else START_SECONDS),  # a new slot must start first
         }[self.where]
         self.ref, self.deadline = ref, time.monotonic() + seconds
 
@@ -107,11 +107,11 @@ class Attempt:
         return self.host.actor.open.remote(self.matchup, self.number, artefacts)
 
     def play(self) -> Ref:
-        assert self.opened is not None, "only an open oracle is played against"
+        assert self.opened is not None, "the oracle is opened before the attack plays"
         return self.slot.actor.play.remote(self.matchup, self.opened.address, self.opened.token)
 
     def close(self) -> Ref:
-        assert self.opened is not None, "only an open oracle is closed"
+        assert self.opened is not None, "the oracle is opened before it is closed"
         return self.host.actor.close.remote(self.opened.token)
 
     def score(self, played: PlayedMatch) -> Ref:
@@ -120,7 +120,7 @@ class Attempt:
         return self.slot.actor.score.remote(bare, self.ledger, artefacts)
 
     def receive(self, returned: StageOutcome | Trained | Opened | Closed, site: Site) -> StageOutcome:
-        """Keep what came along with a stage's outcome, and return the outcome."""
+        """Store the data that a stage returned with its outcome, and return the outcome."""
         match returned:
             case Trained():
                 self.store.keep(self.victim_with_seed, returned.artefacts)

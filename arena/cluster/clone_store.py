@@ -1,4 +1,4 @@
-"""Referee's clones across nodes: what one node has trained, no other one trains again."""
+"""Shares the referee's clones between the nodes of a cluster, so that each clone is trained on one node only."""
 
 from __future__ import annotations
 
@@ -14,12 +14,12 @@ from arena.match.cache import Cache
 
 Handle: TypeAlias = Any  # ray.actor.ActorHandle of a CloneStore, whose methods exist only at run time
 
-MAX_BYTES = 256 * 2**20  # that the store holds; what was used least recently goes first
-ANSWER_SECONDS = 5.0  # a store that takes longer is done without
+MAX_BYTES = 256 * 2**20  # the capacity of the store; clones that were used least recently are dropped first
+ANSWER_SECONDS = 5.0  # if the store takes longer, a node does without it
 
 
 class CloneStore:
-    """Holds packed clones by key, in the memory of one process of the cluster; the runner makes an actor of it."""
+    """Holds packed clones by key, in the memory of one process of the cluster; the runner starts it as an actor."""
 
     def __init__(self, max_bytes: int = MAX_BYTES) -> None:
         self._max_bytes = max_bytes
@@ -27,14 +27,14 @@ class CloneStore:
         self._bytes = 0
 
     def get(self, key: str) -> bytes | None:
-        """Return what is held under ``key``, None if nothing is."""
+        """Return the clone stored under ``key``, or None."""
         data = self._held.get(key)
         if data is not None:
             self._held.move_to_end(key)
         return data
 
     def put(self, key: str, data: bytes) -> None:
-        """Hold ``data``, and let go of what was used least recently if there is too much."""
+        """Store ``data`` under ``key``, and drop the clones that were used least recently if there are too many."""
         self._bytes += len(data) - len(self._held.pop(key, b""))
         self._held[key] = data
         while self._bytes > self._max_bytes and self._held:
@@ -44,7 +44,7 @@ class CloneStore:
 
 @dataclass(frozen=True, kw_only=True)
 class SharedCache(Cache):
-    """A node's own cache with the cluster's store behind it; without an answer of the store it is the node's own alone."""
+    """A node's own cache, backed by the cluster's store; if the store does not answer, only the node's own is used."""
 
     store: Handle
 
@@ -60,4 +60,4 @@ class SharedCache(Cache):
     def put(self, key: str, data: bytes) -> None:
         super().put(key, data)
         with contextlib.suppress(RayError):
-            self.store.put.remote(key, data)  # nobody waits for it
+            self.store.put.remote(key, data)  # sent without waiting for an answer

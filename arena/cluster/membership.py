@@ -1,4 +1,4 @@
-"""Ray started, or joined, with its settings stated: authentication, telemetry, threads, health checks."""
+"""Starts Ray on this machine or joins a cluster, with explicit settings for security, telemetry, threads and health."""
 
 from __future__ import annotations
 
@@ -19,15 +19,15 @@ from arena.contracts import BadParameter, ServiceUnreachable
 
 ADDRESS_VARIABLE = "RAY_ADDRESS"
 
-PROBE_SECONDS = 5.0  # for a port to answer at all
-_HELLO = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n" + bytes([0, 0, 0, 4, 0, 0, 0, 0, 0])  # of a gRPC client: no settings
-_SETTINGS = 4  # the kind of frame, in its fourth byte, with which a gRPC server answers
-JOIN_SECONDS = 30  # for the cluster behind it
+PROBE_SECONDS = 5.0  # for the address to answer at all
+_HELLO = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n" + bytes([0, 0, 0, 4, 0, 0, 0, 0, 0])  # a gRPC client's first bytes
+_SETTINGS = 4  # the type of a gRPC server's first frame, in the frame's fourth byte
+JOIN_SECONDS = 30  # for the cluster to answer
 
 WORKER_ENVIRONMENT = {
-    # One torch thread an actor: two cores shared by many threads lose more than they win.
+    # One torch thread per actor: actors share the cores, and more threads would slow each other down.
     "OMP_NUM_THREADS": "1",
-    # The forward runs in a side thread, whose malloc arena would map and unmap every activation.
+    # Forwards run in a side thread, where malloc would map and unmap memory for every activation.
     "MALLOC_ARENA_MAX": "1",
     "MALLOC_MMAP_THRESHOLD_": "2000000000",
     "MALLOC_TRIM_THRESHOLD_": "2000000000",
@@ -37,7 +37,7 @@ WORKER_ENVIRONMENT = {
 }
 
 _HEALTH = {
-    # A dead node is seen in seconds on a cluster that we start: Ray's defaults take over a minute for a cut cable.
+    # On a cluster that we start, a dead node is noticed in seconds; Ray's defaults take over a minute.
     "RAY_health_check_initial_delay_ms": "1000",
     "RAY_health_check_period_ms": "1000",
     "RAY_health_check_timeout_ms": "2000",
@@ -49,9 +49,9 @@ _QUIET: Mapping[str, Any] = {"log_to_driver": False, "logging_level": "ERROR", "
 
 @dataclass(frozen=True, kw_only=True)
 class Cluster:
-    """This process's part in a Ray cluster; what was there before it came is not ended by its leaving."""
+    """This process's membership in a Ray cluster; leaving does not end a cluster that was there before."""
 
-    folder: Path | None = None  # of a cluster that was started here, with everything that its processes write
+    folder: Path | None = None  # of a cluster that was started here: everything that its processes write
     joined: bool = False
 
     @property
@@ -59,7 +59,7 @@ class Cluster:
         return self.folder is not None
 
     def leave(self) -> None:
-        """Leave the cluster; one that was started here ends, and its processes and files with it."""
+        """Leave the cluster; if it was started here, end it and remove its files."""
         if self.started_here or self.joined:
             ray.shutdown(wait_for_processes=True)
         if self.folder is not None:
@@ -67,41 +67,41 @@ class Cluster:
 
 
 def address_of_environment() -> str | None:
-    """Return the cluster that ``RAY_ADDRESS`` names as host:port, None if it names none that can be joined so.
+    """Return the cluster's address in ``RAY_ADDRESS`` if it has the form host:port, else None.
 
-    The address of a dashboard (``http://...``) is for `ray job submit`, and ``auto`` may be any cluster of this machine.
+    A dashboard's address (``http://...``) is for `ray job submit`, and ``auto`` can mean any cluster on this machine.
     """
     named = os.environ.get(ADDRESS_VARIABLE, "").strip()
     return named if ":" in named and "://" not in named else None
 
 
 def join(address: str | None) -> Cluster:
-    """Start Ray on this machine, or join the cluster at ``address``; does nothing in a process that is in one.
+    """Start Ray on this machine, or join the cluster at ``address``; a process that is in a cluster stays in it.
 
-    ``RAY_ADDRESS`` is not looked at here: who asks says where.
+    ``RAY_ADDRESS`` is ignored here: the caller decides.
 
-    Raises `BadParameter` for what is no address, `ServiceUnreachable` if nothing answers there.
+    Raises `BadParameter` if ``address`` is not host:port, and `ServiceUnreachable` if no cluster answers there.
     """
     if ray.is_initialized():
         return Cluster()
     os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
     os.environ.setdefault("RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO", "0")
-    # Ray prints the death of each worker on our stdout, whatever is asked of it; a verdict says it.
+    # Ray prints the death of each worker on our stdout and has no setting against it; the verdict reports it.
     ray._private.worker._worker_logs_enabled = False
     return _started() if address is None else _joined(address)
 
 
 def _started() -> Cluster:
-    # A local start turns token authentication on. Without a token of ours it would write one into the home folder,
-    # which breaks later clusters of the same user.
+    # A local start turns token authentication on. Without our own token it would write one into the home folder, which
+    # breaks later clusters of the same user.
     os.environ.setdefault("RAY_AUTH_TOKEN", secrets.token_hex(32))
-    # Short, since sockets lie in it; workers are killed, so what they leave behind must lie in it as well.
+    # The path is short because it holds sockets. Workers are killed, so the files that they leave must be in it too.
     cluster = Cluster(folder=Path(tempfile.mkdtemp(prefix="ray-", dir="/tmp")))
     try:
-        # The workers that Ray starts ahead inherit this; a runtime_env would have them started a second time.
+        # The workers that Ray starts in advance inherit this; with a runtime_env they would be started a second time.
         with _environment({**_HEALTH, **os.environ, **WORKER_ENVIRONMENT, "TMPDIR": str(cluster.folder)}):
             ray.init(
-                address="local",  # else RAY_ADDRESS would decide
+                address="local",  # otherwise Ray would follow RAY_ADDRESS
                 num_cpus=os.cpu_count(),
                 include_dashboard=False,
                 object_store_memory=256 * 2**20,
@@ -116,22 +116,22 @@ def _started() -> Cluster:
 
 def _joined(address: str) -> Cluster:
     _probe(address)
-    node_ip = os.environ.get("ARENA_NODE_IP")  # where a host has several addresses
+    node_ip = os.environ.get("ARENA_NODE_IP")  # for a host with several addresses
     extra = {"_node_ip_address": node_ip} if node_ip else {}
     os.environ.setdefault("RAY_gcs_rpc_server_reconnect_timeout_s", str(JOIN_SECONDS))
     try:
         ray.init(address=address, runtime_env={"env_vars": WORKER_ENVIRONMENT}, **_QUIET, **extra)
     except Exception as error:
-        message = f"what answers at {address} is no Ray cluster that can be joined: {error}"
+        message = f"the Ray cluster at {address} cannot be joined: {error}"
         raise ServiceUnreachable(message) from error
     return Cluster(joined=True)
 
 
 def _probe(address: str) -> None:
-    """Find out in seconds that no gRPC server answers: Ray itself would try for many minutes."""
+    """Find out within seconds whether a gRPC server answers at the address; Ray itself would try for many minutes."""
     host, _, port = address.rpartition(":")
     if not host or not port.isdecimal():
-        message = f"a Ray cluster's address is host:port, such as 10.0.0.1:6379, not {address!r}"
+        message = f"a Ray cluster's address must be host:port, such as 10.0.0.1:6379, not {address!r}"
         raise BadParameter(message)
     try:
         with socket.create_connection((host.strip("[]"), int(port)), timeout=PROBE_SECONDS) as connection:
@@ -143,13 +143,13 @@ def _probe(address: str) -> None:
         )
         raise ServiceUnreachable(message) from error
     if len(answer) < 4 or answer[3] != _SETTINGS:
-        message = f"what answers at {address} is no Ray cluster; its port is the one that `ray start --head` names"
+        message = f"the server at {address} is not a Ray cluster; use the address that `ray start --head` prints"
         raise ServiceUnreachable(message)
 
 
 @contextmanager
 def _environment(values: Mapping[str, str]) -> Iterator[None]:
-    """Set variables for processes that are started inside."""
+    """Set environment variables for the processes that are started inside the context."""
     before = dict(os.environ)
     os.environ.update(values)
     try:

@@ -1,6 +1,6 @@
-"""What runs in Ray's processes: oracle hosts and attack slots, as plain classes; the runner makes actors of them.
+"""Oracle hosts and attack slots, the classes that the runner starts as Ray actors.
 
-A Ray actor is no security boundary: any code in a worker can reach any other actor of the cluster.
+A Ray actor is not a security boundary: code in a worker can reach every other actor of the cluster.
 """
 
 from __future__ import annotations
@@ -37,16 +37,16 @@ from arena.rpc.client import Connection, RemoteOracle
 from arena.rpc.server import OracleServer
 
 Artefacts = Mapping[str, bytes]
-"""Cached training by key, on its way to a process that has not got it."""
+"""Trained artefacts by cache key, to be sent to a process that lacks them."""
 
-THREADS = 32  # of an oracle host: a defense that never ends holds some of them, and must not hold up the others
+THREADS = 32  # of an oracle host; enough that a defense that hangs in some of them does not hold up other matches
 
 _Value = TypeVar("_Value")
 
 
 @dataclass(frozen=True, kw_only=True)
 class Trained:
-    """What a stage of training ended in, with what it made that the runner does not hold yet."""
+    """The outcome of a training stage, with the artefacts that the runner does not have yet."""
 
     outcome: StageOutcome
     artefacts: Artefacts = field(default_factory=dict)
@@ -54,7 +54,7 @@ class Trained:
 
 @dataclass(frozen=True, kw_only=True)
 class Opened:
-    """Where a match's oracle listens, and the token for it."""
+    """The address of a match's oracle, and the match's token."""
 
     address: str
     token: str
@@ -62,7 +62,7 @@ class Opened:
 
 @dataclass(frozen=True, kw_only=True)
 class Closed:
-    """The ledger file of a closed match, and what closing it ended in."""
+    """The outcome of closing a match, with its ledger file."""
 
     outcome: StageOutcome
     ledger: bytes
@@ -70,19 +70,19 @@ class Closed:
 
 @dataclass(frozen=True, kw_only=True)
 class DefenseStuck(StageFailed):
-    """The defense holds a thread of its host that only the end of the process frees."""
+    """The defense hangs in a thread of its host, which only the end of that process can free."""
 
 
 class OracleHost:
     """Hosts several defended victims and many matches at once behind one gRPC server."""
 
     def __init__(self, site: Site, address: str | None) -> None:
-        """``address`` None is the node's own, so that attacks on other nodes reach it."""
+        """``address`` None means the node's own address, which attacks on other nodes can reach."""
         self._folder = tempfile.TemporaryDirectory(prefix="arena-ledgers-")
         self._site = replace(site, work=Path(self._folder.name))
         self._address = address or ray.util.get_node_ip_address()
         self._server = OracleServer()
-        self._beside = ThreadPoolExecutor(max_workers=THREADS)  # the event loop, which answers other matches
+        self._threads = ThreadPoolExecutor(max_workers=THREADS)  # so that the event loop stays free for other matches
         self._open: dict[str, tuple[Session, Path]] = {}
 
     async def node(self) -> str:
@@ -90,11 +90,11 @@ class OracleHost:
         return _node()
 
     async def until_death(self) -> None:
-        """Never return: whoever waits for it learns at once when this process dies."""
+        """Never return, so that a caller that waits for this learns at once when the process dies."""
         await asyncio.Event().wait()
 
     async def open(self, matchup: Matchup, attempt: int, artefacts: Artefacts) -> Opened | StageFailed:
-        """Deploy the defense for one match; what was trained elsewhere comes along in ``artefacts``."""
+        """Deploy the defense for one match and open its oracle; ``artefacts`` were trained in other processes."""
         if not self._server.address:
             self._server.start(self._address, exposed=True)
         seconds = self._site.limits.deploy
@@ -103,31 +103,31 @@ class OracleHost:
         except DefenseFault as error:
             return StageFailed(outcome="crashed", fault="defense", reason=str(error))
         except TimeoutError:
-            return _stuck(f"{matchup.defense.name} was not deployed within {seconds:g} s")
+            return _stuck(f"{matchup.defense.name} could not be deployed within {seconds:g} s")
         token = self._server.open(session)
         self._open[token] = (session, ledger_path(self._site, matchup, attempt))
         return Opened(address=self._server.address, token=token)
 
     async def close(self, token: str) -> Closed | StageFailed:
-        """End a match's queries, play the rest of its honest traffic, and hand over its ledger."""
+        """Close a match's oracle, answer the rest of its honest traffic, and return its ledger."""
         session, path = self._open.pop(token)
         seconds = self._site.limits.close
         try:
             await self._within(seconds, lambda: self._server.close(token))
         except TimeoutError:
-            return _stuck(f"the defense still had calls to answer {seconds:g} s after the match")
+            return _stuck(f"the defense had not answered all calls {seconds:g} s after the match")
         ledger = path.read_bytes()
         path.unlink()
         return Closed(outcome=closed(session), ledger=ledger)
 
     async def stop(self) -> None:
-        """Take no more calls and leave no files; the process is ended by whoever asked."""
+        """Stop answering calls and remove all files; the caller then ends the process."""
         await asyncio.to_thread(self._server.stop)
         self._folder.cleanup()
 
     async def _within(self, seconds: float, work: Callable[[], _Value]) -> _Value:
-        """Do work in a thread. Raises TimeoutError and lets it go on: a thread cannot be ended."""
-        started = asyncio.get_running_loop().run_in_executor(self._beside, work)
+        """Run ``work`` in a thread. Raises TimeoutError after ``seconds``; the thread cannot be ended and goes on."""
+        started = asyncio.get_running_loop().run_in_executor(self._threads, work)
         done, _ = await asyncio.wait({started}, timeout=seconds)
         if not done:
             raise TimeoutError
@@ -141,27 +141,27 @@ class OracleHost:
 
 
 class AttackSlot:
-    """Plays the attacker's side of one match after another, and does the referee's training beside it."""
+    """Plays the attacks of one match after another, and does the training and scoring of the referee."""
 
     def __init__(self, site: Site, store: Handle | None = None) -> None:
-        """``store`` is where the cluster's nodes share the referee's clones; None: this node has them for itself."""
+        """``store`` shares the referee's clones between the nodes of the cluster; None: they stay on this node."""
         self._site = site
         self._clones = Cache(folder=site.cache) if store is None else SharedCache(folder=site.cache, store=store)
         self._report: AttackReport | None = None
-        raise_on_signals((signal.SIGINT,))  # what else interrupts this process is the attack that plays in it
+        raise_on_signals((signal.SIGINT,))  # any other KeyboardInterrupt in this process comes from an attack
 
     def node(self) -> str:
         """Return the id of the node that this process runs on."""
         return _node()
 
     def train_victim(self, matchup: Matchup) -> Trained:
-        """Train the victim unless a cache has it, and return it."""
+        """Train the victim unless it is cached, and return it."""
         load_victim(matchup.victim, matchup.victim_seed, self._site)
         key = victim_key(matchup.victim, matchup.victim_seed, self._site)
         return Trained(outcome=VictimReady(), artefacts=self._stored([key]))
 
     def prepare(self, matchup: Matchup, artefacts: Artefacts, held: Collection[str]) -> Trained:
-        """Train surrogate and defense unless a cache has them; return what the runner does not hold yet."""
+        """Train the surrogate and the defense unless they are cached, and return those that are not in ``held``."""
         _store(self._site, artefacts)
         prepared = prepare_match(matchup, build_attack(matchup.attack), build_defense(matchup.defense), self._site)
         if prepared.defended is None:
@@ -170,7 +170,7 @@ class AttackSlot:
         return Trained(outcome=prepared.outcome, artefacts=self._stored(missing))
 
     def play(self, matchup: Matchup, address: str, token: str) -> AttackReport:
-        """Play the attack against a remote oracle; the clone stays here until it is scored."""
+        """Play the attack against a remote oracle; the clone stays in this process until it is scored."""
         self._report = None
         clock = Clock(self._site.limits.play)
         pool = load_pool(matchup.victim, matchup.pool, matchup.pool_source, self._site)
@@ -190,7 +190,7 @@ class AttackSlot:
         return replace(self._report, clone=None)
 
     def score(self, played: PlayedMatch, ledger: bytes, artefacts: Artefacts) -> Scored:
-        """Train the referee's clones on the ledger, score everything, and return the result."""
+        """Train the referee's clones on the transcript, score all clones and the defense, and return the result."""
         _store(self._site, artefacts)
         defense = build_defense(played.matchup.defense)
         mine, self._report = self._report, None

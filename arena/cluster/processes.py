@@ -1,4 +1,4 @@
-"""Ray actors as the runner handles them: started with a share of a node, watched, killed."""
+"""Starts, watches and kills the Ray actors of the runner, each with its share of a node."""
 
 from __future__ import annotations
 
@@ -20,36 +20,36 @@ Actor: TypeAlias = Any  # ray.actor.ActorHandle, whose methods exist only at run
 
 @dataclass(eq=False)
 class Process:
-    """An actor; of a host, ``ready`` resolves once it runs, and ``alive`` to an error when it dies."""
+    """An actor. For a host, ``ready`` resolves once it runs, and ``alive`` resolves to an error when it dies."""
 
     actor: Actor
     ready: Ref = None
     alive: Ref = None
-    node: str = ""  # of a slot, once it has said so
-    has: set[str] = field(default_factory=set)  # keys of artefacts that it was given
+    node: str = ""  # the node's id, known for a slot that has started
+    has: set[str] = field(default_factory=set)  # the keys of the artefacts that it was sent
 
     def new(self, artefacts: Artefacts) -> Artefacts:
-        """Return what this process has not been given yet, and count it as given."""
+        """Return the artefacts that this process was not sent before, and count them as sent."""
         missing = {key: data for key, data in artefacts.items() if key not in self.has}
         self.has |= set(missing)
         return missing
 
     @property
     def has_started(self) -> bool:
-        """Whether a host has run at all."""
+        """Whether a host's process has ever run."""
         try:
             return bool(ray.get(self.ready, timeout=0))
-        except RayError:  # also that of time
+        except RayError:  # including the timeout
             return False
 
     def kill(self) -> None:
-        """End it; nothing starts it again."""
-        with contextlib.suppress(RayError):  # the cluster itself is gone, and the process with it
+        """End the process for good."""
+        with contextlib.suppress(RayError):  # raised if the cluster is gone, and with it the process
             ray.kill(self.actor, no_restart=True)
 
 
 def actor_class(kind: type, share: Share) -> Actor:
-    """Return a class whose ``remote`` starts an actor with a share of a node."""
+    """Return a class whose ``remote`` starts an actor of ``kind`` with a share of a node."""
     named = demand(share)
     return ray.remote(kind).options(
         num_cpus=named.pop("CPU", 0),
@@ -61,7 +61,7 @@ def actor_class(kind: type, share: Share) -> Actor:
 
 
 def death(alive: Ref) -> RayActorError | None:
-    """Return the error that a dead process left."""
+    """Return the error of a dead process."""
     try:
         ray.get(alive)
     except RayActorError as error:
@@ -70,12 +70,12 @@ def death(alive: Ref) -> RayActorError | None:
 
 
 def node_lives(node: str) -> bool:
-    """Whether the cluster counts a node as alive."""
+    """Return whether the cluster counts a node as alive."""
     return any(known["NodeID"] == node and known["Alive"] for known in ray.nodes())
 
 
 def check_started(error: RayActorError) -> None:
-    """Raise `ServiceUnreachable` if a process could not even begin: no other one would."""
+    """Raise `ServiceUnreachable` if a process could not even start, because no other process would."""
     if error.actor_init_failed:
-        message = f"the cluster's nodes cannot run arena; is this version of it installed on all of them? {error}"
+        message = f"the cluster's nodes cannot run arena; install this version of it on all of them: {error}"
         raise ServiceUnreachable(message) from error

@@ -1,4 +1,4 @@
-"""Whether a cluster can place what a tournament asks for, before anything starts."""
+"""Checks, before anything starts, whether a cluster has room for the processes that a tournament asks for."""
 
 from __future__ import annotations
 
@@ -9,12 +9,12 @@ from arena.referee.tournament import Resources, Share
 
 
 def slots_for(resources: Resources, nodes: Sequence[dict[str, float]]) -> int:
-    """Return how many attack slots run at once on nodes of these resources.
+    """Return how many attack slots can run at once on nodes with these resources.
 
-    Raises `BadParameter` if the hosts and slots asked for cannot be placed, or not a single slot can.
+    Raises `BadParameter` if the requested hosts and slots, or at least one slot, cannot be placed.
     """
     if resources.oracles < 1 or (resources.slots is not None and resources.slots < 1):
-        message = "[resources] oracles and slots must be 1 or more, or be left out"
+        message = "[resources] oracles and slots must be 1 or more; leave them out for the defaults"
         raise BadParameter(message)
     for share in (resources.oracle, resources.attack):
         for name, amount in demand(share).items():
@@ -40,7 +40,7 @@ def slots_for(resources: Resources, nodes: Sequence[dict[str, float]]) -> int:
 
 
 def demand(share: Share) -> dict[str, float]:
-    """Return a share in Ray's names."""
+    """Return a share under Ray's names."""
     named = {"CPU": share.cpus, "GPU": share.gpus, **dict(share.custom)}
     return {name: amount for name, amount in named.items() if amount > 0}
 
@@ -56,13 +56,13 @@ def _place(share: Share, free: list[dict[str, float]]) -> bool:
 
 
 def _refusal(what: str, number: int, share: Share, nodes: Sequence[dict[str, float]]) -> str:
-    asked = ", ".join(f"{amount:g} {name}" for name, amount in demand(share).items()) or "nothing"
+    wanted = ", ".join(f"{amount:g} {name}" for name, amount in demand(share).items()) or "nothing"
     shown = {"CPU", "GPU", *dict(share.custom)}
-    there = "; ".join(
+    offered = "; ".join(
         ", ".join(f"{amount:g} {name}" for name, amount in sorted(node.items()) if name in shown) or "nothing"
         for node in nodes
     )
     return (
-        f"[resources] {what} {number} asks for {asked}, and no node has that left; the cluster has {len(nodes)} "
-        f"node(s) with {there}. Lower the shares, or leave [resources] out"
+        f"[resources] {what} {number} asks for {wanted}, and no node has that left; the cluster has {len(nodes)} "
+        f"node(s) with {offered}. Lower the shares, or leave [resources] out"
     )

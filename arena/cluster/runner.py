@@ -1,6 +1,7 @@
-"""The runner on Ray: matches go through their stages on actors, each stage with a time limit that ends the work.
+"""Plays matches on Ray: their stages run on actors, and a stage that exceeds its time limit is ended.
 
-It never retries. Actors have no restarts: a dead oracle host ends the attempt, and the referee plays the next one.
+The runner never retries, and actors are not restarted: a dead oracle host ends the attempt, and the referee submits the
+next one.
 """
 
 from __future__ import annotations
@@ -27,19 +28,19 @@ from arena.match.stages import Match, StageFailed, StageOutcome, VictimReady
 from arena.referee.settlement import MAX_REPLAYS
 from arena.referee.tournament import Resources, Share
 
-STOP_SECONDS = 3.0  # that hosts are given to remove their files
+STOP_SECONDS = 3.0  # how long hosts may take to remove their files
 
 
 class RayRunner:
-    """Plays matches over gRPC between actors: attack slots on one side, oracle hosts on the other."""
+    """Plays matches between two kinds of actors, attack slots and oracle hosts, which talk over gRPC."""
 
     slot_class: type[AttackSlot] = AttackSlot
     host_class: type[OracleHost] = OracleHost
 
     def __init__(self, site: Site, *, resources: Resources | None = None, address: str | None = None) -> None:
-        """Join the cluster at ``address``, or start one here. Ledgers of finished matches go to ``site.work``.
+        """Join the cluster at ``address``, or start one on this machine; ledgers are written to ``site.work``.
 
-        Raises `ServiceUnreachable` if the cluster does not answer, `BadParameter` if it cannot place the shares.
+        Raises `ServiceUnreachable` if the cluster does not answer, and `BadParameter` if it has no room for the shares.
         """
         self._resources = resources or Resources()
         self._site = site
@@ -49,14 +50,14 @@ class RayRunner:
         self._idle: list[Process] = []
         self._slots: list[Process] = []
         self._hosts: list[Process] = []
-        self._retired: list[Process] = []  # hosts that a stuck defense is in; they end with their last match
+        self._retired: list[Process] = []  # hosts in which a defense hangs; each ends with its last match
         self._store = TrainedStore()
         self._clones: Process | None = None
         self._cluster = join(address)
         try:
             nodes = [node["Resources"] for node in ray.nodes() if node["Alive"]]
             self.slots = slots_for(self._resources, nodes)
-            if len(nodes) > 1:  # on one node all slots see the same cache
+            if len(nodes) > 1:  # on a single node, all slots share a cache
                 self._clones = Process(actor=actor_class(CloneStore, Share(cpus=0.0)).remote())
             while len(self._hosts) < self._resources.oracles:
                 self._new_host()
@@ -69,10 +70,10 @@ class RayRunner:
         self._waiting.append((matchup, attempt))
 
     def advance(self, *, timeout: float) -> Iterator[MatchResult]:
-        """Drive every match for up to ``timeout`` seconds or until one ends; yield those that ended.
+        """Advance all matches until one ends, for at most ``timeout`` seconds, and yield the results that are in.
 
-        Raises `UsageError` for a matchup that cannot be played on the cluster's nodes, `ServiceUnreachable` if no
-        process of ours can be started there.
+        Raises `UsageError` for a matchup that cannot be played on the cluster's nodes, and `ServiceUnreachable` if no
+        process can be started there.
         """
         end = time.monotonic() + timeout
         while not self._ended:
@@ -88,7 +89,7 @@ class RayRunner:
             yield self._ended.popleft()
 
     def close(self) -> None:
-        """End every process that this runner started, and Ray itself if it was started here."""
+        """End every process that this runner started, and Ray too if this runner started it."""
         hosts = [*self._hosts, *self._retired]
         try:
             with contextlib.suppress(RayError):
@@ -101,7 +102,7 @@ class RayRunner:
             self._cluster.leave()
 
     def _begin_waiting(self) -> None:
-        """Start what there are slots for; a match whose victim is being trained for another one waits for it."""
+        """Start as many matches as there are slots; a match waits while another one trains its victim."""
         for matchup, number in list(self._waiting):
             victim = (matchup.victim, matchup.victim_seed)
             if victim not in self._store and any(attempt.victim_with_seed == victim for attempt in self._playing):
@@ -117,7 +118,7 @@ class RayRunner:
             attempt.wait(slot.actor.node.remote(), self._site.limits)
 
     def _host_for(self, number: int) -> Process | None:
-        """Return the host with the fewest matches, a new one if one is missing; None while none may be shared."""
+        """Return the host with the fewest matches, a new one if there are too few, or None if none may be shared."""
         if len(self._hosts) < self._resources.oracles:
             return self._new_host()
         crowds = {host: [attempt for attempt in self._playing if attempt.host is host] for host in self._hosts}
@@ -130,7 +131,7 @@ class RayRunner:
         return min(fitting, key=lambda host: len(crowds[host]), default=None)
 
     def _step(self, timeout: float) -> None:
-        """Wait for the next event and advance the matches that it concerns."""
+        """Wait for the next events, and advance the matches that they concern."""
         hosts = {host.alive: host for host in [*self._hosts, *self._retired]}
         refs = [*hosts, *(attempt.ref for attempt in self._playing)]
         ready, _ = ray.wait(refs, timeout=timeout)
@@ -144,7 +145,7 @@ class RayRunner:
                 self._read(attempt)
 
     def _read(self, attempt: Attempt) -> None:
-        """Go on with what an attempt waited for, or say whose fault it is that it never came."""
+        """Continue with what an attempt waited for; if that failed, decide whose fault it was and act accordingly."""
         try:
             returned = ray.get(attempt.ref)
         except UsageError:
@@ -154,7 +155,7 @@ class RayRunner:
         except RayError as error:
             cause = error.cause if isinstance(error, RayTaskError) else error
             reason = f"{type(cause).__name__}: {cause}"
-            if attempt.where == "play":  # our own faults come back as a report; this went past every `except Exception`
+            if attempt.where == "play":  # infrastructure faults come back as a report: the attack raised this
                 self._stop_playing(attempt, "crashed", reason)
             else:
                 self._end(attempt, "infrastructure", "arena", reason)
@@ -165,7 +166,7 @@ class RayRunner:
         if attempt.awaits == "lost":
             self._replace_slot(attempt.slot)
             self._end(attempt, "infrastructure", "arena", "the attack's process could not be reached")
-        elif isinstance(returned, str):  # the node of a slot that has come up
+        elif isinstance(returned, str):  # the node of a slot that has started
             attempt.slot.node, attempt.awaits = returned, "stage"
             if attempt.victim_with_seed in self._store:
                 attempt.match.take(VictimReady())
@@ -174,7 +175,7 @@ class RayRunner:
             self._take(attempt, attempt.receive(returned, self._site))
 
     def _take(self, attempt: Attempt, outcome: StageOutcome) -> None:
-        """Take the outcome of an attempt's stage into the next one, or let it end."""
+        """Record the outcome of an attempt's stage, and start the next stage unless the match has ended."""
         if isinstance(outcome, DefenseStuck) and attempt.host in self._hosts:
             self._hosts.remove(attempt.host)
             self._retired.append(attempt.host)
@@ -188,21 +189,21 @@ class RayRunner:
         attempt.wait(attempt.match.begin(attempt), self._site.limits)
 
     def _stop_playing(self, attempt: Attempt, outcome: Outcome, reason: str, *, output: str = "") -> None:
-        """End an attack's process; its match goes on to be scored on the answers that it got."""
+        """End an attack's process; its match is then scored on the answers that the attack got."""
         self._replace_slot(attempt.slot)
         attempt.slot, attempt.awaits = self._new_slot(), "stage"
         verdict = Verdict(outcome=outcome, fault="attack", stage="play", reason=reason, output=output)
         self._take(attempt, AttackReport(verdict=verdict, timed=outcome == "timed out"))
 
     def _score_without_clone(self, attempt: Attempt, outcome: Outcome, reason: str) -> None:
-        """End the process that scores an attack's clone, and have the rest of the match scored in another one."""
+        """End the process that scores an attack's clone, and have the match scored without the clone in another."""
         self._replace_slot(attempt.slot)
         attempt.slot = self._new_slot()
         attempt.match.blame_clone(outcome, reason)
         self._begin(attempt)
 
     def _end_overdue(self) -> None:
-        """End the stages whose time is over; the processes that they are in are killed."""
+        """End the stages that exceed their time limit, by killing the processes in which they run."""
         for attempt in list(self._playing):
             if attempt in self._playing and attempt.deadline <= time.monotonic():
                 self._overdue(attempt)
@@ -211,7 +212,7 @@ class RayRunner:
         reason = f"the stage {attempt.where!r} took longer than its limit"
         if attempt.where == "play":
             self._stop_playing(attempt, "timed out", reason)
-        elif attempt.where in ("deploy", "close"):  # a defense that is merely stuck is told by its host
+        elif attempt.where in ("deploy", "close"):  # the host itself hangs; it would report a defense that hangs
             self._host_died(attempt.host, hung=True)
         elif attempt.where == "prepare":
             self._replace_slot(attempt.slot)
@@ -223,16 +224,16 @@ class RayRunner:
             self._end(attempt, "infrastructure", "arena", reason)
 
     def _process_died(self, attempt: Attempt, error: RayActorError) -> None:
-        """Say whose fault a dead process is: its node's, or the attack's that ran in it."""
+        """Decide whose fault a dead process is, that of its node or that of the attack in it, and act accordingly."""
         where = attempt.where
         if where in ("deploy", "close"):
             self._host_died(attempt.host, error=error)
         elif where == "play" and isinstance(error, ActorUnavailableError):
             attempt.awaits = "lost"
-            attempt.wait(attempt.slot.actor.node.remote(), self._site.limits)  # waits until the cluster knows
+            attempt.wait(attempt.slot.actor.node.remote(), self._site.limits)  # until the cluster knows if it is dead
         elif where in ("play", "lost") and node_lives(attempt.slot.node):
             self._stop_playing(attempt, "crashed", "the attack's process died", output=str(error)[:OUTPUT_KEPT])
-        elif where == "start" and attempt.slot.node:  # it died while it was idle
+        elif where == "start" and attempt.slot.node:  # the slot died while it was idle
             self._replace_slot(attempt.slot)
             attempt.slot = self._new_slot()
             attempt.wait(attempt.slot.actor.node.remote(), self._site.limits)
@@ -244,13 +245,13 @@ class RayRunner:
             self._end(attempt, "infrastructure", "arena", f"a process or its node died: {str(error).splitlines()[0]}")
 
     def _host_died(self, host: Process, *, error: RayActorError | None = None, hung: bool = False) -> None:
-        """End the attempts whose ledgers are lost with a host; the other matches on it get another one.
+        """End the attempts whose ledgers are lost with a host, and move its other matches to another host.
 
-        A host that hangs with a single match in it hangs through that match's defense.
+        If a host hangs with a single match on it, that match's defense is to blame.
         """
         self._hosts = [other for other in self._hosts if other is not host]
         self._retired = [other for other in self._retired if other is not host]
-        host.kill()  # what cannot be reached may still run
+        host.kill()  # a process that cannot be reached may still run
         if error is not None:
             check_started(error)
         attempts = [attempt for attempt in self._playing if attempt.host is host]
@@ -261,7 +262,7 @@ class RayRunner:
                 self._move_to_another_host(attempt)
             elif where != "score":
                 if where in ("play", "lost"):
-                    self._replace_slot(attempt.slot)  # it asks an oracle that will not answer again
+                    self._replace_slot(attempt.slot)  # it waits for an oracle that will not answer again
                 if hung and len(attempts) == 1 and started:
                     self._end(attempt, "timed out", "defense", f"the oracle's process hung in the stage {where!r}")
                 else:
@@ -269,22 +270,22 @@ class RayRunner:
 
     def _move_to_another_host(self, attempt: Attempt) -> None:
         other = self._host_for(attempt.number)
-        assert other is not None, "a dead host leaves room for a new one"
+        assert other is not None, "a new host can take the place of a dead one"
         attempt.host = other
-        if attempt.where == "deploy":  # its deadline stays: a cluster may have no place for any host
+        if attempt.where == "deploy":  # the deadline stays, because the cluster may have no room for any host
             attempt.ref = attempt.deploy()
 
     def _end(self, attempt: Attempt, outcome: Outcome, fault: Fault, reason: str) -> None:
-        """Let a match end here, without being scored."""
+        """End a match without scoring it."""
         where = attempt.where
         if where in ("play", "lost") and attempt.host in self._hosts:
-            attempt.close()  # nobody waits for it
+            attempt.close()  # without waiting for it
         attempt.match.fail(StageFailed(outcome=outcome, fault=fault, reason=reason), stage=where)
         self._leave(attempt)
 
     def _leave(self, attempt: Attempt) -> None:
         ending = attempt.match.ending
-        assert ending is not None, "only a match that has ended leaves"
+        assert ending is not None, "the match has ended"
         ending.save_pictures(self._site.pictures)
         self._playing.remove(attempt)
         self._ended.append(ending.result)
@@ -302,13 +303,13 @@ class RayRunner:
         return self._slots[-1]
 
     def _replace_slot(self, slot: Process) -> None:
-        """Kill a slot's process; the next match that needs one starts another."""
+        """Kill a slot's process; the next match that needs a slot starts another."""
         self._slots.remove(slot)
         slot.kill()
 
     def _new_host(self) -> Process:
         share = self._resources.oracle
-        address = "127.0.0.1" if self._cluster.started_here else None  # else its node's own: others must reach it
+        address = "127.0.0.1" if self._cluster.started_here else None  # None: the node's own, for other nodes to reach
         actor = actor_class(self.host_class, share).remote(self._site_of(share), address)
         self._hosts.append(Process(actor=actor, alive=actor.until_death.remote(), ready=actor.node.remote()))
         return self._hosts[-1]

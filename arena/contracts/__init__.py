@@ -1,7 +1,7 @@
 """The vocabulary of model extraction as code: frozen values, interfaces and errors.
 
-Throughout, N is a number of rows, K the number of classes, and *shape is `Task.shape`. The glossary in ``docs/`` relates
-our words to those of the literature.
+Throughout, N is a number of rows, K the number of classes, and *shape is `Task.shape`. The glossary in ``docs/``
+relates our words to those of the literature.
 """
 
 from arena.contracts.attack import Attack, AttackContext, Oracle

@@ -1,4 +1,4 @@
-"""The attacker's side of a model extraction: the oracle that it queries, and what else it is given (its threat model)."""
+"""The attacker's side of a model extraction: the oracle that it queries, and what else its threat model grants it."""
 
 from __future__ import annotations
 
@@ -16,9 +16,9 @@ from arena.contracts.task import Task
 
 
 class Oracle(Protocol):
-    """The prediction API of a defended victim: all that an attack sees of it.
+    """The prediction API of a defended victim, which is all that an attack sees of it.
 
-    `query` refuses as a whole, and without a charge, whatever costs more than `remaining`.
+    `query` refuses a call that costs more than `remaining` as a whole, without charging it.
     """
 
     @property
@@ -26,7 +26,7 @@ class Oracle(Protocol):
 
     @property
     def accounts(self) -> int:
-        """How many accounts the attack may use, numbered from 0; they share one query budget."""
+        """The number of accounts that the attack may use, numbered from 0; they share one query budget."""
 
     @property
     def explanation(self) -> str | None:
@@ -52,23 +52,26 @@ class AttackContext:
     pool: Tensor
     device: device
     time_left: Callable[[], float]
-    defense: Spec | None = None  # name and public parameters, never keys or seeds; None when playing blind
-    simulated: Defense | None = None  # the same, built: an informed attack may deploy it on networks of its own
+    defense: Spec | None = None  # its name and public parameters, never keys or seeds; None in a blind match
+    simulated: Defense | None = None  # the same defense, built: an informed attack may deploy it on its own networks
 
 
 class Attack(ABC):
     """A model extraction attack; its hyper-parameters are frozen fields.
 
-    A wrapper has a field ``base: Attack`` and gives it a view of the oracle.
+    A wrapper has a field ``base: Attack``, which it lets play against a view of the oracle.
     """
 
     needs: ClassVar[frozenset[Need]] = frozenset()
     stops_early: ClassVar[frozenset[StopReason]] = frozenset()
 
     def min_budget(self, task: Task) -> int:
-        """Return the smallest query budget that it can play with; checked before anything is spent."""
+        """Return the smallest query budget with which the attack can play; checked before anything is spent."""
         return 1
 
     @abstractmethod
     def extract(self, oracle: Oracle, context: AttackContext, *, rng: Generator) -> nn.Module:
-        """Return the clone (substitute model): in eval mode, from inputs to logits (N, K), to which the referee applies softmax."""
+        """Return the clone (substitute model) in eval mode, a module from inputs to logits (N, K).
+
+        The referee applies softmax to the logits.
+        """

@@ -1,4 +1,4 @@
-"""The defender's side: what a defense may know, what it promises, and what it is given."""
+"""The defender's side of a model extraction: what a defense may know, what it promises, and what it is given."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from arena.contracts.task import Explainer, State, Task, Victim
 
 @dataclass(frozen=True, kw_only=True)
 class Knowledge:
-    """What a matchup lets its defense know about the attack: out-of-distribution inputs and a model like the clone."""
+    """What a matchup gives its defense: outliers (out-of-distribution inputs) and a surrogate for the unknown clone."""
 
     outliers: OutlierKind = "none"
     outlier_source: str = ""  # data set or generator; empty: the first of its kind that the attack's pool does not have
@@ -29,7 +29,7 @@ class Promise:
 
     argmax: bool = False
     l1: float | None = None
-    stateful: bool = False  # earlier calls matter
+    stateful: bool = False  # whether an answer may depend on earlier calls
     noise: Literal["none", "keyed", "fresh"] = "none"  # keyed: an equal row gets equal noise within a match
 
 
@@ -42,9 +42,9 @@ class DefenseContext:
     training: tuple[Tensor, Tensor]  # inputs, labels (N,) int64
     validation: tuple[Tensor, Tensor]  # never the referee's test split
     outliers: Tensor | None = None
-    surrogate: nn.Module | None = None  # gives logits
-    explanation: Explanation | None = None  # what the oracle offers; ``explainer`` is that of the victim itself
-    explainer: Explainer | None = None
+    surrogate: nn.Module | None = None  # from inputs to logits
+    explanation: Explanation | None = None  # the explanation that the oracle offers
+    explainer: Explainer | None = None  # the same explanation, deployed on the victim
 
 
 class Defense(ABC):
@@ -54,16 +54,14 @@ class Defense(ABC):
     """
 
     needs: ClassVar[frozenset[Need]] = frozenset()
-    optional_needs: ClassVar[frozenset[Need]] = (
-        frozenset()
-    )  # granted unless the matchup says "none"; the defense also works without
-    trained_by: ClassVar[frozenset[str]] = frozenset()  # fields that `train` reads: they alone enter its cache key
-    sweep: ClassVar[tuple[str, tuple[float, ...]] | None] = None  # the field that draws the trade-off curve
-    replaces_victim: ClassVar[bool] = False  # a model of the defense's own answers: fidelity to it is scored as well
+    optional_needs: ClassVar[frozenset[Need]] = frozenset()  # granted unless the matchup says "none"; not required
+    trained_by: ClassVar[frozenset[str]] = frozenset()  # the fields that `train` reads, which alone enter its cache key
+    sweep: ClassVar[tuple[str, tuple[float, ...]] | None] = None  # the field that the trade-off curve varies
+    replaces_victim: ClassVar[bool] = False  # the defense answers with its own model; fidelity to that is scored too
 
     @property
     def detection_delay(self) -> int:
-        """Queries that an account must send before the detector can trigger; 0 if the defense acts at once."""
+        """The number of queries that an account must send before the detector can trigger; 0 if there is no delay."""
         return 0
 
     @property
@@ -71,8 +69,8 @@ class Defense(ABC):
         """What this configuration guarantees, such as ``Promise(argmax=True, l1=self.epsilon)``."""
         return Promise()
 
-    def check(self, task: Task) -> None:  # noqa: B027  # most defenses fit every task
-        """Raise `BadParameter` if the defense does not fit a task; called before the first match."""
+    def check(self, task: Task) -> None:  # noqa: B027  # most defenses suit every task
+        """Raise `BadParameter` if the defense is unsuitable for a task; called before the first match."""
 
     def train(self, context: DefenseContext, *, rng: Generator) -> State:
         """Return whatever has to be trained; called once for each defended victim, and cached."""

@@ -1,4 +1,4 @@
-"""Specs, matchups and results to and from plain JSON values; the id of a matchup."""
+"""Converts specs, matchups and results to and from plain JSON values, and computes the id of a matchup."""
 
 from __future__ import annotations
 
@@ -39,7 +39,7 @@ def spec_from_json(value: Json) -> Spec:
     if isinstance(value, str):
         return Spec.named(value)
     if not isinstance(value, dict) or not isinstance(value.get("name"), str):
-        message = f"a player is a name or a table with a name, not {value!r}"
+        message = f"a player must be a name, or a table with a name, not {value!r}"
         raise ValueError(message)
     params = tuple(sorted((key, _parameter(item)) for key, item in value.items() if key not in ("name", "digest")))
     return Spec.named(str(value["name"]), params, digest=str(value.get("digest", "")))
@@ -52,12 +52,12 @@ def _parameter(value: Json) -> typing.Any:
 
 
 def from_json(kind: type[Value], value: Json) -> Value:
-    """Return the frozen value of type ``kind`` that `to_json` wrote. Raises ValueError, TypeError or KeyError."""
+    """Return the value of type ``kind`` that `to_json` converted. Raises ValueError, TypeError or KeyError."""
     return typing.cast(Value, _decode(kind, value))
 
 
 def matchup_id(matchup: Matchup) -> str:
-    """Return 16 hex digits that name a matchup: a hash of everything in it."""
+    """Return the id of a matchup, 16 hex digits that are a hash of everything in it."""
     text = json.dumps(to_json(matchup), sort_keys=True, separators=(",", ":"))
     return hashlib.blake2b(text.encode(), digest_size=8).hexdigest()
 

@@ -1,39 +1,39 @@
-"""Everything that can go wrong, as one tree; each class says whose fault it is.
+"""All errors as one tree; each class says whose fault it is.
 
 ::
 
     ArenaError
-    ├── UsageError            the user's: a name, a key, a number; exit code 2
-    │   ├── UnknownName       a player, victim, data set or key that is not there
-    │   ├── BadParameter      a parameter that a player lacks, or a value it cannot have
-    │   ├── NeedUnmet         a matchup cannot give what a player needs
-    │   ├── DataMissing       data that is not on this machine; says how to get it
-    │   ├── RunFolderExists   a folder that would be overwritten
-    │   ├── RunFolderBusy     a folder that another process is playing
-    │   └── RunFolderChanged  a folder whose matches depend on something that is not as it was
-    ├── QueryRefused          the attack's, and harmless: refused whole, nothing charged
-    │   ├── InvalidQuery      shape, dtype, range, finiteness, account, explain
-    │   ├── QueryTooLarge     more rows or bytes in one call than the oracle takes
-    │   ├── BudgetExhausted   costs more than what remains
-    │   ├── RequestConflict   a request id that was used with other content
+    ├── UsageError            the user's fault: a wrong name, key or value; exit code 2
+    │   ├── UnknownName       no player, victim, data set or key has this name
+    │   ├── BadParameter      a player has no such parameter, or it cannot have this value
+    │   ├── NeedUnmet         the matchup does not give what a player needs
+    │   ├── DataMissing       data are not on this machine; the message says how to get them
+    │   ├── RunFolderExists   a folder would be overwritten
+    │   ├── RunFolderBusy     another process is playing in a folder
+    │   └── RunFolderChanged  something that a folder's results depend on has changed
+    ├── QueryRefused          the attack's fault, without consequences: refused whole, not charged
+    │   ├── InvalidQuery      wrong shape, dtype, range, account or explain flag, or not finite
+    │   ├── QueryTooLarge     more rows or bytes in one call than the oracle allows
+    │   ├── BudgetExhausted   the call costs more than what remains
+    │   ├── RequestConflict   the request id was used before with different content
     │   ├── MatchClosed       the match is over
-    │   └── NotAuthorised     no token, a wrong one, or one that has expired
-    ├── PlayerFault           ends the match with a verdict
-    │   ├── AttackFault
-    │   ├── DefenseFault      an answer off the simplex or not finite; a crash
-    │   └── DeadlinePassed    a stage's time is over
-    └── ArenaFault            ours, or the machine's: replayed, never blamed on a player
-        ├── LedgerUnavailable the ledger cannot write (disk full, restart)
-        ├── LedgerCorrupt     its hash chain does not close
+    │   └── NotAuthorised     no token, a wrong one, or an expired one
+    ├── PlayerFault           a player's fault, which ends the match with a verdict
+    │   ├── AttackFault       the attack crashed, or its clone cannot be scored
+    │   ├── DefenseFault      the defense crashed, or an answer was off the simplex or not finite
+    │   └── DeadlinePassed    a stage exceeded its time limit
+    └── ArenaFault            our fault or the machine's: the match is replayed, no player is blamed
+        ├── LedgerUnavailable the ledger cannot be written (disk full, restart)
+        ├── LedgerCorrupt     the ledger's hash chain or its totals are wrong
         ├── Overloaded        too many calls at once; try again
-        └── ServiceUnreachable  an oracle, cluster or tracking server that does not answer
+        └── ServiceUnreachable  an oracle, a cluster or a tracking server does not answer
 """
 
 from __future__ import annotations
 
 
 class ArenaError(Exception):
-    """The root: everything that the arena raises on purpose."""
+    """The base class of every error that the arena raises on purpose."""
 
 
 class UsageError(ArenaError):
@@ -53,31 +53,31 @@ class NeedUnmet(UsageError):
 
 
 class DataMissing(UsageError):
-    """A data set that is not on this machine."""
+    """A data set is not on this machine; the message says how to get it."""
 
 
 class RunFolderExists(UsageError):
-    """A run folder that would be overwritten."""
+    """A run folder would be overwritten."""
 
 
 class RunFolderBusy(UsageError):
-    """A run folder that another process is playing."""
+    """Another process is playing in the run folder."""
 
 
 class RunFolderChanged(UsageError):
-    """A run folder that cannot be continued: what its matches depend on is not as it was when it began."""
+    """A run cannot be continued, because something that its results depend on has changed since it began."""
 
 
 class QueryRefused(ArenaError):
-    """A call that the oracle refused whole; nothing was charged."""
+    """The oracle refused a call as a whole; nothing was charged."""
 
 
 class InvalidQuery(QueryRefused):
-    """Inputs of the wrong shape or dtype, outside [0, 1], not finite, empty, or of an account that is not there."""
+    """Inputs have a wrong shape or dtype, are empty, not finite or outside [0, 1], or the account does not exist."""
 
 
 class QueryTooLarge(QueryRefused):
-    """More rows or bytes in one call than the oracle takes."""
+    """A call has more rows or bytes than the oracle allows."""
 
 
 class BudgetExhausted(QueryRefused):
@@ -89,23 +89,23 @@ class BudgetExhausted(QueryRefused):
 
 
 class RequestConflict(QueryRefused):
-    """A request id that was already used with other content."""
+    """A request id was used before with different content."""
 
 
 class MatchClosed(QueryRefused):
-    """The match is over: its oracle charges and answers nothing."""
+    """The match is over: its oracle answers and charges no more queries."""
 
 
 class NotAuthorised(QueryRefused):
-    """No token, a wrong token, or one whose match has ended: the same words for all three."""
+    """The call has no token, a wrong one, or that of a match that has ended; the message is the same for all three."""
 
 
 class PlayerFault(ArenaError):
-    """Something a player did that ends its match with a verdict."""
+    """A fault of a player, which ends its match with a verdict."""
 
 
 class AttackFault(PlayerFault):
-    """The attack crashed, returned no clone, or one that cannot be scored."""
+    """The attack crashed, or returned no clone that can be scored."""
 
 
 class DefenseFault(PlayerFault):
@@ -113,11 +113,11 @@ class DefenseFault(PlayerFault):
 
 
 class DeadlinePassed(PlayerFault):
-    """A stage took longer than its limit."""
+    """A stage exceeded its time limit."""
 
 
 class ArenaFault(ArenaError):
-    """A fault of ours or of the machine: the match is replayed and no player is blamed."""
+    """A fault of this software or of the machine: the match is replayed, and no player is blamed."""
 
 
 class LedgerUnavailable(ArenaFault):
@@ -125,7 +125,7 @@ class LedgerUnavailable(ArenaFault):
 
 
 class LedgerCorrupt(ArenaFault):
-    """The ledger's hash chain or sums do not close."""
+    """The ledger's hash chain or its totals are wrong."""
 
 
 class Overloaded(ArenaFault):

@@ -10,11 +10,11 @@ from arena.contracts.task import Explainer
 
 
 class Explanation(ABC):
-    """A method of attribution as frozen fields."""
+    """An attribution method; its hyper-parameters are frozen fields."""
 
     @abstractmethod
     def deploy(self, module: nn.Module, references: Tensor, *, rng: Generator) -> Explainer:
-        """Return the maps of ``module``'s logits, float32 on the CPU; ``references`` (R, *shape) are training inputs.
+        """Return a function that explains ``module``'s logits by maps, which are float32 on the CPU.
 
-        Raises `BadParameter` if the module has no layer that can be explained so.
+        ``references`` (R, *shape) are training inputs. Raises `BadParameter` if the method does not suit the module.
         """

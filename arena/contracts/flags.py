@@ -1,4 +1,4 @@
-"""Flags of a result, each typed once: what a reader must know before it is compared with others."""
+"""The flags of results: what a reader must know before comparing a result with others."""
 
 from __future__ import annotations
 
@@ -17,16 +17,16 @@ HONEST_CANNOT_TRIGGER = "honest users cannot trigger it"
 
 MEANINGS: Mapping[str, str] = {
     LEAK: "the defense's outliers give away what the attack will query",
-    LEAK_NOT_CHECKED: "there are too few rows of outliers or pool to find out whether one gives away the other",
-    TIMED: "the attack ran into its deadline, so that its result depends on the machine's speed",
+    LEAK_NOT_CHECKED: "there are too few rows of outliers or pool to test whether the outliers give away the queries",
+    TIMED: "the attack ran out of time, so its result depends on the machine's speed",
     UNDERTRAINED: "the referee's clone had not learned the undefended answers when its training ended",
-    UNIFORM_DEGENERATE: "the victim gives nearly all uniform inputs to one class, so that agreement on them says little",
-    SCORED_AS_NONE: "the defense failed: clones are scored as in the undefended match of the same seed",
-    HONEST_ROWS_SHORT: "the honest split has fewer rows than honest users should ask: they ask what there is, none twice "
-    "within an account, and what a defense costs rests on fewer rows",
-    COST_NOT_RANKED: "honest rows are short, and the defense keeps state or is an entry, so that it may behave for as long "
-    "as honest users ask and not after: it takes no part in ranks",
+    UNIFORM_DEGENERATE: "the victim assigns nearly all uniform inputs to one class, so agreement on them says little",
+    SCORED_AS_NONE: "the defense failed, so its clones are scored as in the undefended match of the same seed",
+    HONEST_ROWS_SHORT: "the honest split has fewer rows than honest users should query: no account repeats a "
+    "row, so the cost of the defense is measured on fewer rows",
+    COST_NOT_RANKED: "honest rows are short, and the defense keeps state or is an entry, so it could behave well only "
+    "while honest users query: it is not ranked",
     DETECTOR_CANNOT_FIRE: "the budget is below the number of queries that the detector needs from an account",
-    HONEST_CANNOT_TRIGGER: "the honest split has fewer rows than the detector needs from an account: false alarms cannot be "
-    "seen",
+    HONEST_CANNOT_TRIGGER: "the honest split has fewer rows than the detector needs from an account, so false alarms "
+    "cannot be seen",
 }

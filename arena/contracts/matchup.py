@@ -1,4 +1,4 @@
-"""A matchup (who plays whom on which terms), the verdict on a match, and its result."""
+"""Matchups, which say who plays whom on which terms, and the verdicts and results of matches."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ Fault = Literal["nobody", "attack", "defense", "arena"]
 
 @dataclass(frozen=True, kw_only=True)
 class Recipe:
-    """How the referee trains the clones of tracks A and A-hard from a transfer set: the same for every attack."""
+    """How the referee trains the clones of tracks A and A-hard from a transfer set, whatever the attack."""
 
     arch: str = "auto"
     steps: int | None = None  # None: learning.distillation.recipe_steps(rows)
@@ -31,7 +31,7 @@ class Matchup:
     defense: Spec
     knowledge: Knowledge
     attack: Spec
-    informed: bool = False  # the attack is told the defense's spec
+    informed: bool = False  # whether the attack is given the defense's spec
     pool: PoolKind
     pool_source: str = ""  # data set or generator of the pool; empty: the default source of the victim's data
     budget: int
@@ -42,12 +42,12 @@ class Matchup:
     decimals: int | None = None  # None: released rows are not rounded
     recipe: Recipe = Recipe()
     threats: tuple[Spec, ...] = ()  # what the referee tries with the finished clone
-    threat_budget: int = 1_000  # rows that each threat may ask of the defended victim
-    curve: tuple[int, ...] = ()  # rows after which a fresh track A clone is also scored; the last is always there
+    threat_budget: int = 1_000  # rows that each threat may query from the defended victim
+    curve: tuple[int, ...] = ()  # also score a fresh track A clone after so many rows; the last row is always included
 
     @property
     def is_undefended(self) -> bool:
-        """Whether nothing stands between attack and victim."""
+        """Whether the attack queries the victim without a defense."""
         return self.defense.name == UNDEFENDED.name
 
     def undefended(self) -> Matchup:
@@ -57,7 +57,7 @@ class Matchup:
 
 @dataclass(frozen=True, kw_only=True)
 class Verdict:
-    """How a match ended, in which stage and through whose fault, with what the player printed (capped)."""
+    """How a match ended, in which stage and through whose fault, with the beginning of the player's own output."""
 
     outcome: Outcome
     fault: Fault = "nobody"
@@ -68,11 +68,12 @@ class Verdict:
 
 @dataclass(frozen=True, kw_only=True)
 class HonestOutcomes:
-    """What honest users got for each row of the honest split, packed as hex digits (`arena.metrics.honest_outcomes`).
+    """The answers to honest users for each row of the honest split, packed as hex digits.
 
-    ``rows`` and ``clean`` have a bit a row of the split, the first row first: it was asked; it was, and the undefended
-    victim reads it right. ``asked`` and ``right`` have a byte for each row that was asked, in the order of the split:
-    how often it was asked, and how often the answer was right; a refusal is wrong.
+    ``rows`` and ``clean`` have one bit for each row of the split, the first row first: whether the row was queried, and
+    whether it was queried and the undefended victim classifies it correctly. ``asked`` and ``right`` have one byte for
+    each queried row, in the order of the split: how often it was queried, and how often the answer was correct; a
+    refusal counts as wrong. `arena.metrics.honest_outcomes` packs and unpacks them.
     """
 
     rows: str
@@ -83,27 +84,27 @@ class HonestOutcomes:
 
 @dataclass(frozen=True, kw_only=True)
 class MatchResult:
-    """The result of a match. Counts are (hits, total) and divided only by the reader; what was not measured is absent."""
+    """The result of a match. Counts are (hits, total), which only readers divide; what was not measured is absent."""
 
     matchup: Matchup
     attempt: int
     verdict: Verdict
-    isolation: str  # "in-process", "process" (an actor of its own), or a sandbox's name
-    key: str = ""  # matchup, code of both players, version of the rules: an equal key is an equal result
+    isolation: str  # "in-process", "process" (an actor of its own), or the name of a sandbox
+    key: str = ""  # a digest of everything that the result depends on: a result with an equal key is equal
     transcript_digest: str = ""
-    clone_digest: str = ""  # empty: no clone came back
+    clone_digest: str = ""  # empty if the attack returned no clone
     spent: int = 0
     rows: int = 0
     distinct_rows: int = 0
     calls: int = 0
     counts: Mapping[CountName, Count] = field(default_factory=dict)
     measures: Mapping[MeasureName, float] = field(default_factory=dict)
-    pictures: tuple[str, ...] = ()  # file names in the run's folder of pictures
-    flags: tuple[str, ...] = ()  # of `arena.contracts.flags`
-    honest: HonestOutcomes | None = None  # None: nobody asked, or the result is older than the field
+    pictures: tuple[str, ...] = ()  # names of files in the run's ``pictures`` folder
+    flags: tuple[str, ...] = ()  # see `arena.contracts.flags`
+    honest: HonestOutcomes | None = None  # None if honest users queried nothing, or in results from before this field
 
     def __post_init__(self) -> None:
-        """Make counts of pairs. Raises ValueError for a score that `arena.contracts.scores` does not name."""
+        """Convert pairs to counts. Raises ValueError for a score that `arena.contracts.scores` does not name."""
         unknown: list[str] = [name for name in self.counts if not is_count(name)]
         unknown += [name for name in self.measures if not is_measure(name)]
         if unknown:

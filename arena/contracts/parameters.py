@@ -1,4 +1,4 @@
-"""Whether a value may stand in a typed field: what a configuration says is checked before anything is built."""
+"""Checks the values in a configuration against the types of a player's fields, before anything is built."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from arena.contracts.errors import BadParameter
 
 
 def checked(owner: str, key: str, value: object, hint: object) -> object:
-    """Return ``value`` if it is of the field's type (an int may stand for a float), else raise `BadParameter`."""
+    """Return ``value`` if it has the field's type, else raise `BadParameter`; an int is accepted as a float."""
     if _fits(value, hint):
         return float(value) if hint is float and isinstance(value, int) else value
     message = f"{owner}: {key} = {value!r} is not {_words(hint)}"
@@ -20,7 +20,7 @@ def checked(owner: str, key: str, value: object, hint: object) -> object:
 
 
 def nearest(word: str, known: Iterable[str]) -> str:
-    """Return " (did you mean 'x'?)" for the known word that is most like ``word``, empty if none is."""
+    """Return " (did you mean 'x'?)" with the known word that is closest to ``word``, or "" if none is close."""
     close = difflib.get_close_matches(word, list(known), n=1)
     return f" (did you mean {close[0]!r}?)" if close else ""
 

@@ -1,4 +1,4 @@
-"""The interfaces behind which services live: a ledger, a runner of matches, a tracker of results."""
+"""The interfaces of services: ledgers, runners of matches, and trackers of results."""
 
 from __future__ import annotations
 
@@ -10,9 +10,9 @@ from arena.contracts.query import Answer, QueryBatch, RecordedCall, Responder
 
 
 class Ledger(Protocol):
-    """Records every call and what it cost: check, answer, record and commit are one transaction.
+    """Records every call and what it cost; checking, answering, recording and committing a call are one transaction.
 
-    A repeated request id gets its stored answer and is charged once.
+    A repeated request id gets the stored answer and is charged once.
     """
 
     @property
@@ -21,21 +21,22 @@ class Ledger(Protocol):
     def charge(
         self, request_id: bytes, queries: QueryBatch, respond: Responder, *, price: int, honest: bool = False
     ) -> Answer:
-        """Record one call: ``price`` units when it is the attack's, none when ``honest``.
+        """Answer and record one call, and charge ``price`` units, or none if it is ``honest``.
 
-        Raises `BudgetExhausted`, `MatchClosed`, `RequestConflict` (same id, other content), `LedgerUnavailable`
-        (cannot write), and whatever ``respond`` raises; in each case nothing is charged.
+        Raises `BudgetExhausted`, `MatchClosed`, `RequestConflict` if the id was used with different content,
+        `LedgerUnavailable` if the ledger cannot be written, and whatever ``respond`` raises. In each case nothing is
+        charged.
         """
 
     def calls(self) -> Iterator[RecordedCall]:
-        """All calls in recorded order."""
+        """Yield all calls in recorded order."""
 
     def close(self) -> str:
-        """Charge nothing from now on and return the transcript digest; closing twice is the same as closing once."""
+        """Refuse calls from now on, and return the transcript digest; closing again returns the same digest."""
 
 
 class Runner(Protocol):
-    """Plays matches, in this process or on Ray. It never retries: the referee submits the next attempt."""
+    """Plays matches, in this process or on Ray. A runner never retries; the referee submits the next attempt."""
 
     @property
     def slots(self) -> int: ...
@@ -43,14 +44,14 @@ class Runner(Protocol):
     def submit(self, matchup: Matchup, *, attempt: int) -> None: ...
 
     def advance(self, *, timeout: float) -> Iterator[MatchResult]:
-        """Play on for up to ``timeout`` seconds or until matches end, and give the results of those that did."""
+        """Continue for up to ``timeout`` seconds or until matches end, and yield the results of those that ended."""
 
     def close(self) -> None:
-        """End every process that it started."""
+        """End every process that the runner started."""
 
 
 class Tracker(Protocol):
-    """Records results that are already on disk, so it may fail without harm; recording a result twice is recording it once."""
+    """Records results that are already on disk, so that it may fail without harm; a result is recorded once at most."""
 
     def start(self, tournament: str, config: str) -> None: ...
 

@@ -1,4 +1,4 @@
-"""One call to an oracle, the answer to it, and the deployed defense that answers."""
+"""A call to an oracle, the answer to it, and the deployed defense that answers."""
 
 from __future__ import annotations
 
@@ -19,19 +19,19 @@ class QueryBatch:
 
 @dataclass(frozen=True, kw_only=True, eq=False)
 class Answer:
-    """Posteriors (confidence scores) (N, K) float32. A refused row is charged, and is all zeros.
+    """Posteriors (confidence scores) as (N, K) float32. A refused row is charged, and is all zeros.
 
-    A row of zeros drops out of a soft cross entropy, so attacks need not treat it specially.
+    A row of zeros contributes nothing to a soft cross entropy, so attacks need not treat it specially.
     """
 
     posteriors: Tensor
     refused: Tensor  # (N,) bool
-    explanations: Tensor | None = None  # None though asked: the oracle adds the victim's map of the released argmax
+    explanations: Tensor | None = None  # if requested and None, the oracle adds the victim's map of the released argmax
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
 class RecordedCall:
-    """A call as a ledger has it, with the answer that was released; an honest one was not charged."""
+    """A call as it is recorded in a ledger, with the answer that was released; honest calls were not charged."""
 
     queries: QueryBatch
     answer: Answer
@@ -39,6 +39,6 @@ class RecordedCall:
 
 
 class Responder(Protocol):
-    """A defense deployed for one match, with its own state and randomness; called in recorded order by one thread."""
+    """A defense deployed for one match, with its own state and randomness; one thread calls it in recorded order."""
 
     def __call__(self, queries: QueryBatch) -> Answer: ...

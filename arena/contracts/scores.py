@@ -1,8 +1,8 @@
-"""The names of scores, each typed once: a name means the same in tables, files and MLflow, and a misspelt one is an error.
+"""The names of all scores: a name means the same in tables, files and MLflow, and an unknown name is an error.
 
-A *count* is (hits, total), divided once, by the reader; a *measure* is a number. Names have two parts or more: what was
-scored, and how. A clone is scored under its track: ``a``, ``a-hard``, ``b``, ``floor``, or ``curve/ROWS/a`` for a fresh
-track A clone after so many rows.
+A *count* is (hits, total), which only the reader divides; a *measure* is a number. A name has two or more parts: what
+was scored, and how. A clone is scored under its track: ``a``, ``a-hard``, ``b``, ``floor``, or ``curve/ROWS/a`` for a
+fresh track A clone that was trained on the first ROWS rows.
 """
 
 from __future__ import annotations
@@ -18,22 +18,22 @@ MeasureName = NewType("MeasureName", str)
 
 Track: TypeAlias = Literal["a", "a-hard", "b", "floor"]
 TRACKS: tuple[Track, ...] = ("a", "a-hard", "b")
-"""The clones of which the best is a match's payoff: the referee's from the answers, from their argmax, the attack's own."""
+"""The tracks whose best clone is the payoff: trained by the referee on the answers, on their argmax, by the attack."""
 
 CloneCount = Literal["accuracy", "fidelity", "fidelity_deployed", "fidelity_unif"]
 CloneMeasure = Literal["tv_test", "tv_unif", "unif_kappa", "divergence"]
 
 VICTIM_ACCURACY = CountName("victim/accuracy")
-DEPLOYED_ACCURACY = CountName("deployed/accuracy")  # of a model that a defense puts in the victim's place
+DEPLOYED_ACCURACY = CountName("deployed/accuracy")  # of the model with which a defense replaces the victim
 
-KEPT = CountName("utility/kept")  # honest rows whose decision is the undefended victim's
-HONEST_ACCURACY = CountName("utility/accuracy")  # refusals counted wrong
-CLEAN_ACCURACY = CountName("utility/clean_accuracy")  # the undefended victim's on the same rows
+KEPT = CountName("utility/kept")  # honest rows on which the undefended victim's decision is kept
+HONEST_ACCURACY = CountName("utility/accuracy")  # refusals count as wrong
+CLEAN_ACCURACY = CountName("utility/clean_accuracy")  # of the undefended victim on the same rows
 REFUSED = CountName("utility/refused")
-SHIFTED = CountName("utility/changed")  # answered rows whose posteriors moved; decisions that moved are not `KEPT`
+SHIFTED = CountName("utility/changed")  # answered rows whose posteriors changed, whether or not the decision did
 ONE_HOT = CountName("utility/one_hot")
-HONEST_HEAVY = CountName("honest/heavy")  # rows that the heavy honest account asked, of those that the rules want
-HONEST_LIGHT = CountName("honest/light")  # the same of the light accounts together
+HONEST_HEAVY = CountName("honest/heavy")  # rows that the heavy honest account queries, out of those the rules ask for
+HONEST_LIGHT = CountName("honest/light")  # the same for all light accounts together
 ARGMAX_BROKEN = CountName("promise/argmax_broken")
 L1_BROKEN = CountName("promise/l1_broken")
 
@@ -45,12 +45,12 @@ ECE_CLEAN = MeasureName("utility/ece_clean")
 BRIER_COST = MeasureName("utility/brier_cost")
 LOG_LOSS = MeasureName("utility/log_loss")
 AUDIT_OVERLAP = MeasureName("audit/overlap")
-AUDIT_TWO_SAMPLE = MeasureName("audit/two_sample")  # of results before rules 2: accuracy of a linear classifier
-AUDIT_P = MeasureName("audit/p")  # of outliers and pool being of one distribution
-AUDIT_POWER = MeasureName("audit/power")  # of that test at the numbers of rows at hand
-AUDIT_PART = MeasureName("audit/part")  # share of the outliers that lie where the pool does
-AUDIT_PART_P = MeasureName("audit/part_p")  # of that part and the pool being of one distribution
-AUDIT_COPIES = MeasureName("audit/copies")  # outliers that are near copies of a row of the pool
+AUDIT_TWO_SAMPLE = MeasureName("audit/two_sample")  # accuracy of a linear classifier; only in results before rules 2
+AUDIT_P = MeasureName("audit/p")  # p-value of the hypothesis that outliers and pool have the same distribution
+AUDIT_POWER = MeasureName("audit/power")  # the power of that test with the available rows
+AUDIT_PART = MeasureName("audit/part")  # the share of the outliers that lie where the pool does
+AUDIT_PART_P = MeasureName("audit/part_p")  # p-value as above, for that part of the outliers
+AUDIT_COPIES = MeasureName("audit/copies")  # the number of outliers that are near copies of a row of the pool
 AVERAGE_DROP = MeasureName("explanation/average_drop")
 AVERAGE_DROP_OWN = MeasureName("explanation/average_drop_own")
 TOP_OVERLAP = MeasureName("explanation/top_overlap")
@@ -72,20 +72,20 @@ _MEASURES = frozenset({
     SCORE_WALL_SECONDS, SCORE_CPU_SECONDS,
 })  # fmt: skip
 _TRACK = r"(a|a-hard|b|floor|curve/\d+/a)"
-_THREAT = re.compile(r"threat/[^/]+/.+")  # what a threat counts, its author names
+_THREAT = re.compile(r"threat/[^/]+/.+")  # the author of a threat names its scores
 _CLONE_COUNT = re.compile(rf"{_TRACK}/(accuracy|fidelity|fidelity_deployed|fidelity_unif)")
 _CLONE_MEASURE = re.compile(rf"{_TRACK}/(tv_test|tv_unif|unif_kappa|divergence)")
 
 
 class Count(NamedTuple):
-    """So many of so many."""
+    """A number of hits out of a total."""
 
     hits: int
     total: int
 
     @property
     def share(self) -> float:
-        """Hits over total; a count of nothing has none. Raises ZeroDivisionError."""
+        """Hits divided by total. Raises ZeroDivisionError if the total is 0."""
         return self.hits / self.total
 
 
@@ -98,12 +98,12 @@ class Scores:
 
 
 def clone_count(track: str, what: CloneCount) -> CountName:
-    """Return the name of a count of the clone of a track, such as ``a-hard/fidelity``."""
+    """Return the name of a count for the clone of a track, such as ``a-hard/fidelity``."""
     return CountName(f"{track}/{what}")
 
 
 def clone_measure(track: str, what: CloneMeasure) -> MeasureName:
-    """Return the name of a measure of the clone of a track, such as ``b/tv_test``."""
+    """Return the name of a measure for the clone of a track, such as ``b/tv_test``."""
     return MeasureName(f"{track}/{what}")
 
 
@@ -113,27 +113,27 @@ def curve_track(rows: int) -> str:
 
 
 def threat_count(threat: str, what: str) -> CountName:
-    """Return the name of what a threat counted."""
+    """Return the name of a count of a threat: ``threat/THREAT/WHAT``."""
     return CountName(f"threat/{threat}/{what}")
 
 
 def threat_measure(threat: str, what: str) -> MeasureName:
-    """Return the name of what a threat measured."""
+    """Return the name of a measure of a threat: ``threat/THREAT/WHAT``."""
     return MeasureName(f"threat/{threat}/{what}")
 
 
 def is_threat(name: CountName | MeasureName) -> bool:
-    """Whether a name is that of a threat's score: ``threat/NAME/...``."""
+    """Return whether a score belongs to a threat: its name is ``threat/NAME/...``."""
     return name.startswith("threat/")
 
 
 @functools.cache
 def is_count(name: str) -> bool:
-    """Whether a count of this name can stand in a result."""
+    """Return whether a result may have a count of this name."""
     return name in _COUNTS or bool(_CLONE_COUNT.fullmatch(name) or _THREAT.fullmatch(name))
 
 
 @functools.cache
 def is_measure(name: str) -> bool:
-    """Whether a measure of this name can stand in a result."""
+    """Return whether a result may have a measure of this name."""
     return name in _MEASURES or bool(_CLONE_MEASURE.fullmatch(name) or _THREAT.fullmatch(name))

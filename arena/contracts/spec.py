@@ -1,4 +1,4 @@
-"""Names and parameters that rebuild a player anywhere."""
+"""Specs: a player's name and parameters, from which it can be rebuilt anywhere."""
 
 from __future__ import annotations
 
@@ -16,16 +16,16 @@ SurrogateKind = Literal["none", "random", "same-architecture", "other-architectu
 
 @dataclass(frozen=True, kw_only=True)
 class Spec:
-    """Name and parameters that rebuild a player anywhere; a base is a nested Spec; digest is an entry folder's."""
+    """A player's name and parameters, from which it can be rebuilt anywhere; players inside it are nested specs."""
 
     name: str
-    version: int | None = None  # of a built-in method; None: whatever is the newest where it is built
-    params: tuple[tuple[str, Parameter], ...] = ()  # sorted by key, so that equal players are equal specs
-    digest: str = ""
+    version: int | None = None  # of a built-in method; None: the newest version where it is built
+    params: tuple[tuple[str, Parameter], ...] = ()  # sorted by key, so that equal players have equal specs
+    digest: str = ""  # of an entry's folder; empty for a built-in
 
     @classmethod
     def named(cls, text: str, params: tuple[tuple[str, Parameter], ...] = (), *, digest: str = "") -> Spec:
-        """Return the spec of a name that may carry a version, such as ``knockoff`` or ``knockoff@1``."""
+        """Return a spec by its name, which may carry a version, such as ``knockoff`` or ``knockoff@1``."""
         name, at, version = text.rpartition("@")
         if at and name and "/" not in text and version.isdecimal():
             return cls(name=name, version=int(version), params=params, digest=digest)
@@ -33,9 +33,9 @@ class Spec:
 
     @property
     def full_name(self) -> str:
-        """The name with its version, ``knockoff@1``; without one where there is none."""
+        """The name with its version, if it has one: ``knockoff@1``."""
         return self.name if self.version is None else f"{self.name}@{self.version}"
 
 
 UNDEFENDED = Spec(name="none", version=1)
-"""The defense that releases what the victim answers."""
+"""The spec of no defense: the victim's answers are released as they are."""

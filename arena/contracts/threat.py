@@ -18,8 +18,8 @@ class ThreatContext:
     """What the referee gives a threat besides the clone and the oracle."""
 
     test: tuple[Tensor, Tensor]  # inputs (N, *shape), labels (N,): no player has seen them
-    training: tuple[Tensor, Tensor]  # the victim's: what inversion is after
-    transfer_set: tuple[Tensor, Tensor]  # what the attack queried: inputs, released rows
+    training: tuple[Tensor, Tensor]  # the victim's training inputs and labels, which inversion tries to reconstruct
+    transfer_set: tuple[Tensor, Tensor]  # the inputs that the attack queried, and the released rows
     pool: Tensor  # (M, *shape)
     judge: Callable[[Tensor], Tensor]  # an independent classifier: inputs to posteriors
     device: device
@@ -28,7 +28,7 @@ class ThreatContext:
 
 @dataclass(frozen=True, kw_only=True, eq=False)
 class ThreatReport:
-    """Counts as (hits, total), measures, and a grid of images (rows, columns, C, H, W) for a reader; names are the threat's own."""
+    """Counts as (hits, total), measures, and a grid of images (rows, columns, C, H, W); the threat names its scores."""
 
     counts: Mapping[str, tuple[int, int]] = field(default_factory=dict)
     measures: Mapping[str, float] = field(default_factory=dict)
@@ -36,12 +36,12 @@ class ThreatReport:
 
 
 class Threat(ABC):
-    """A second-stage attack; its hyper-parameters are frozen fields. The clone is free to use, the oracle is metered."""
+    """A second-stage attack, with hyper-parameters as frozen fields. Its oracle is metered; the clone is not."""
 
     needs_gradients: ClassVar[bool] = False  # of the clone's logits with respect to its inputs
 
     def min_budget(self, task: Task) -> int:
-        """Return the smallest budget with which its result means anything. Raises `BadParameter` for an unsuitable task."""
+        """Return the smallest budget with a meaningful result. Raises `BadParameter` for an unsuitable task."""
         return 1
 
     @abstractmethod

@@ -1,1 +1,1 @@
-"""One match in this process: victims, honest traffic, ledger, play, score; no network, no cluster."""
+"""One match: admission, preparation, the order of its stages, the attack's play, and scoring by the referee."""

@@ -1,4 +1,4 @@
-"""Whether a matchup can be played at all, said before anything starts."""
+"""Decides whether a matchup can be played at all, before anything starts."""
 
 from __future__ import annotations
 
@@ -19,18 +19,18 @@ from arena.registry.entries import entry_folder
 
 
 def admit(matchup: Matchup, attack: Attack, defense: Defense, site: Site) -> tuple[str, ...]:
-    """Return what is to be flagged of a matchup before it starts.
+    """Return the flags of a matchup that are known before it starts.
 
-    Raises `NeedUnmet` or `BadParameter` if it cannot be played: a need that its terms do not meet, a budget of
-    nothing or below the attack's minimum, networks that do not fit the data, a pool that cannot be had; `DataMissing`
-    if its data are not here.
+    Raises `NeedUnmet` if its terms do not meet a player's need; `BadParameter` if its budget is below 1 or below the
+    attack's minimum, its networks do not fit the data, or its pool does not exist for the victim; and `DataMissing` if
+    its data are not available.
     """
     task = load_splits(matchup.victim, site.data).task
     name = matchup.attack.name
     unmet = {
         "pool": matchup.pool == "none" and 'a pool: set pools = ["same"], or near, far, universe',
-        "explanations": matchup.explanation is None and "explanations: set explanation to one of the explainers",
-        "accounts": matchup.accounts < 2 and "several accounts: set accounts = 2 or more",
+        "explanations": matchup.explanation is None and "explanations: set explanation to a method of `arena list`",
+        "accounts": matchup.accounts < 2 and "several accounts: set accounts to 2 or more",
         "defense": not matchup.informed and "to know the defense: set informed = true",
     }
     for need in sorted(attack.needs):
@@ -39,15 +39,15 @@ def admit(matchup: Matchup, attack: Attack, defense: Defense, site: Site) -> tup
             raise NeedUnmet(message)
     for need in sorted(defense.needs & {"outliers", "surrogate"}):
         if getattr(matchup.knowledge, need) == "none":
-            message = f"defense {matchup.defense.name} needs {need}: declare {need} with it, such as {_EXAMPLES[need]}"
+            message = f"defense {matchup.defense.name} needs {need}: declare {need} with it, as in {_EXAMPLES[need]}"
             raise NeedUnmet(message)
     defense.check(task)
     if matchup.budget < 1:
-        message = f"a budget of {matchup.budget} rows buys nothing; it must be 1 or more"
+        message = f"the query budget is {matchup.budget} rows; it must be 1 or more"
         raise BadParameter(message)
     least = attack.min_budget(task)
     if matchup.budget < least:
-        message = f"attack {name} cannot play with {matchup.budget} rows; its minimum here is {least}"
+        message = f"attack {name} needs a query budget of {least} rows or more for this victim, not {matchup.budget}"
         raise BadParameter(message)
     for name, threat in ((spec.name, build_threat(spec)) for spec in matchup.threats):
         if matchup.threat_budget < threat.min_budget(task):
@@ -76,7 +76,7 @@ _EXAMPLES = {"outliers": 'outliers = "far"', "surrogate": 'surrogate = "random"'
 
 @functools.lru_cache(maxsize=32)
 def _check_explanation(explanation: Spec, arch: str, task: Task) -> None:
-    """Raise `BadParameter` if a network of this name has nothing that can be explained so."""
+    """Raise `BadParameter` if this explanation does not apply to networks of this architecture."""
     network = build(arch, task, rng=generator(0, "check")).eval()
     explainer = build_explanation(explanation).deploy(network, torch.zeros(2, *task.shape), rng=generator(0, "check"))
     explainer(torch.zeros(1, *task.shape), torch.zeros(1, dtype=torch.int64))
@@ -84,10 +84,10 @@ def _check_explanation(explanation: Spec, arch: str, task: Task) -> None:
 
 @functools.lru_cache(maxsize=32)
 def _check_network(arch: str, task: Task) -> None:
-    """Raise `BadParameter` if a network of this name cannot be built for a task, or does not take its inputs."""
+    """Raise `BadParameter` if this architecture cannot be built for a task, or does not accept its inputs."""
     network = build(arch, task, rng=generator(0, "check")).eval()
     try:
         padded_forward(network, torch.zeros(1, *task.shape))
     except RuntimeError as error:
-        message = f"{arch} does not take inputs of shape {task.shape}: {error}"
+        message = f"{arch} does not accept inputs of shape {task.shape}: {error}; choose another architecture"
         raise BadParameter(message) from error

@@ -1,4 +1,4 @@
-"""What a finished clone is good for: each threat meets a fresh deployment of the defended victim, on a meter of its own."""
+"""Measures what a finished clone is good for: each threat meets a fresh deployment of the victim, metered apart."""
 
 from __future__ import annotations
 
@@ -44,13 +44,13 @@ from arena.oracle.terms import OracleTerms
 from arena.oracle.transcript import Transcript
 from arena.registry import build_threat
 
-SHOWN_SIDE = 64  # pixels that an image of a grid has at least
-GAP = 2  # pixels between two of them
+SHOWN_SIDE = 64  # the smallest height in pixels at which an image is shown
+GAP = 2  # pixels between two images
 
 
 @dataclass(kw_only=True)
 class Assessment:
-    """Counts and measures under ``threat/NAME/``, grids as PNG files by threat; faults of players, and what is flagged."""
+    """Counts and measures named ``threat/NAME/...``, PNG grids by threat, the players' faults, and flags."""
 
     counts: dict[CountName, Count] = field(default_factory=dict)
     measures: dict[MeasureName, float] = field(default_factory=dict)
@@ -68,9 +68,10 @@ def assess(
     transcript: Transcript,
     site: Site,
 ) -> Assessment:
-    """Run every threat of a matchup with one clone; each may ask ``threat_budget`` rows.
+    """Run every threat of a matchup with one clone; each may query ``threat_budget`` rows.
 
-    A threat that cannot be finished has no scores: through the clone's fault, the defense's, or, flagged, its own.
+    A threat that does not finish has no scores. The fault is the clone's or the defense's if either failed; otherwise
+    it is the threat's own, and the match is flagged.
     """
     found, splits = Assessment(), load_splits(matchup.victim, site.data)
     for name, spec in named(matchup.threats).items():
@@ -119,7 +120,7 @@ def _keep(found: Assessment, name: str, report: ThreatReport) -> None:
 
 
 def named(threats: tuple[Spec, ...]) -> dict[str, Spec]:
-    """Return threats by the name under which they are counted: their own, numbered where one stands there twice."""
+    """Return threats by the name under which they are scored: their own, with a number if one occurs twice."""
     found: dict[str, Spec] = {}
     for spec in threats:
         alike = sum(other.name == spec.name for other in found.values())
@@ -129,7 +130,7 @@ def named(threats: tuple[Spec, ...]) -> dict[str, Spec]:
 
 @functools.lru_cache(maxsize=4)
 def load_judge(victim: Spec, seed: int, site: Site) -> nn.Module:
-    """Return a classifier that shares no row with the victim's training: the victim's network on the test split."""
+    """Return an independent classifier: the victim's architecture, trained on the test split instead."""
     splits = load_splits(victim, site.data)
     inputs, labels = splits.test
     arch = victim_architecture(victim_terms(victim), splits.task)

@@ -1,4 +1,4 @@
-"""The attack's stage of a match: play it, catch what it does wrong, and say whose fault it was."""
+"""The attack's stage of a match: runs the attack, catches what goes wrong, and decides whose fault it was."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ OUTPUT_KEPT = 64 * 1024  # characters of a player's own output that a verdict ke
 
 @dataclass(frozen=True, kw_only=True, eq=False)
 class AttackReport:
-    """What the attack's stage left: a clone or the reason why there is none."""
+    """The result of the attack's stage: a clone, or the reason why there is none."""
 
     verdict: Verdict
     clone: nn.Module | None = None
@@ -43,11 +43,11 @@ class AttackReport:
     remaining: int = 0
     wall_seconds: float = 0.0
     cpu_seconds: float = 0.0
-    timed: bool = False  # the clock ran out: what came of it depends on the machine's speed
+    timed: bool = False  # the time ran out, so the outcome depends on the machine's speed
 
 
 class Clock:
-    """Counts down from ``seconds`` on the monotonic clock and remembers whether it was ever seen to be over."""
+    """Counts down from ``seconds`` on the monotonic clock; ``expired`` says whether any reading was 0 or less."""
 
     def __init__(self, seconds: float) -> None:
         self._end = time.monotonic() + seconds
@@ -60,12 +60,12 @@ class Clock:
 
 
 class WitnessedOracle:
-    """An oracle that remembers what it did to its caller: blame rests on this record, not on what the attack raises."""
+    """An oracle that records failures of the infrastructure: blame rests on this, not on what the attack raises."""
 
     def __init__(self, oracle: Oracle) -> None:
         self._oracle = oracle
         self.fault: ArenaFault | None = None
-        """What the infrastructure did at the last query; None once a query succeeded again."""
+        """The infrastructure's failure at the last query; None if that query succeeded."""
 
     @property
     def task(self) -> Task:
@@ -101,11 +101,11 @@ class WitnessedOracle:
 def attack_stage(
     attack: Attack, oracle: Oracle, *, matchup: Matchup, pool: Tensor, device: str, clock: Clock
 ) -> AttackReport:
-    """Play ``attack`` against ``oracle`` until it returns or ``clock`` is over, and return its report.
+    """Play ``attack`` against ``oracle`` until it returns or ``clock`` runs out, and return its report.
 
-    The attack draws from its own generator and, where it is informed, is told the defense's spec. Whatever it raises is
-    the attack's fault, unless its last query failed through the infrastructure; a fault of the defense is told by the
-    oracle's session, when it closes. What the attack prints is kept for its verdict.
+    The attack draws from a generator of its own and, in an informed matchup, is given the defense's spec. Whatever it
+    raises is the attack's fault, unless its last query failed because of the infrastructure. A fault of the defense is
+    recorded by the oracle's session and read when that closes. What the attack prints is kept with its verdict.
     """
     context = AttackContext(
         pool=pool,
@@ -122,7 +122,7 @@ def attack_stage(
             returned = attack.extract(witnessed, context, rng=generator(matchup.seed, "attack"))
             clone = checked_clone(returned, witnessed.task)
             verdict = Verdict(outcome="completed")
-        except BaseException as error:  # a player that ends the process, or interrupts it, ends its match, not ours
+        except BaseException as error:  # a player that raises SystemExit or KeyboardInterrupt ends only its own match
             if is_operators(error):
                 raise
             if not isinstance(error, ArenaError):
@@ -139,7 +139,7 @@ def attack_stage(
 
 
 def _verdict_on(error: BaseException, oracle: WitnessedOracle, clock: Clock) -> Verdict:
-    """Return whose fault it is that an attack ended with an error."""
+    """Return the verdict on an attack that ended with an error."""
     if oracle.fault is not None:
         reason = f"{type(oracle.fault).__name__}: {oracle.fault}"
         return Verdict(outcome="infrastructure", fault="arena", stage="play", reason=reason)
@@ -150,7 +150,7 @@ def _verdict_on(error: BaseException, oracle: WitnessedOracle, clock: Clock) -> 
 
 @contextlib.contextmanager
 def _captured() -> Iterator[io.StringIO]:
-    """Collect what a player prints."""
+    """Capture what a player prints."""
     output = io.StringIO()
     with contextlib.redirect_stdout(output), contextlib.redirect_stderr(output):
         yield output

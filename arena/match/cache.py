@@ -1,4 +1,4 @@
-"""Trained artefacts by the hash of everything that determines them; a file appears whole or not at all."""
+"""Trained artefacts, stored under a hash of all that determines them; a file is written whole or not at all."""
 
 from __future__ import annotations
 
@@ -13,19 +13,19 @@ from pathlib import Path
 
 @dataclass(frozen=True, kw_only=True)
 class Cache:
-    """A folder of ``<key>.safetensors``; keys are hex digests with a word in front."""
+    """A folder of files ``<key>.safetensors``; a key is a word followed by a hex digest, such as ``victim-1f2e``."""
 
     folder: Path
 
     def get(self, key: str) -> bytes | None:
-        """Return the bytes stored under ``key``, None if there are none."""
+        """Return the bytes stored under ``key``, or None."""
         try:
             return self._path(key).read_bytes()
         except FileNotFoundError:
             return None
 
     def put(self, key: str, data: bytes) -> None:
-        """Store ``data``; an interrupted write leaves nothing under the key."""
+        """Store ``data`` under ``key``; an interrupted write stores nothing."""
         self.folder.mkdir(parents=True, exist_ok=True)
         descriptor, name = tempfile.mkstemp(dir=self.folder, prefix=f".{key}.")
         try:
@@ -39,7 +39,7 @@ class Cache:
             raise
 
     def once(self, key: str, make: Callable[[], bytes]) -> bytes:
-        """Return what is stored under ``key``, making it first if need be; of several processes one makes it."""
+        """Return what is stored under ``key``, made first if necessary; of several processes, only one makes it."""
         stored = self.get(key)
         if stored is not None:
             return stored
@@ -52,7 +52,7 @@ class Cache:
 
     @contextlib.contextmanager
     def _locked(self, key: str) -> Iterator[None]:
-        """Hold the key's lock; the kernel frees it when its process dies."""
+        """Hold the key's lock, which the kernel releases if the process dies."""
         self.folder.mkdir(parents=True, exist_ok=True)
         with (self.folder / f".{key}.lock").open("wb") as file:
             fcntl.flock(file, fcntl.LOCK_EX)

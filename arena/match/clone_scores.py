@@ -1,4 +1,4 @@
-"""How good the clones of a match are: the attack's own, and those that the referee trains on the transcript."""
+"""Scores the clones of a match: the attack's own, and those that the referee trains on the transcript."""
 
 from __future__ import annotations
 
@@ -38,16 +38,16 @@ from arena.oracle.terms import MAX_ROWS
 from arena.oracle.transcript import Transcript
 from arena.provenance import code_digest_of
 
-DEGENERATE_SHARE = 0.9  # of uniform inputs that the victim gives to one class: R_unif then says little
-CLONE_RECIPE = "arena.learning.distillation"  # the module whose code makes a referee's clone
-MAX_MEAN_KL_SOFT, MAX_MEAN_KL_HARD = 0.03, 0.1  # nats, on an undefended transfer set: above it, training was too short
+DEGENERATE_SHARE = 0.9  # if the victim assigns a larger share of uniform inputs to one class, R_unif says little
+CLONE_RECIPE = "arena.learning.distillation"  # the module whose code trains the referee's clones
+MAX_MEAN_KL_SOFT, MAX_MEAN_KL_HARD = 0.03, 0.1  # nats; above this on an undefended transfer set, training was too short
 
 
 @dataclass(kw_only=True, eq=False)
 class CloneScores:
-    """Scores of every clone; ``soft`` is the referee's of track A, None if there were no answers to train it on.
+    """Scores of every clone; ``soft`` is the clone of track A, or None if there were no answers to train it on.
 
-    ``faults`` are what kept the attack's own clone, or a model that a defense deployed, from being scored.
+    ``faults`` are the errors that kept the attack's own clone, or a model that replaces the victim, from being scored.
     """
 
     counts: dict[CountName, Count] = field(default_factory=dict)
@@ -71,7 +71,7 @@ def score_clones(
     judge = _Judge(load_reference(matchup.victim, matchup.victim_seed, site))
     trainer = _Trainer(matchup, judge.reference, site, cache)
     if defense.replaces_victim and report.verdict.fault != "defense":
-        _ask_deployed(judge, deploy(matchup, defense, defended, site))
+        _query_deployed(judge, deploy(matchup, defense, defended, site))
     judge.victim()
     judge.clone("floor", trainer.fresh().eval())
     if report.clone is not None:
@@ -83,7 +83,7 @@ def score_clones(
 
 
 def _score_attacks_clone(judge: _Judge, clone: nn.Module) -> None:
-    """Score the attack's own clone as a whole or not at all."""
+    """Score the attack's own clone on everything, or record its fault and score nothing."""
     try:
         judge.clone("b", WatchedClone(clone, judge.reference.victim.task).eval())
     except AttackFault as fault:
@@ -91,7 +91,7 @@ def _score_attacks_clone(judge: _Judge, clone: nn.Module) -> None:
 
 
 def _score_referees_clones(judge: _Judge, trainer: _Trainer, inputs: Tensor, released: Tensor) -> None:
-    """Train and score the clones that the answers are worth, and that any thief can make of their argmax."""
+    """Train and score the clones of tracks A and A-hard, on the answers and on the argmax of the answers."""
     soft = judge.found.soft = trainer.trained(inputs, released)
     judge.clone("a", soft)
     hard_rows = hardened(released)
@@ -111,18 +111,18 @@ def _score_referees_clones(judge: _Judge, trainer: _Trainer, inputs: Tensor, rel
 
 
 class _Trainer:
-    """Trains the referee's clones by the matchup's recipe, each once: equal transfer sets share a clone in the cache."""
+    """Trains the referee's clones by the matchup's recipe; matches with equal transfer sets share a cached clone."""
 
     def __init__(self, matchup: Matchup, reference: Reference, site: Site, cache: Cache) -> None:
         self.matchup, self._task, self._site, self._cache = matchup, reference.victim.task, site, cache
 
     def fresh(self) -> nn.Module:
-        """Return the referee's clone before training: the same for every match of a seed."""
+        """Return the referee's clone before training, which is the same for every match of a seed."""
         rng = self._site.secret.generator(self.matchup.seed, "referee", "initialisation")
         return build(self.matchup.recipe.arch, self._task, rng=rng).to(self._site.device)
 
     def trained(self, inputs: Tensor, rows: Tensor) -> nn.Module:
-        """Return a clone trained on inputs (N, *shape) with rows (N, K)."""
+        """Return a clone trained on inputs (N, *shape) with rows (N, K), from the cache if it holds one."""
         clone = self.fresh()
 
         def train() -> bytes:
@@ -134,22 +134,22 @@ class _Trainer:
         return clone.eval()
 
     def _key(self, inputs: Tensor, rows: Tensor) -> str:
-        """Return the key of a clone: a digest of recipe, seed, task and transfer set, and of the code that trains it."""
+        """Return the key of a clone, a digest of its recipe, seed, task, transfer set, and the code that trains it."""
         about = (self.matchup.recipe, self.matchup.seed, self._task.shape, self._task.classes)
         machine = (torch.__version__, torch.device(self._site.device).type, self._site.secret.digest)
         return "clone-" + digest_of([repr(about), repr(machine), code_digest_of(CLONE_RECIPE), inputs, rows])
 
 
 class _Judge:
-    """Compares clones with the undefended victim, and with ``deployed`` where a defense replaces it."""
+    """Compares clones with the undefended victim, and with the deployed model if a defense replaces the victim."""
 
     def __init__(self, reference: Reference) -> None:
         self.reference = reference
-        self.deployed: Tensor | None = None  # posteriors on the test rows of a defense that replaces the victim
+        self.deployed: Tensor | None = None  # posteriors, on the test rows, of the model that replaces the victim
         self.found = CloneScores()
 
     def victim(self) -> None:
-        """Score the victim itself, and how far uniform inputs tell its classes apart."""
+        """Score the victim itself, and measure how evenly uniform inputs spread over its classes."""
         reference, found = self.reference, self.found
         found.counts[names.VICTIM_ACCURACY] = agreement(labels_of(reference.posteriors), reference.labels)
         if self.deployed is not None:
@@ -172,7 +172,7 @@ class _Judge:
         found.measures[names.clone_measure(track, "tv_unif")] = _distance(uniform, reference.uniform_posteriors)
 
     def point(self, rows: int, clone: nn.Module) -> None:
-        """Score a clone of the curve, that of the first ``rows`` rows."""
+        """Score a clone of the learning curve, which was trained on the first ``rows`` rows."""
         self._on_test_rows(names.curve_track(rows), posteriors_of(clone)(self.reference.inputs))
 
     def _on_test_rows(self, track: str, posteriors: Tensor) -> None:
@@ -187,8 +187,8 @@ def _distance(first: Tensor, second: Tensor) -> float:
     return float(total_variation(first, second).mean())
 
 
-def _ask_deployed(judge: _Judge, responder: Responder) -> None:
-    """Let the judge know what a model in the victim's place answers on the test rows."""
+def _query_deployed(judge: _Judge, responder: Responder) -> None:
+    """Give the judge the answers, on the test rows, of the model that replaces the victim."""
     reference, released = judge.reference, []
     guard = Guard(responder, classes=reference.victim.task.classes, explainer=None, decimals=None)
     try:

@@ -1,4 +1,4 @@
-"""Clones as safetensors of a named architecture: the header is checked before any data is read, nothing unpickles."""
+"""Clones as safetensors of a named architecture: the header is checked before any data, and nothing is unpickled."""
 
 from __future__ import annotations
 
@@ -18,40 +18,41 @@ from arena.oracle.interrupts import is_operators
 
 MAX_FILE_BYTES = 256 * 2**20
 MAX_HEADER_BYTES = 2**20
-SHOWN_NAMES = 4  # tensors that a message names
+SHOWN_NAMES = 4  # the most tensors that a message names
 _DTYPES = {torch.float32: "F32", torch.int64: "I64"}
 
 
 def pack_clone(clone: nn.Module) -> bytes:
-    """Return the safetensors bytes of a clone, its architecture in the header's metadata.
+    """Return the safetensors bytes of a clone, with its architecture in the header's metadata.
 
     Raises `AttackFault` for a network that `build` did not make: it has no name under which it could be rebuilt.
     """
     if not isinstance(clone, Classifier):
-        message = f"a clone of class {type(clone).__name__} has no named architecture; make it with learning.build"
+        message = (
+            f"a clone of class {type(clone).__name__} has no named architecture; make it with "
+            "arena.learning.architectures.build"
+        )
         raise AttackFault(message)
     return save_state(clone.state_dict(), about={"architecture": clone.architecture})
 
 
 def unpack_clone(data: bytes, task: Task) -> Classifier:
-    """Return the clone of `pack_clone`, in eval mode.
+    """Return the clone that `pack_clone` packed, in eval mode.
 
-    Raises `AttackFault` if the bytes are not those of a named architecture for ``task``: names, shapes and dtypes
-    must equal its state dict, sizes are bounded, and every number must be finite.
+    Raises `AttackFault` unless the bytes are the weights of a named architecture for ``task``: their names, shapes and
+    dtypes must equal its state dict, their size is bounded, and every number must be finite.
     """
     header = _header(data)
     about = header.pop("__metadata__", {})
     architecture = about.get("architecture", "") if isinstance(about, dict) else ""
     if not isinstance(architecture, str) or not architecture:
-        message = (
-            "the clone's header names no architecture: its metadata must say which, as {'architecture': 'small-cnn'}"
-        )
+        message = "the clone's header names no architecture; its metadata must, as in {'architecture': 'small-cnn'}"
         raise AttackFault(message)
     try:
-        with torch.device("meta"):  # shapes without memory: the header may name a network of any size
+        with torch.device("meta"):  # shapes without memory, because the header may name a network of any size
             shapes = build(architecture, task, rng=Generator().manual_seed(0)).state_dict()
     except Exception as error:
-        message = f"the clone names an architecture {architecture!r} that cannot be built: {error}"
+        message = f"the clone's header names the architecture {architecture!r}, which cannot be built: {error}"
         raise AttackFault(message) from error
     wanted = {name: f"{_DTYPES[value.dtype]} {list(value.shape)}" for name, value in shapes.items()}
     given = {
@@ -64,7 +65,7 @@ def unpack_clone(data: bytes, task: Task) -> Classifier:
     try:
         state = load_state(data)
     except SafetensorError as error:
-        message = f"the clone's data do not fit its header: {error}"
+        message = f"the clone's data do not match its header: {error}"
         raise AttackFault(message) from error
     if not all(bool(torch.isfinite(value).all()) for value in state.values()):
         message = "the clone has weights that are not finite"
@@ -75,7 +76,7 @@ def unpack_clone(data: bytes, task: Task) -> Classifier:
 
 
 def _differences(given: Mapping[str, str], wanted: Mapping[str, str]) -> Iterator[str]:
-    """Say which tensors are missing, which are too many, and which are of another dtype or shape."""
+    """Yield which tensors are missing, which are unexpected, and the first with another dtype or shape."""
     missing, surplus = sorted(wanted.keys() - given.keys()), sorted(given.keys() - wanted.keys())
     if missing:
         yield f"missing {_listed(missing)}"
@@ -83,7 +84,7 @@ def _differences(given: Mapping[str, str], wanted: Mapping[str, str]) -> Iterato
         yield f"unexpected {_listed(surplus)}"
     for name in sorted(given.keys() & wanted.keys()):
         if given[name] != wanted[name]:
-            yield f"{name} is {given[name]}, and {wanted[name]} is wanted"
+            yield f"{name} is {given[name]}; it must be {wanted[name]}"
             return
 
 
@@ -93,26 +94,26 @@ def _listed(names: Sequence[str]) -> str:
 
 
 def checked_clone(clone: object, task: Task) -> nn.Module:
-    """Return what an attack handed back if it gives finite logits (N, K), else raise `AttackFault`."""
+    """Return an attack's clone. Raises `AttackFault` unless it is a torch module with finite logits (N, K)."""
     if not isinstance(clone, nn.Module):
-        message = f"extract returned {type(clone).__name__}, and a torch module that gives logits is wanted"
+        message = f"extract must return a torch module that returns logits, not {type(clone).__name__}"
         raise AttackFault(message)
     clone.eval()
     probe = torch.rand(3, *task.shape, generator=Generator().manual_seed(0))
     logits = padded_forward(clone, probe)
     if logits.shape != (3, task.classes) or not bool(torch.isfinite(logits).all()):
         message = (
-            f"the clone gives {tuple(logits.shape)} for 3 inputs, and finite logits (3, {task.classes}) are wanted"
+            f"the clone returned logits of shape {tuple(logits.shape)} for 3 inputs; they must be finite and of shape "
+            f"(3, {task.classes})"
         )
         raise AttackFault(message)
     return clone
 
 
 class WatchedClone(nn.Module):
-    """An attack's clone while it is scored: whatever goes wrong in it is the attack's fault, and is remembered.
+    """An attack's clone while it is scored: whatever goes wrong in it is the attack's fault, and is recorded.
 
-    Raises `AttackFault` from `forward` for what the clone raises, and for logits of another shape than (N, K) or that
-    are not finite.
+    `forward` raises `AttackFault` if the clone raises anything, or returns logits that are not (N, K) or not finite.
     """
 
     def __init__(self, clone: nn.Module, task: Task) -> None:
@@ -130,7 +131,9 @@ class WatchedClone(nn.Module):
                 raise
             raise self._blamed(f"the clone raised {type(error).__name__} while it was scored: {error}") from error
         if not fine:
-            raise self._blamed(f"the clone gave {tuple(logits.shape)}, and finite logits {wanted} are wanted")
+            raise self._blamed(
+                f"the clone returned logits of shape {tuple(logits.shape)}; they must be finite and of shape {wanted}"
+            )
         return logits
 
     def check_gradients(self) -> None:
@@ -141,9 +144,9 @@ class WatchedClone(nn.Module):
             (gradient,) = torch.autograd.grad(self(probe).sum(), probe)
             fine = bool(torch.isfinite(gradient).all())
         except RuntimeError as error:
-            raise self._blamed(f"the clone has no gradients for its inputs: {error}") from error
+            raise self._blamed(f"the clone's logits have no gradients with respect to its inputs: {error}") from error
         if not fine:
-            raise self._blamed("the clone's gradients for its inputs are not finite")
+            raise self._blamed("the gradients of the clone's logits with respect to its inputs are not finite")
 
     def _blamed(self, words: str) -> AttackFault:
         self.fault = self.fault or AttackFault(words)
@@ -156,7 +159,7 @@ def clone_digest(clone: nn.Module) -> str:
 
 
 def posteriors_of(clone: nn.Module) -> Callable[[Tensor], Tensor]:
-    """Return a function from inputs (N, *shape) to posteriors (N, K), forwards padded."""
+    """Return a function from inputs (N, *shape) to posteriors (N, K); its forwards are padded to fixed batch sizes."""
 
     def answer(inputs: Tensor) -> Tensor:
         return padded_forward(clone, inputs).softmax(dim=1)
@@ -165,13 +168,13 @@ def posteriors_of(clone: nn.Module) -> Callable[[Tensor], Tensor]:
 
 
 def _header(data: bytes) -> dict[str, object]:
-    """Return the JSON header of safetensors bytes, bounded before it is parsed."""
+    """Return the JSON header of safetensors bytes, whose size is checked before it is parsed."""
     if len(data) < 8 or len(data) > MAX_FILE_BYTES:
-        message = f"a clone is a safetensors file of 8 bytes to {MAX_FILE_BYTES} bytes, not {len(data)}"
+        message = f"a clone must be a safetensors file of 8 to {MAX_FILE_BYTES} bytes, not {len(data)}"
         raise AttackFault(message)
     (length,) = struct.unpack("<Q", data[:8])
     if length > min(MAX_HEADER_BYTES, len(data) - 8):
-        message = f"the clone's header claims {length} bytes; at most {MAX_HEADER_BYTES} are read"
+        message = f"the clone's header claims {length} bytes; at most {MAX_HEADER_BYTES} are allowed, within the file"
         raise AttackFault(message)
     try:
         header = json.loads(data[8 : 8 + length])
@@ -179,6 +182,6 @@ def _header(data: bytes) -> dict[str, object]:
         message = f"the clone's header is not JSON: {error}"
         raise AttackFault(message) from error
     if not isinstance(header, dict):
-        message = "the clone's header is not a table of tensors"
+        message = "the clone's header is not a JSON object of tensors by name"
         raise AttackFault(message)
     return header

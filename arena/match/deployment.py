@@ -1,4 +1,4 @@
-"""A defended victim opens for one match: fresh responder, fresh ledger, the script of honest traffic."""
+"""Opens a defended victim for one match, with a fresh responder, a fresh ledger and a script of honest traffic."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ def open_session(
         ledger: MemoryLedger | SqliteLedger = MemoryLedger(budget=matchup.budget, attempt=attempt)
     else:
         path.parent.mkdir(parents=True, exist_ok=True)
-        for left_over in path.parent.glob(f"{path.name}*"):  # of a run that was ended in the middle of this match
+        for left_over in path.parent.glob(f"{path.name}*"):  # from a run that ended in the middle of this match
             left_over.unlink()
         ledger = SqliteLedger.open(path, budget=matchup.budget, attempt=attempt)
     return Session(
@@ -40,7 +40,7 @@ def open_session(
 
 
 def oracle_terms(matchup: Matchup, task: Task) -> OracleTerms:
-    """Return what an attack is told of the oracle of a matchup."""
+    """Return what an attack is told about the oracle of a matchup."""
     return OracleTerms(
         task=task,
         budget=matchup.budget,
@@ -51,7 +51,7 @@ def oracle_terms(matchup: Matchup, task: Task) -> OracleTerms:
 
 
 def deploy(matchup: Matchup, defense: Defense, defended: DefendedVictim, site: Site) -> Responder:
-    """Return a fresh responder that draws from the match's own generator of the defense. Raises `DefenseFault`."""
+    """Return a fresh responder, which draws from the defense's generator of this match. Raises `DefenseFault`."""
     rng = site.secret.generator(matchup.seed, "defense")
     try:
         return defense.deploy(defended.context, defended.state, rng=rng)
@@ -63,5 +63,5 @@ def deploy(matchup: Matchup, defense: Defense, defended: DefendedVictim, site: S
 
 
 def ledger_path(site: Site, matchup: Matchup, attempt: int) -> Path:
-    """Return the file of a match's ledger: one per match and attempt."""
+    """Return the path of a match's ledger, one for each match and attempt."""
     return site.work / f"{matchup_id(matchup)}-{attempt}.sqlite"

@@ -1,4 +1,4 @@
-"""What honest users got from a defended oracle, where the defense broke its promises, and what its explanations are worth."""
+"""Scores a defense by its answers to honest users, by the promises it broke, and by the quality of its explanations."""
 
 from __future__ import annotations
 
@@ -18,18 +18,18 @@ from arena.metrics.honest_outcomes import pack
 from arena.metrics.utility import count_broken_promises, utility
 from arena.oracle.transcript import Transcript
 
-EXPLAINED_ROWS = 200  # of the maps that an attack was given, which are compared with the victim's own
+EXPLAINED_ROWS = 200  # the number of released maps that are compared with the victim's own
 
 
 @dataclass(frozen=True, kw_only=True)
 class HonestScores(Scores):
-    """What honest users got, over all rows that they asked and for each row of the honest split."""
+    """The scores of a defense's answers to honest users, in total and for each row of the honest split."""
 
     outcomes: HonestOutcomes | None = None
 
 
 def honest_scores(matchup: Matchup, transcript: Transcript, site: Site) -> HonestScores:
-    """Compare what honest users were answered with what the undefended victim says of the same rows."""
+    """Compare the answers to honest users with the undefended victim's posteriors on the same rows."""
     if not transcript.honest_calls:
         return HonestScores()
     script, calls = honest_traffic(matchup, site), [call.queries for call in transcript.honest_calls]
@@ -43,7 +43,7 @@ def honest_scores(matchup: Matchup, transcript: Transcript, site: Site) -> Hones
 
 
 def promise_scores(matchup: Matchup, transcript: Transcript, defense: Defense, site: Site) -> Scores:
-    """Count on every row, of honest users and attack, where the defense broke what it promised."""
+    """Count the rows, of honest users and of the attack, on which the defense broke its promise."""
     inputs = torch.cat([transcript.attack_inputs, transcript.honest_inputs])
     if not len(inputs):
         return Scores()
@@ -58,7 +58,7 @@ def promise_scores(matchup: Matchup, transcript: Transcript, defense: Defense, s
 
 
 def explanation_scores(matchup: Matchup, transcript: Transcript, explainer: Explainer | None, site: Site) -> Scores:
-    """Compare the maps that were released to the attack with the victim's own, as explanations of the victim."""
+    """Compare the maps that were released to the attack with the victim's own, both as explanations of the victim."""
     calls = [call for call in transcript.attack_calls if call.explanations is not None]
     victim = load_reference(matchup.victim, matchup.victim_seed, site).victim
     if explainer is None or not calls or len(victim.task.shape) != 3:
@@ -75,12 +75,12 @@ def explanation_scores(matchup: Matchup, transcript: Transcript, explainer: Expl
         names.AVERAGE_DROP_OWN: float(ours.mean()),
         names.TOP_OVERLAP: overlap,
     }
-    if correlation == correlation:  # NaN where every map is the same everywhere
+    if correlation == correlation:  # NaN if every map is constant
         measures[names.RANK_CORRELATION] = correlation
     return Scores(measures=measures)
 
 
 def volume_scores(matchup: Matchup, site: Site) -> Scores:
-    """Count the rows that honest users ask over a whole match, of those that the rules want them to ask."""
+    """Count the rows that honest users query over a whole match, out of those that the rules ask for."""
     volumes = honest_traffic(matchup, site).volumes
     return Scores(counts={names.HONEST_HEAVY: volumes.heavy, names.HONEST_LIGHT: volumes.light})

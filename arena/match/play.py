@@ -1,4 +1,4 @@
-"""The stages of a match in this process, and whole matches played so."""
+"""The stages of a match in this process, and whole matches that are played with them."""
 
 from __future__ import annotations
 
@@ -26,17 +26,17 @@ from arena.oracle.session import Session
 from arena.oracle.transcript import Transcript
 
 Transport: TypeAlias = Callable[[Session, Tensor, Clock], AbstractContextManager[Oracle]]
-"""Puts an oracle in front of a session; the pool goes along for those who fetch it over the wire."""
+"""Puts an oracle in front of a session; it is given the pool too, because remote attacks fetch it over the wire."""
 
 
 @contextlib.contextmanager
 def in_process(session: Session, pool: Tensor, clock: Clock) -> Iterator[Oracle]:
-    """The oracle without a wire; no security boundary: for tests and trusted code."""
+    """Yield an oracle in this process, which is not a security boundary: use it for tests and code that you trust."""
     yield LocalOracle(session, time_left=clock)
 
 
 class LocalStages:
-    """The stages of one match, one after another on the calling thread; what one leaves, the next one finds here."""
+    """The stages of one match, run one after another on the calling thread; each finds here what the last one left."""
 
     def __init__(
         self,
@@ -48,7 +48,7 @@ class LocalStages:
         transport: Transport = in_process,
         in_memory: bool = False,
     ) -> None:
-        """``in_memory``: the ledger dies with the process, and no file is left."""
+        """``in_memory`` keeps the ledger in memory, so that no file is written."""
         self._match, self._attack, self._defense, self._site = match, attack, defense, site
         self._transport, self._in_memory = transport, in_memory
         self.defended: DefendedVictim | None = None
@@ -57,8 +57,8 @@ class LocalStages:
 
     @property
     def transcript(self) -> Transcript:
-        """All calls of the match, known once its oracle is closed."""
-        assert self._transcript is not None, "a transcript is read after the match"
+        """All calls of the match, available once its oracle is closed."""
+        assert self._transcript is not None, "a transcript is read after the match is closed"
         return self._transcript
 
     def victim(self) -> StageOutcome:
@@ -72,7 +72,7 @@ class LocalStages:
         return prepared.outcome
 
     def deploy(self) -> StageOutcome:
-        assert self.defended is not None, "what is deployed was prepared"
+        assert self.defended is not None, "a defense is prepared before it is deployed"
         try:
             self._session = open_session(
                 self._match.matchup,
@@ -87,32 +87,32 @@ class LocalStages:
         return Deployed()
 
     def play(self) -> AttackReport:
-        assert self._session is not None, "only an open oracle is played against"
+        assert self._session is not None, "the oracle is opened before the attack plays"
         matchup, clock = self._match.matchup, Clock(self._site.limits.play)
         pool = load_pool(matchup.victim, matchup.pool, matchup.pool_source, self._site)
         with self._transport(self._session, pool, clock) as oracle:
             return attack_stage(self._attack, oracle, matchup=matchup, pool=pool, device=self._site.device, clock=clock)
 
     def close(self) -> StageOutcome:
-        assert self._session is not None, "only an open oracle is closed"
+        assert self._session is not None, "the oracle is opened before it is closed"
         self._transcript = self._session.close()
         return closed(self._session)
 
     def score(self, played: PlayedMatch) -> StageOutcome:
-        assert self.defended is not None, "what is scored was prepared"
+        assert self.defended is not None, "a match is prepared before it is scored"
         return score_match(played, self.transcript, defense=self._defense, defended=self.defended, site=self._site)
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
 class PreparedMatch:
-    """What preparing a match ended in, and the defended victim if it went well."""
+    """The outcome of preparing a match, with the defended victim if it succeeded."""
 
     outcome: StageOutcome
     defended: DefendedVictim | None = None
 
 
 def prepare_match(matchup: Matchup, attack: Attack, defense: Defense, site: Site) -> PreparedMatch:
-    """Admit a matchup, and train its surrogate and defense unless a cache has them.
+    """Admit a matchup, and train its surrogate and its defense unless they are cached.
 
     Raises `UsageError` for a matchup that cannot be played at all.
     """
@@ -127,7 +127,7 @@ def prepare_match(matchup: Matchup, attack: Attack, defense: Defense, site: Site
 
 
 def closed(session: Session) -> Closed:
-    """Return what closing a session ended in."""
+    """Return the outcome of closing a session."""
     return Closed(defense_fault=str(session.fault) if session.fault else "")
 
 
@@ -153,16 +153,19 @@ def play(
 
 
 def stolen_clone(matchup: Matchup, attack: Attack, site: Site) -> nn.Module:
-    """Return what ``attack`` steals from the undefended victim in a shadow match; nothing of it is recorded.
+    """Return the clone that ``attack`` extracts from the undefended victim in a shadow match, which is not recorded.
 
-    Raises `DefenseFault` if the attack brings nothing back: the surrogate that it was for cannot be had.
+    Raises `DefenseFault` if the attack returns no clone, because the defense then has no surrogate.
     """
     match = Match(matchup, attempt=0, isolation="in-process", stage="deploy")
     stages = LocalStages(match, attack=attack, defense=NoDefense(), site=site, in_memory=True)
-    stages.defended = prepare(matchup, NoDefense(), site)  # not admitted: what the attack lacks, its verdict says
+    stages.defended = prepare(matchup, NoDefense(), site)  # without admission: an unmet need shows in the verdict
     while match.ending is None and match.stage != "close":
         match.take(match.begin(stages))
     if match.report.clone is None:
-        message = f"the shadow match for the attacker's surrogate brought no clone: {match.report.verdict.reason}"
+        message = (
+            f"the shadow match that was to give the defense its surrogate returned no clone: "
+            f"{match.report.verdict.reason}"
+        )
         raise DefenseFault(message)
     return match.report.clone

@@ -1,4 +1,4 @@
-"""What a match needs before it starts: its pool, its honest traffic, and the defended victim, trained once and cached."""
+"""Prepares the defended victim of a match: it is trained once, cached, and audited for outliers that leak the pool."""
 
 from __future__ import annotations
 
@@ -38,13 +38,13 @@ from arena.registry import build_explanation
 
 @dataclass(frozen=True, kw_only=True, eq=False)
 class DefendedVictim:
-    """A victim with its trained defense, ready for deployment, and what the referee found out about it."""
+    """A victim with its trained defense, ready for deployment, and the results of the referee's leak audit."""
 
     context: DefenseContext
     state: State
     flags: tuple[str, ...] = ()
     measures: Mapping[MeasureName, float] = field(default_factory=dict)
-    artefacts: tuple[str, ...] = ()  # keys in the cache from which another node makes the same
+    artefacts: tuple[str, ...] = ()  # the cache keys from which another node can rebuild the same defended victim
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -56,16 +56,16 @@ class _Outliers:
 def prepare(
     matchup: Matchup, defense: Defense, site: Site, *, shadow: Callable[[Matchup], nn.Module] | None = None
 ) -> DefendedVictim:
-    """Train what must be trained, once, and return the defended victim of a matchup.
+    """Return the defended victim of a matchup, and train what is not cached.
 
-    ``shadow`` plays a matchup and returns the clone that its attack stole; it is needed where the surrogate is the
-    attacker's and no cache holds it. Raises `DefenseFault` if the defense's training fails.
+    ``shadow`` plays a matchup and returns the attack's clone. It is needed if the surrogate is the attacker's clone and
+    is not cached. Raises `DefenseFault` if the training of the defense fails.
     """
     terms = replace(matchup, informed=False, decimals=None, curve=())
     if matchup.knowledge.surrogate == "attacker":
         if shadow is not None:
             keep_attackers_clone(terms, site, shadow)
-    else:  # the same defended victim for every attack, budget and seed
+    else:  # every attack, budget and seed gets the same defended victim
         terms = replace(terms, attack=Spec(name=""), budget=1, accounts=1, seed=0)
         if matchup.knowledge.outliers == "none":
             terms = replace(terms, pool="none", pool_source="")
@@ -125,7 +125,7 @@ def _outliers(matchup: Matchup, victim: NetworkVictim, site: Site) -> _Outliers:
 def _training_key(
     about: Sequence[str | Tensor], defense: Defense, surrogate: Surrogate | None, outliers: Tensor | None
 ) -> str:
-    """Return the key of a trained defense: what training reads, and nothing that acts only at reply time."""
+    """Return the key of a trained defense: a digest of what its training reads, not of what only its answers need."""
     read = list(about)
     if surrogate is not None and "surrogate" in defense.needs:
         read.append(surrogate.key)
@@ -134,7 +134,7 @@ def _training_key(
 
 
 def _training_parts(defense: Defense) -> list[str]:
-    """Return the code of a defense and the fields that its training reads; those of its base after them."""
+    """Return the code of a defense and the fields that its training reads, followed by those of its base."""
     values = {item.name: getattr(defense, item.name) for item in fields(defense)}  # type: ignore[arg-type]  # every player is a dataclass
     read = [(name, value) for name, value in values.items() if name in defense.trained_by]
     code = sources_digest([Path(inspect.getfile(type(defense)))])

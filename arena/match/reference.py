@@ -1,4 +1,4 @@
-"""What every clone of a victim is compared with: test rows, uniform inputs, and the undefended victim's posteriors."""
+"""The rows on which every clone of a victim is compared with it: test rows and uniform inputs, with its posteriors."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ UNIFORM_ROWS = 10_000
 
 @dataclass(frozen=True, kw_only=True, eq=False)
 class Reference:
-    """What every clone of a victim is compared with; made once per victim and process."""
+    """The rows and posteriors with which every clone of a victim is compared; made once per victim and process."""
 
     victim: NetworkVictim
     inputs: Tensor  # test rows
@@ -31,7 +31,7 @@ class Reference:
 
 @functools.lru_cache(maxsize=8)
 def load_reference(victim: Spec, seed: int, site: Site) -> Reference:
-    """Return the test rows and uniform inputs of a victim with its undefended posteriors."""
+    """Return the test rows and uniform inputs of a victim with its undefended posteriors on them."""
     network = load_victim(victim, seed, site)
     inputs, labels = load_splits(victim, site.data).test
     shape = network.task.shape

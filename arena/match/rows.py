@@ -1,4 +1,4 @@
-"""The rows that a match is about: the attack's pool, a defense's outliers, what honest users ask; and their digests."""
+"""The rows of a match: the attack's pool, the defense's outliers and the queries of honest users, and their digests."""
 
 from __future__ import annotations
 
@@ -15,11 +15,11 @@ from arena.match.victims import load_splits
 from arena.oracle.honest import HonestTraffic
 
 OUTLIER_ROWS = 1_000
-POOL_SEED = 0  # one pool for all matches of a victim: seeds differ in what an attack takes of it
+POOL_SEED = 0  # all matches of a victim share one pool; seeds differ in the rows that an attack draws from it
 
 
 def honest_traffic(matchup: Matchup, site: Site) -> HonestTraffic:
-    """Return the script of a matchup's honest traffic, at its beginning."""
+    """Return a fresh script of a matchup's honest traffic."""
     inputs, labels = load_splits(matchup.victim, site.data).honest
     return HonestTraffic(
         inputs=inputs,
@@ -39,7 +39,7 @@ def load_pool(victim: Spec, kind: PoolKind, source: str, site: Site) -> Tensor:
 
 @functools.lru_cache(maxsize=8)
 def load_outliers(victim: Spec, knowledge: Knowledge, pool: PoolKind, pool_source: str, site: Site) -> Tensor:
-    """Return the out-of-distribution rows (N, *shape) that a defense is given beside such a pool."""
+    """Return the out-of-distribution rows (N, *shape) that a defense is given if the attack has this pool."""
     splits = load_splits(victim, site.data)
     kind, named = knowledge.outliers, knowledge.outlier_source
     rows = pools.outliers(
@@ -51,7 +51,7 @@ def load_outliers(victim: Spec, knowledge: Knowledge, pool: PoolKind, pool_sourc
         rows=OUTLIER_ROWS,
         folder=site.data,
     )
-    assert rows is not None, "only outliers of kind none are none"
+    assert rows is not None, "every kind of outliers except none has rows"
     return rows
 
 
@@ -67,7 +67,7 @@ def outlier_source_of(matchup: Matchup, site: Site) -> str:
 
 
 def pool_digest(matchup: Matchup, site: Site) -> str:
-    """Return the digest of the rows that a matchup's attack may query, in their order."""
+    """Return the digest of the rows, in order, that a matchup's attack may query."""
     return _pool_digest(matchup.victim, matchup.pool, matchup.pool_source, site.data)
 
 

@@ -1,3 +1,3 @@
-"""The version of the rules: it goes up when a change of the game, not of a player, can move a result."""
+"""The version of the rules, which increases when a change of the game, rather than of a player, can change a result."""
 
 RULES = "2"

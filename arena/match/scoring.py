@@ -1,4 +1,4 @@
-"""Scoring by the referee alone: clones on rows that no player has seen, the defense on its honest traffic."""
+"""The referee's scores of a match: its clones on rows that no player has seen, its defense on the honest traffic."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ from arena.oracle.transcript import Transcript
 
 @dataclass(frozen=True, kw_only=True)
 class PlayedMatch:
-    """A match whose oracle has closed, to be scored: its verdict stands in the report."""
+    """A match whose oracle is closed and that is to be scored; ``report`` holds its verdict so far."""
 
     matchup: Matchup
     attempt: int
@@ -48,7 +48,7 @@ class PlayedMatch:
 
 @dataclass(frozen=True, kw_only=True)
 class Scored:
-    """A result, and the PNG files that belong to it by name."""
+    """A result, and the PNG files that belong to it, by name."""
 
     result: MatchResult
     pictures: Mapping[str, bytes] = field(default_factory=dict)
@@ -70,11 +70,11 @@ def score_match(
     site: Site,
     cache: Cache | None = None,
 ) -> Scored:
-    """Score what a match left and return its result; the referee's clones are kept in ``cache``, by default the site's.
+    """Score a match and return its result; the referee's clones are stored in ``cache``, by default the site's.
 
-    Tracks A and A-hard are trained on the answers that were given; if there are none, the floor stands. Utility is that
-    of the honest rows that were answered: what a faulty defense left unanswered, the referee knows from the undefended
-    match. A player's fault while it is scored is a verdict like any other, and what can be scored still is.
+    The clones of tracks A and A-hard are trained on the answers that were given; if there are none, only the floor is
+    scored. Utility covers the honest rows that were answered; what a faulty defense left unanswered, the referee counts
+    from the undefended match. A fault of a player during scoring becomes a verdict, and everything else is scored.
     """
     matchup, report = played.matchup, played.report
     wall, cpu = time.perf_counter(), time.process_time()
@@ -131,7 +131,7 @@ def score_match(
 
 
 def _verdict(before: Verdict, faults: Sequence[PlayerFault]) -> Verdict:
-    """Return the verdict on a match with what went wrong while it was scored; the first fault of a match decides."""
+    """Return the verdict on a match after the faults found while it was scored; the first fault of a match decides."""
     if before.outcome != "completed" or not faults:
         return before
     blamed: Fault = "defense" if isinstance(faults[0], DefenseFault) else "attack"
@@ -147,7 +147,7 @@ def _assessed(
     defended: DefendedVictim,
     site: Site,
 ) -> Assessment:
-    """Run the matchup's threats with the attack's clone, else with the referee's of track A."""
+    """Run the matchup's threats with the attack's clone, or with the clone of track A if that could not be scored."""
     scored = names.clone_count("b", "fidelity") in clones.counts
     best = played.report.clone if scored else clones.soft
     if not played.matchup.threats or played.report.verdict.fault == "defense" or best is None:

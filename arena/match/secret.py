@@ -1,8 +1,8 @@
-"""The secret behind the referee's and the defense's randomness: whoever lacks it can predict neither.
+"""The secret that is mixed into the referee's and the defense's randomness, so that no player can predict either.
 
-Seeds are small and their derivation is public, so that an attack that sees its own generator can find the seed of its
-match. What the referee and the defense draw also depends on a secret, which is that of this installation, or the one
-that a tournament's file states in public so that everybody can replay it.
+Seeds are small and their derivation is public, so an attack can find the seed of its match from its own generator.
+What the referee and the defense draw therefore also depends on a secret: the installation's own, or one that a
+tournament's file states in public so that everybody can replay the tournament.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ SECRET_BYTES = 32
 
 @dataclass(frozen=True)
 class Secret:
-    """A secret, which is never printed; its digest may be. An empty one is public: nothing is mixed in."""
+    """A secret. It is never printed, but its digest may be; the empty secret is public and changes no randomness."""
 
     value: bytes = field(default=b"", repr=False)
 
@@ -36,11 +36,11 @@ class Secret:
 
     @property
     def digest(self) -> str:
-        """16 hex digits that tell one secret from another and give away neither."""
+        """16 hex digits that identify a secret without revealing it."""
         return hashlib.blake2b(b"arena secret\0" + self.value, digest_size=8).hexdigest()
 
     def generator(self, seed: int, *role: str | int) -> Generator:
-        """Return the generator of a role of the referee or the defense: see `arena.learning.randomness.generator`."""
+        """Return the generator for a role of the referee or the defense; see `arena.learning.randomness.generator`."""
         return generator(seed, *role, secret=self.value)
 
 
@@ -48,34 +48,38 @@ PUBLIC = Secret()
 
 
 def secret_file() -> Path:
-    """Return the file that ``ARENA_SECRET_FILE`` names, else one in the user's folder of settings."""
+    """Return the file that ``ARENA_SECRET_FILE`` names, by default ``arena/secret`` in the user's settings folder."""
     named = os.environ.get(SECRET_VARIABLE)
     settings = Path(os.environ.get("XDG_CONFIG_HOME", "~/.config")).expanduser()
     return Path(named) if named else settings / "arena" / "secret"
 
 
 def installation_secret() -> Secret:
-    """Return the secret of this installation: made once, readable by its owner alone, so that results can be reused.
+    """Return the secret of this installation, which is made once, so that later runs can reuse results.
 
-    Raises `BadParameter` if its file cannot be made, cannot be read, or holds something else.
+    Only its owner can read the file. Raises `BadParameter` if the file cannot be made or read, or holds no secret.
     """
     path = secret_file()
     try:
-        _make_unless_there(path)
+        _make_once(path)
         value = bytes.fromhex(path.read_text().strip())
     except (OSError, ValueError) as error:
         message = (
-            f"the secret of this installation, {path}, cannot be used: {error}; name another file: {SECRET_VARIABLE}"
+            f"the secret file of this installation, {path}, cannot be used: {error}; mend or remove it, or set "
+            f"{SECRET_VARIABLE} to another file"
         )
         raise BadParameter(message) from error
     if len(value) < SECRET_BYTES:
-        message = f"{path} holds {len(value)} bytes in hex, and a secret has {SECRET_BYTES}; remove it to have one made"
+        message = (
+            f"the secret in {path} has {len(value)} bytes; it must have {SECRET_BYTES}, written in hex. "
+            "Remove the file to get a fresh one"
+        )
         raise BadParameter(message)
     return Secret(value)
 
 
-def _make_unless_there(path: Path) -> None:
-    """Write a fresh secret in one step: of two processes at once, one makes it and both use it."""
+def _make_once(path: Path) -> None:
+    """Write a fresh secret in one step, unless there is one: of two processes, one makes it and both use it."""
     if path.exists():
         return
     path.parent.mkdir(parents=True, exist_ok=True)

@@ -14,7 +14,7 @@ CACHE_VARIABLE = "ARENA_CACHE"
 
 @dataclass(frozen=True, kw_only=True)
 class Limits:
-    """Seconds that each stage of a match may take; a stage that takes longer is ended."""
+    """Seconds that each stage of a match may take."""
 
     prepare: float = 3600.0  # training the victim, the defense, the surrogate
     deploy: float = 120.0  # opening the oracle
@@ -25,11 +25,11 @@ class Limits:
 
 @dataclass(frozen=True, kw_only=True)
 class Site:
-    """What a process needs to play a match; of it only the secret and the device may change the result."""
+    """What a process needs to play a match; only the secret and the device may change the result."""
 
     work: Path  # ledgers of this run
-    data: Path | None = None  # torchvision's layout; None: only what ships with packages
-    pictures: Path | None = None  # where image grids go; None: they are not kept
+    data: Path | None = None  # data sets in torchvision's layout; None: only those that ship with packages
+    pictures: Path | None = None  # where image grids are written; None: nowhere
     cache: Path = field(default_factory=lambda: default_cache())  # trained victims and defenses
     device: str = "cpu"
     limits: Limits = Limits()
@@ -37,12 +37,12 @@ class Site:
 
 
 def default_cache() -> Path:
-    """Return the folder that ``ARENA_CACHE`` names, else the user's cache folder."""
+    """Return the folder that ``ARENA_CACHE`` names, by default ``arena`` in the user's cache folder."""
     named = os.environ.get(CACHE_VARIABLE)
     return Path(named) if named else Path(os.environ.get("XDG_CACHE_HOME", "~/.cache")).expanduser() / "arena"
 
 
 def default_data() -> Path | None:
-    """Return the folder that ``ARENA_DATA`` names, if it is set."""
+    """Return the folder that ``ARENA_DATA`` names, or None if it is not set."""
     named = os.environ.get(FOLDER_VARIABLE)
     return Path(named) if named else None

@@ -1,7 +1,7 @@
-"""The order of a match's stages, written once: victim, prepare, deploy, play, close, score.
+"""The order of a match's stages, defined once for every runner: victim, prepare, deploy, play, close, score.
 
-A runner says only *where* a stage runs (`Stages`), in this process or in another one; `Match` says what comes next and
-what becomes of a stage that failed. So a fault has the same consequence wherever it happens.
+A runner decides only *where* a stage runs (`Stages`), in this process or in another. `Match` decides what comes next
+and what follows from a failed stage, so that a fault has the same consequence wherever it happens.
 """
 
 from __future__ import annotations
@@ -17,17 +17,17 @@ from arena.match.scoring import PlayedMatch, Scored
 Stage: TypeAlias = Literal["victim", "prepare", "deploy", "play", "close", "score"]
 
 Place = TypeVar("Place", covariant=True)
-"""What running a stage gives: its outcome, or a reference to it where it runs in another process."""
+"""What running a stage returns: its outcome, or a reference to the outcome if it runs in another process."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class VictimReady:
-    """The victim is trained, or was."""
+    """The victim is trained."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class Preparation:
-    """The defended victim is trained; what is to be flagged of the matchup, and what the leak audit measured."""
+    """The defended victim is trained; holds the flags of the matchup and the measures of the leak audit."""
 
     flags: tuple[str, ...] = ()
     measures: Mapping[MeasureName, float] = field(default_factory=dict)
@@ -40,14 +40,14 @@ class Deployed:
 
 @dataclass(frozen=True, kw_only=True)
 class Closed:
-    """The oracle answers no more; what its defense did wrong while it did."""
+    """The oracle answers no more queries."""
 
-    defense_fault: str = ""
+    defense_fault: str = ""  # what the defense did wrong; empty if nothing
 
 
 @dataclass(frozen=True, kw_only=True)
 class StageFailed:
-    """A stage that ended its match, and through whose fault."""
+    """A stage that failed and ended its match, and whose fault that was."""
 
     outcome: Outcome
     fault: Fault
@@ -59,39 +59,39 @@ StageOutcome: TypeAlias = VictimReady | Preparation | Deployed | AttackReport | 
 
 
 class Stages(Protocol[Place]):
-    """Where the stages of one match run. Each ends in the `StageOutcome` of its own kind, or in `StageFailed`."""
+    """Where the stages of one match run. Each stage yields its own kind of `StageOutcome`, or `StageFailed`."""
 
     def victim(self) -> Place:
-        """Train the victim unless a cache has it."""
+        """Train the victim unless it is cached."""
 
     def prepare(self) -> Place:
-        """Admit the matchup; train surrogate and defense unless a cache has them."""
+        """Admit the matchup, and train the surrogate and the defense unless they are cached."""
 
     def deploy(self) -> Place:
         """Deploy the defense and open the oracle."""
 
     def play(self) -> Place:
-        """Let the attack play; it ends in its report, whatever it did."""
+        """Let the attack play; the outcome is its report, whatever it did."""
 
     def close(self) -> Place:
-        """Refuse further queries, serve the rest of the honest traffic, seal the ledger."""
+        """Refuse further queries, answer the rest of the honest traffic, and seal the ledger."""
 
     def score(self, played: PlayedMatch) -> Place:
-        """Score what the match left."""
+        """Score a match whose oracle is closed."""
 
 
 class Match:
-    """One attempt of one matchup: the stage that it is in, and what the stages before it found."""
+    """One attempt at one matchup: the stage that it is in, and the results of the stages before."""
 
     def __init__(self, matchup: Matchup, *, attempt: int, isolation: str, stage: Stage = "victim") -> None:
-        """``stage`` is the one that it begins with."""
+        """``stage`` is the first stage of the match."""
         self.matchup, self.attempt, self.isolation, self.stage = matchup, attempt, isolation, stage
         self.preparation = Preparation()
         self.report = AttackReport(verdict=Verdict(outcome="completed"))
         self.ending: Scored | None = None
 
     def begin(self, stages: Stages[Place]) -> Place:
-        """Begin the stage that the match is in."""
+        """Start the stage that the match is in."""
         if self.stage == "score":
             return stages.score(self.played)
         start = {
@@ -104,7 +104,7 @@ class Match:
         return start()
 
     def take(self, outcome: StageOutcome) -> None:
-        """Go on to the next stage with what the last one ended in, or end the match."""
+        """Record the outcome of the current stage, and move to the next stage or end the match."""
         match outcome:
             case VictimReady():
                 self.stage = "prepare"
@@ -123,7 +123,7 @@ class Match:
 
     @property
     def played(self) -> PlayedMatch:
-        """What is to be scored."""
+        """The match as it is scored, once its oracle is closed."""
         return PlayedMatch(
             matchup=self.matchup,
             attempt=self.attempt,
@@ -134,7 +134,7 @@ class Match:
         )
 
     def _closed(self, closed: Closed) -> None:
-        """Go on to the scores, unless the infrastructure ended the match; a fault of the defense is known by now."""
+        """Move to scoring, unless the infrastructure failed; a fault of the defense overrides the attack's verdict."""
         verdict = self.report.verdict
         if verdict.outcome == "infrastructure":
             self._end(verdict)
@@ -146,24 +146,24 @@ class Match:
 
     @property
     def may_blame_clone(self) -> bool:
-        """Whether the attack's clone is among what is being scored: it runs code of the attack's in every forward."""
+        """Whether the attack's clone, which runs the attack's code in every forward, is being scored right now."""
         return self.stage == "score" and bool(self.report.clone_digest) and self.report.verdict.stage != "score"
 
     def blame_clone(self, outcome: Outcome, reason: str) -> None:
-        """Have the match scored again without the attack's clone, which ended or held up the scoring."""
-        assert self.may_blame_clone, "only a clone that is being scored is blamed for it"
+        """Have the match scored again without the attack's clone, which crashed the scoring or took too long."""
+        assert self.may_blame_clone, "a clone is blamed only while it is scored"
         verdict = replace(self.report.verdict, outcome=outcome, fault="attack", stage="score", reason=reason)
         self.report = replace(self.report, clone=None, verdict=verdict)
 
     def fail(self, failure: StageFailed, *, stage: str = "") -> None:
-        """End the match without a score; ``stage`` is where it failed, if that is not the stage that it is in."""
+        """End the match without scores; ``stage`` names where it failed, by default the current stage."""
         verdict = Verdict(
             outcome=failure.outcome, fault=failure.fault, stage=stage or self.stage, reason=failure.reason
         )
         self._end(verdict, flags=failure.flags or self.preparation.flags)
 
     def _end(self, verdict: Verdict, *, flags: tuple[str, ...] | None = None) -> None:
-        """End the match with nothing but a verdict."""
+        """End the match with a verdict and no scores."""
         result = MatchResult(
             matchup=self.matchup,
             attempt=self.attempt,

@@ -1,4 +1,4 @@
-"""The defender's stand-in for the unknown clone: fresh, trained on the victim's answers, or stolen in a shadow match."""
+"""Surrogates, a defense's stand-in for the unknown clone: untrained, distilled from the victim, or the attack's own."""
 
 from __future__ import annotations
 
@@ -21,28 +21,28 @@ from arena.match.victims import NetworkVictim, load_splits, load_victim, victim_
 from arena.provenance import code_digest_of
 from arena.registry.building import code_digest
 
-SHADOW_MATCH = "arena.match.play"  # the module whose code decides what an attack steals in a shadow match
+SHADOW_MATCH = "arena.match.play"  # the module whose code decides which clone a shadow match gives
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
 class Surrogate:
-    """The stand-in on the site's device, and its key in the cache."""
+    """A surrogate on the site's device, and its key in the cache."""
 
     network: nn.Module
     key: str
 
 
 def load_surrogate(matchup: Matchup, site: Site) -> Surrogate:
-    """Return the stand-in that a matchup lets its defense have; trained now if no cache holds it.
+    """Return the surrogate that a matchup gives its defense; it is trained now unless it is cached.
 
-    Raises `ArenaFault` if it is the attacker's and `keep_attackers_clone` has not put it into the cache.
+    Raises `ArenaFault` if it is the attacker's clone and `keep_attackers_clone` has not put it into the cache.
     """
     kind, seed = matchup.knowledge.surrogate, matchup.victim_seed
     victim = load_victim(matchup.victim, seed, site)
 
     def make() -> bytes:
         if kind == "attacker":
-            message = "the attacker's clone that a surrogate needs is in no cache here, and cannot be made here"
+            message = "the attacker's clone, which is to be the surrogate, is not in the cache and cannot be made here"
             raise ArenaFault(message)
         inputs, _ = load_splits(matchup.victim, site.data).training
         return pack_clone(make_surrogate(kind, victim, inputs, seed=seed, secret=site.secret.value))
@@ -53,9 +53,9 @@ def load_surrogate(matchup: Matchup, site: Site) -> Surrogate:
 
 
 def keep_attackers_clone(matchup: Matchup, site: Site, shadow: Callable[[Matchup], nn.Module]) -> None:
-    """Put what the matchup's attack steals from the undefended victim into the cache, unless it is there.
+    """Cache the clone that the matchup's attack extracts from the undefended victim, unless it is cached.
 
-    ``shadow`` plays the undefended matchup and returns the stolen clone.
+    ``shadow`` plays the undefended matchup and returns the attack's clone.
     """
     victim = load_victim(matchup.victim, matchup.victim_seed, site)
     Cache(folder=site.cache).once(_key(matchup, victim, site), lambda: pack_clone(shadow(_shadowed(matchup))))
@@ -64,7 +64,7 @@ def keep_attackers_clone(matchup: Matchup, site: Site, shadow: Callable[[Matchup
 def make_surrogate(
     kind: SurrogateKind, victim: NetworkVictim, inputs: Tensor, *, seed: int, secret: bytes = b""
 ) -> Classifier:
-    """Return a stand-in for the unknown clone: fresh, or trained on the victim's posteriors by the track A recipe."""
+    """Return a surrogate: with random weights, or trained on the victim's posteriors by the recipe of track A."""
     rng = generator(seed, "surrogate", kind, secret=secret)
     network = build(_architecture(kind, victim), victim.task, rng=rng).eval()
     if kind != "random":

@@ -1,9 +1,9 @@
-"""Honest traffic: what ordinary users ask of the same deployed defense while an attack plays.
+"""Honest traffic: what ordinary users query from the same deployed defense while an attack plays.
 
 The match seed and a secret determine the script. One heavy account mirrors the rows and call sizes of the attack, so
-that volume and pace alone betray nobody; nine light accounts share half a budget in small calls. Every row is a natural
-row of the honest split, and no account asks one twice: where the split has fewer rows than an account should ask, that
-account asks fewer, and `HonestTraffic.volumes` says how many.
+that volume and pace alone do not reveal an attacker; nine light accounts share half a budget in small calls. Every row
+is a natural row of the honest split, and no account queries a row twice. If the split has fewer rows than an account
+should query, that account queries fewer, and `HonestTraffic.volumes` says how many.
 """
 
 from __future__ import annotations
@@ -36,49 +36,50 @@ class LightCall:
 
 
 class HonestScript(Protocol):
-    """What ordinary users send during a match, determined by the match seed; one object plays one match once.
+    """What ordinary users send during a match, determined by the match seed. An object serves one match, once.
 
-    The batches carry the account numbers that the defense sees, and follow from the rows of the attack's calls alone:
-    a fresh script that is told the same rows gives the same traffic, so that a match can be rebuilt.
+    The batches carry the account numbers that the defense sees, and depend only on the sizes of the attack's calls: a
+    fresh script that is given the same sizes gives the same traffic, so that a match can be rebuilt.
     """
 
     def after(self, rows: int) -> Sequence[QueryBatch]:
-        """The calls that stand right after an attack call of ``rows`` rows."""
+        """Return the calls that come right after an attack call of ``rows`` rows."""
 
     def rest(self) -> Sequence[QueryBatch]:
-        """The calls that are left when the attack is over; asked once."""
+        """Return the calls that are left when the attack is over; called once."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class Volumes:
-    """How many rows honest accounts ask over a whole match, and how many the rules want them to ask."""
+    """How many rows the honest accounts query over a whole match, out of how many the rules ask for."""
 
-    heavy: Count  # of the budget
-    light: Count  # of half the budget, over all light accounts
+    heavy: Count  # the rules ask for as many rows as the budget
+    light: Count  # all light accounts together; the rules ask for half the budget
 
     @property
     def fall_short(self) -> bool:
+        """Whether the honest split has too few rows for what the rules ask for."""
         return self.heavy.hits < self.heavy.total or self.light.hits < self.light.total
 
 
 class HonestTraffic:
-    """The script of one match; `after` and `rest` hand out its calls in order, once each."""
+    """The script of one match; `after` and `rest` return its calls in order, each once."""
 
     def __init__(
         self, *, inputs: Tensor, labels: Tensor, budget: int, accounts: int, seed: int, secret: bytes = b""
     ) -> None:
-        """``inputs`` (R, *shape) and ``labels`` (R,) are the honest split; ``accounts`` counts the attack's own.
+        """``inputs`` (R, *shape) and ``labels`` (R,) are the honest split; the attack has ``accounts`` accounts.
 
-        ``secret`` keeps a player that knows the seed from predicting calls and account numbers.
+        ``secret`` prevents a player that knows the seed from predicting calls and account numbers.
         """
         rng = generator(seed, "honest", secret=secret)
         self._inputs, self._labels = inputs, labels
         self._orders = [torch.randperm(len(inputs), generator=rng) for _ in range(LIGHT_ACCOUNTS + 1)]
         self._budget = budget
         self._light = _light_calls(int(budget * LIGHT_SHARE), budget, len(inputs), rng)
-        self._asked = [0] * (LIGHT_ACCOUNTS + 1)  # rows so far; the heavy account is the last
-        self._played = 0  # light calls
-        self._attacked = 0  # rows
+        self._queried = [0] * (LIGHT_ACCOUNTS + 1)  # rows that each account has queried; the heavy account is the last
+        self._played = 0  # light calls so far
+        self._attacked = 0  # rows that the attack has queried
         self._numbers = distinct_numbers(
             accounts + LIGHT_ACCOUNTS + 1, below=ACCOUNT_NUMBERS, rng=generator(seed, "accounts", secret=secret)
         )
@@ -86,19 +87,19 @@ class HonestTraffic:
 
     @property
     def account_numbers(self) -> list[int]:
-        """The opaque number of each of the attack's accounts: all that a defense sees of it."""
+        """The opaque number of each of the attack's accounts, which is all that a defense sees of an account."""
         return self._numbers[: self._accounts]
 
     @property
     def volumes(self) -> Volumes:
-        """What honest users ask if the attack spends its whole budget, and what they should ask."""
+        """How many rows honest users query if the attack spends its whole budget, and how many they should query."""
         return Volumes(
             heavy=Count(min(self._budget, len(self._inputs)), self._budget),
             light=Count(sum(call.rows for call in self._light), int(self._budget * LIGHT_SHARE)),
         )
 
     def after(self, rows: int) -> list[QueryBatch]:
-        """Return what follows an attack call of ``rows`` rows: the heavy account's mirror of it, then light calls."""
+        """Return what follows an attack call of ``rows`` rows: as many rows of the heavy account, then light calls."""
         self._attacked += rows
         calls = self._take(LIGHT_ACCOUNTS, rows)
         while self._played < len(self._light) and self._light[self._played].after <= self._attacked:
@@ -106,7 +107,7 @@ class HonestTraffic:
         return calls
 
     def rest(self) -> list[QueryBatch]:
-        """Return what is left of the light accounts' calls, before the oracle closes."""
+        """Return the remaining calls of the light accounts, which are answered before the oracle closes."""
         calls: list[QueryBatch] = []
         while self._played < len(self._light):
             calls += self._next_light()
@@ -117,7 +118,7 @@ class HonestTraffic:
         return self._labels[self.images(calls)]
 
     def images(self, calls: Sequence[QueryBatch]) -> Tensor:
-        """Return which rows of the honest split (rows,) int64 recorded honest calls asked, in their order."""
+        """Return the indices (rows,) int64 into the honest split of the rows of recorded honest calls, in order."""
         position: dict[int, int] = {}
         found = []
         numbers = self._numbers[self._accounts :]
@@ -134,16 +135,16 @@ class HonestTraffic:
         return self._take(call.light, call.rows)
 
     def _take(self, account: int, rows: int) -> list[QueryBatch]:
-        start = self._asked[account]
+        start = self._queried[account]
         chosen = self._orders[account][start : start + rows]
-        self._asked[account] += len(chosen)
+        self._queried[account] += len(chosen)
         if not len(chosen):
             return []
         return [QueryBatch(inputs=self._inputs[chosen], account=self._numbers[self._accounts + account])]
 
 
 def distinct_numbers(count: int, *, below: int, rng: torch.Generator) -> list[int]:
-    """Return different numbers in [0, below): the beginning of a shuffled range, of which only that much is shuffled."""
+    """Return ``count`` different numbers in [0, below), by shuffling only the beginning of the range."""
     moved: dict[int, int] = {}
     drawn = []
     for place in range(count):
@@ -154,7 +155,7 @@ def distinct_numbers(count: int, *, below: int, rng: torch.Generator) -> list[in
 
 
 def _light_calls(rows: int, budget: int, most: int, rng: torch.Generator) -> list[LightCall]:
-    """Share ``rows`` over the light accounts, at most ``most`` for each, in calls of 1 to 8 at uniform places."""
+    """Share ``rows`` among the light accounts, at most ``most`` each, in calls of 1 to 8 rows at uniform times."""
     calls = []
     for light in range(LIGHT_ACCOUNTS):
         left = min(rows * (light + 1) // LIGHT_ACCOUNTS - rows * light // LIGHT_ACCOUNTS, most)
@@ -167,7 +168,7 @@ def _light_calls(rows: int, budget: int, most: int, rng: torch.Generator) -> lis
 
 
 class HonestQueue:
-    """The honest calls of a script, in order; numbered, so that a repeated one is known to the ledger."""
+    """The honest calls of a script, in order and numbered, so that the ledger recognises a repeated one."""
 
     def __init__(self, script: HonestScript | None) -> None:
         self._script = script
@@ -177,21 +178,26 @@ class HonestQueue:
 
     @property
     def due(self) -> QueryBatch | None:
+        """The next honest call, or None if none is waiting."""
         return self.waiting[0] if self.waiting else None
 
     @property
     def request_id(self) -> bytes:
+        """The request id of the next honest call."""
         return self._number.to_bytes(REQUEST_ID_BYTES, "little")
 
     def answered(self) -> None:
+        """Move past the next honest call, which was answered."""
         self.waiting.popleft()
         self._number += 1
 
     def follow(self, rows: int) -> None:
+        """Add the calls that follow an attack call of ``rows`` rows."""
         if self._script is not None:
             self.waiting.extend(self._script.after(rows))
 
     def finish(self) -> None:
+        """Add the calls that are left when the attack is over."""
         if self._script is not None and not self._finished:
             self.waiting.extend(self._script.rest())
         self._finished = True

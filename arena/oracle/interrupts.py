@@ -1,7 +1,7 @@
-"""Tells the operator's interrupt from one that a player raises: only the first ends a run.
+"""Distinguishes the operator's interrupt, which ends a run, from one that a player raises, which does not.
 
-A process that plays matches installs the handlers once (`raise_on_signals`); from then on a signal arrives as
-`OperatorInterrupt`, and a plain KeyboardInterrupt can only be a player's own doing.
+A process that plays matches installs the handlers once (`raise_on_signals`). From then on a signal arrives as
+`OperatorInterrupt`, and a plain KeyboardInterrupt can only come from a player.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ SIGNALS = (signal.SIGINT, signal.SIGTERM)
 
 
 class OperatorInterrupt(KeyboardInterrupt):
-    """The operator asked this process to end, with Ctrl-C or with a signal; ``number`` is the signal's."""
+    """The operator asked this process to end, with Ctrl-C or another signal; ``number`` is the signal's number."""
 
     def __init__(self, number: int = signal.SIGINT) -> None:
         super().__init__(signal.Signals(number).name)
@@ -23,16 +23,16 @@ class OperatorInterrupt(KeyboardInterrupt):
 
 
 def raise_on_signals(numbers: Iterable[int] = SIGNALS) -> None:
-    """Let signals raise `OperatorInterrupt`, SIGINT and SIGTERM by default; must be called in the main thread."""
+    """Make signals, by default SIGINT and SIGTERM, raise `OperatorInterrupt`. Must be called in the main thread."""
     for number in numbers:
         signal.signal(number, _raise)
 
 
 def is_operators(error: BaseException) -> bool:
-    """Whether what came out of a player's code is the operator's interrupt, which must not be blamed on the player.
+    """Return whether an error that left a player's code is the operator's interrupt, for which no player is to blame.
 
-    Signals reach the main thread alone. Without our handlers (in a notebook, say) a KeyboardInterrupt there is taken for
-    the operator's.
+    Signals reach only the main thread. If our handlers are not installed, as in a notebook, a KeyboardInterrupt in the
+    main thread counts as the operator's.
     """
     if threading.current_thread() is not threading.main_thread():
         return False

@@ -1,4 +1,4 @@
-"""The ledger of a match: what every ledger checks, and one that lives in memory and dies with its process."""
+"""The ledger of a match: the checks that every ledger makes, and a ledger in memory, which is lost with its process."""
 
 from __future__ import annotations
 
@@ -22,14 +22,14 @@ OWNER_ALONE = 0o600  # the mode of files that only their owner may read: transcr
 
 
 class MatchLedger(Ledger, Protocol):
-    """A ledger that can also tell the whole transcript."""
+    """A ledger that can also return the whole transcript."""
 
     def transcript(self) -> Transcript:
-        """What is recorded so far; after `close`, the transcript of the match."""
+        """Return what is recorded so far; after `close`, this is the transcript of the match."""
 
 
 class MemoryLedger:
-    """A ledger that dies with its process; what it answers and refuses is what `SqliteLedger` does."""
+    """A ledger in memory, which is lost with its process. It answers and refuses exactly what `SqliteLedger` does."""
 
     def __init__(self, *, budget: int, attempt: int = 1) -> None:
         self._budget = budget
@@ -82,17 +82,22 @@ class MemoryLedger:
 def check_open(*, closed: bool) -> None:
     """Raise `MatchClosed` if the match is over."""
     if closed:
-        raise MatchClosed("the match is over: its oracle answers no more")
+        raise MatchClosed("the match is over, and its oracle answers no more queries")
 
 
 def check_same(request: Request, known: Request) -> None:
-    """Raise `RequestConflict` if a request id comes again with other content."""
+    """Raise `RequestConflict` if a request id is used again with different content."""
     if request.content != known.content:
-        raise RequestConflict(f"request id {request.id.hex()} was used with other content: each call needs a fresh one")
+        raise RequestConflict(
+            f"request id {request.id.hex()} was used before with different content; draw a fresh id for each call"
+        )
 
 
 def check_budget(price: int, *, remaining: int, budget: int) -> None:
     """Raise `BudgetExhausted` if a call costs more than what remains."""
     assert price >= 0, "a price is never negative"
     if price > remaining:
-        raise BudgetExhausted(f"the call costs {price}, {remaining} of {budget} are left", remaining=remaining)
+        raise BudgetExhausted(
+            f"the call costs {price}, but only {remaining} of the query budget of {budget} are left",
+            remaining=remaining,
+        )

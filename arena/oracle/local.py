@@ -1,4 +1,4 @@
-"""The oracle that an attack holds, in this process, and the splitter that it shares with the remote one."""
+"""The oracle for an attack in the same process, and the splitting into calls that it shares with the remote oracle."""
 
 from __future__ import annotations
 
@@ -24,10 +24,10 @@ def ask_in_calls(
     time_left: Callable[[], float] | None,
     send: Callable[[bytes, QueryBatch], Answer],
 ) -> Answer:
-    """Send ``inputs`` in calls of at most ``terms.max_rows`` rows, each under a fresh request id; join the answers.
+    """Send ``inputs`` in calls of at most ``terms.max_rows`` rows, each under a fresh request id, and join the answers.
 
-    Everything that can be known beforehand is checked before the first call goes out, so that a query is refused
-    whole: raises `InvalidQuery`, `BudgetExhausted` and, when ``time_left`` gives no more than 0, `DeadlinePassed`.
+    Everything that can be checked beforehand is checked before the first call is sent, so that a query is refused as a
+    whole. Raises `InvalidQuery`, `BudgetExhausted`, and `DeadlinePassed` once ``time_left`` returns 0 or less.
     """
     whole = QueryBatch(inputs=inputs, account=account, explain=explain)
     terms.check(whole)
@@ -35,16 +35,16 @@ def ask_in_calls(
     answers = []
     for rows in inputs.detach().split(terms.max_rows):
         if time_left is not None and time_left() <= 0:
-            raise DeadlinePassed("the attack's time is over: nothing more is asked")
+            raise DeadlinePassed("the attack's time is over; no more queries are sent")
         call = QueryBatch(inputs=rows, account=account, explain=explain)
         answers.append(send(secrets.token_bytes(REQUEST_ID_BYTES), call))
     return joined(answers)
 
 
 class LocalOracle:
-    """A session as an attack sees it. No security boundary: for tests and code that is trusted.
+    """A session as an attack sees it. This is not a security boundary: use it for tests and for code that you trust.
 
-    ``time_left`` gives the seconds that the attack has left.
+    ``time_left`` returns the seconds that the attack has left.
     """
 
     def __init__(self, session: Session, *, time_left: Callable[[], float] | None = None) -> None:
@@ -84,7 +84,7 @@ class LocalOracle:
         )
 
     def _send(self, request_id: bytes, queries: QueryBatch) -> Answer:
-        """Ask, and give the attack tensors of its own: what it does to them must not reach the defense."""
+        """Query the session, and copy the answer: what the attack does to its tensors must not reach the defense."""
         answer = self._session.query(request_id, queries)
         explained = answer.explanations
         return Answer(

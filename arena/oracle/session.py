@@ -26,14 +26,15 @@ from arena.oracle.transcript import PackedBatch, Transcript
 
 
 class Session:
-    """The oracle of one match, between attack, defense, honest users and ledger; may be called from any thread.
+    """The oracle of one match, which connects attack, defense, honest users and ledger. Any thread may call it.
 
-    ``responder`` is fresh from ``Defense.deploy``. If ``ledger`` has calls already (a restart), they are replayed
-    through it and compared with the record, and the honest script goes on where it stood. ``account_numbers[k]`` is
-    the number under which the defense sees the attack's account k. ``decimals`` rounds released rows. Explanations
-    that the defense leaves out are the ``explainer``'s, of the released argmax.
+    ``responder`` is fresh from ``Defense.deploy``. If ``ledger`` already has calls, because the server was restarted,
+    they are replayed through the responder and compared with the record, and the honest script continues from there.
+    ``account_numbers[k]`` is the number under which the defense sees the attack's account k. ``decimals`` rounds
+    released rows. If the defense returns no explanations, ``explainer`` explains the class with the largest released
+    posterior.
 
-    Raises `LedgerCorrupt` if the defense answers otherwise than it is recorded.
+    Raises `LedgerCorrupt` if a replayed answer differs from the recorded one.
     """
 
     def __init__(
@@ -50,9 +51,14 @@ class Session:
         self.terms = terms
         self._account_numbers = tuple(range(terms.accounts) if account_numbers is None else account_numbers)
         if len(self._account_numbers) != terms.accounts:
-            raise BadParameter(f"{terms.accounts} accounts need as many numbers, not {len(self._account_numbers)}")
+            raise BadParameter(
+                f"account_numbers has {len(self._account_numbers)} numbers for {terms.accounts} accounts; give one for "
+                "each account"
+            )
         if terms.explanation is not None and explainer is None:
-            raise BadParameter(f"explanation {terms.explanation} needs an explainer for defenses that give none")
+            raise BadParameter(
+                f"explanation {terms.explanation} needs an explainer, for defenses that return no explanations"
+            )
         self._guard = Guard(responder, classes=terms.task.classes, explainer=explainer, decimals=decimals)
         self._ledger = ledger
         self._honest = HonestQueue(honest)
@@ -69,27 +75,27 @@ class Session:
 
     @property
     def fault(self) -> DefenseFault | None:
-        """What the defense did that ended the match; its ``__cause__`` is the defense's own error."""
+        """The fault of the defense that ended the match, or None; its ``__cause__`` is the defense's own error."""
         return self._fault
 
     @property
     def honest_waits(self) -> bool:
-        """Whether honest calls stand before the next query."""
+        """Whether honest calls must be answered before the next query."""
         return self._honest.due is not None
 
     @property
     def unanswered(self) -> tuple[QueryBatch, ...]:
-        """The honest calls that the defense did not answer, known once the session is closed."""
+        """The honest calls that the defense did not answer; empty until the session is closed."""
         return tuple(self._honest.waiting) if self._transcript is not None else ()
 
     def query(self, request_id: bytes, queries: QueryBatch) -> Answer:
-        """Answer one call of the attack under its own account, after the honest calls that stand before it.
+        """Answer one call of the attack, after the honest calls that are due before it.
 
-        Raises every `QueryRefused`, `DefenseFault` from the first fault on, and `LedgerUnavailable`; nothing is
-        charged then. The same ``request_id`` with the same content gets the recorded answer.
+        Raises every kind of `QueryRefused`, `DefenseFault` from the first fault on, and `LedgerUnavailable`; in each
+        case nothing is charged. The same ``request_id`` with the same content gets the recorded answer.
         """
         if len(request_id) != REQUEST_ID_BYTES:
-            raise InvalidQuery(f"a request id has {REQUEST_ID_BYTES} bytes, not {len(request_id)}")
+            raise InvalidQuery(f"a request id must have {REQUEST_ID_BYTES} bytes, not {len(request_id)}")
         self.terms.check(queries)
         self.terms.check_size(len(queries.inputs))
         inputs = queries.inputs if isinstance(queries, PackedBatch) else canonical(queries.inputs)
@@ -101,7 +107,7 @@ class Session:
             return self._charge(request_id, seen, price=self.terms.price(len(seen.inputs), explain=seen.explain))
 
     def play_honest(self) -> None:
-        """Answer the honest calls that stand before the next query; a fault of the defense is kept, not raised."""
+        """Answer the honest calls that are due before the next query; a fault of the defense is stored, not raised."""
         with self._lock:
             while self._fault is None and self._honest.due is not None:
                 try:
@@ -110,9 +116,10 @@ class Session:
                     return
 
     def close(self) -> Transcript:
-        """Refuse queries from now on, play the rest of the honest traffic, close the ledger.
+        """Refuse queries from now on, answer the rest of the honest traffic, and close the ledger.
 
-        Closing twice is closing once. Raises `LedgerUnavailable` (it can be closed again later) and `LedgerCorrupt`.
+        Closing again returns the same transcript. Raises `LedgerCorrupt`, and `LedgerUnavailable`, after which closing
+        can be tried again.
         """
         self._closing = True
         with self._lock:
@@ -127,7 +134,7 @@ class Session:
         if self._fault is not None:
             raise DefenseFault(str(self._fault)) from self._fault
         if self._closing:
-            raise MatchClosed("the match is over: its oracle answers no more")
+            raise MatchClosed("the match is over, and its oracle answers no more queries")
 
     def _charge(self, request_id: bytes, queries: QueryBatch, *, price: int, honest: bool = False) -> Answer:
         try:
@@ -140,21 +147,21 @@ class Session:
         return answer
 
     def _advance(self, queries: QueryBatch, *, honest: bool, fresh: bool = True) -> None:
-        """Move the honest traffic past a recorded call; a repeated one was followed by its honest calls before."""
+        """Move the honest traffic past a recorded call; the honest calls after a repeated one have come already."""
         if honest:
             self._honest.answered()
         elif fresh:
             self._honest.follow(len(queries.inputs))
 
     def _replay(self) -> None:
-        """Bring responder and honest traffic to where the ledger's calls left them."""
+        """Bring the responder and the honest traffic to the state after the ledger's calls."""
         for number, call in enumerate(self._ledger.calls()):
             if call.honest and self._honest.due is None:
                 self._honest.finish()
                 self._closing = True
             if call.honest and not same_queries(self._honest.due, call.queries):
-                raise LedgerCorrupt(f"call {number} is not the honest call that the match seed gives there")
+                raise LedgerCorrupt(f"recorded call {number} is not the honest call that the match seed gives here")
             if not same_answer(call.queries, self._guard(call.queries), call.answer):
-                raise LedgerCorrupt(f"call {number}: the defense answers otherwise than it is recorded")
+                raise LedgerCorrupt(f"the defense's answer to call {number} differs from the recorded answer")
             self._guard.mark_recorded(call.queries)
             self._advance(call.queries, honest=call.honest)

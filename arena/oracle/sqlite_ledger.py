@@ -1,4 +1,4 @@
-"""The ledger of a match in one SQLite file: each call is recorded exactly once, on disk before its answer goes out."""
+"""The ledger of a match in one SQLite file: each call is recorded exactly once, on disk before its answer is sent."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from arena.oracle.transcript import Call, PackedAnswer, Request, Transcript, che
 
 _LOCK_PATIENCE = 5.0  # seconds that opening waits for the process that had the file before
 _PAGE_BYTES = 16384  # a call of 256 small images is about 200 kB: fewer, larger pages are quicker to write and to sync
-_CHECKPOINT_PAGES = 250  # 4 MB of log before it is folded into the file: writing a short log again beats a long one
+_CHECKPOINT_PAGES = 250  # the log is merged into the file at 4 MB: overwriting a short log is faster than a long one
 
 _SCHEMA = """
 CREATE TABLE ledger (
@@ -59,7 +59,7 @@ END;
 
 
 class _Row(NamedTuple):
-    """A call as the columns of its table; shapes are numbers with spaces between them."""
+    """A call as the columns of its table; shapes are numbers separated by spaces."""
 
     request_id: bytes
     account: int
@@ -125,11 +125,11 @@ _SELECT = f"SELECT {_COLUMNS} FROM call"
 
 
 class SqliteLedger:
-    """A ledger in one file on a local disk (SQLite's log does not work over network file systems).
+    """A ledger in one file on a local disk; SQLite's log does not work over network file systems.
 
-    Check, respond, record and commit are one transaction, synced to disk before the answer goes out. One process at
-    a time has the file: which ids it has seen is kept in memory, since an index would be one more page to sync a call.
-    ``attempt`` fences off a process that plays an older attempt of the same match.
+    Checking, responding, recording and committing a call are one transaction, which is synced to disk before the answer
+    is sent. Only one process at a time has the file open. The request ids are kept in memory, because an index would
+    be another page to sync for every call. ``attempt`` shuts out a process that plays an older attempt of the match.
     """
 
     def __init__(self, connection: sqlite3.Connection, path: Path, *, budget: int, attempt: int) -> None:
@@ -147,11 +147,11 @@ class SqliteLedger:
     def open(cls, path: Path, *, budget: int, attempt: int = 1) -> SqliteLedger:
         """Create the file, or reopen and verify it.
 
-        Raises `LedgerCorrupt` if what is in it does not close, `LedgerUnavailable` if it cannot be opened, is in use,
-        or belongs to another attempt or budget.
+        Raises `LedgerCorrupt` if its hash chain or its sums are wrong, and `LedgerUnavailable` if it cannot be opened,
+        is in use, or belongs to another attempt or budget.
         """
         with _sqlite_errors():
-            os.close(os.open(path, os.O_CREAT | os.O_RDWR, OWNER_ALONE))  # SQLite's own files beside it follow suit
+            os.close(os.open(path, os.O_CREAT | os.O_RDWR, OWNER_ALONE))  # SQLite gives its own files the same mode
             connection = sqlite3.connect(path, timeout=_LOCK_PATIENCE, isolation_level=None, check_same_thread=False)
         try:
             with _sqlite_errors():
@@ -205,9 +205,9 @@ class SqliteLedger:
                 return transcript_of(_calls(self._connection), budget=self._budget, attempt=self._attempt)
 
     def close(self) -> str:
-        """See `arena.contracts.Ledger`; also leaves one self-contained file, whose bytes `read_transcript` reads.
+        """See `arena.contracts.Ledger`. Closing also leaves a single file, whose bytes `read_transcript` reads.
 
-        Raises `LedgerCorrupt`, or `LedgerUnavailable` if the disk is full: then it can be closed again later.
+        Raises `LedgerCorrupt`, or `LedgerUnavailable` if the disk is full; closing can then be tried again.
         """
         with self._lock:
             if self._digest is None:
@@ -216,7 +216,7 @@ class SqliteLedger:
             return self._digest
 
     def release(self) -> None:
-        """Let go of the file without closing the match, as the end of the process would; another may reopen it."""
+        """Release the file without closing the match, as the end of the process would; the file can be reopened."""
         self._connection.close()
 
     def _seal(self) -> str:
@@ -239,7 +239,7 @@ class SqliteLedger:
 
     @contextmanager
     def _transaction(self) -> Iterator[None]:
-        """Commit what is done inside, or, whatever is raised, leave the file as it was."""
+        """Commit what is done inside, or leave the file unchanged if anything is raised."""
         with _sqlite_errors():
             self._connection.execute("BEGIN IMMEDIATE")
         try:
@@ -247,13 +247,13 @@ class SqliteLedger:
             with _sqlite_errors():
                 self._connection.execute("COMMIT")
         except BaseException:
-            with suppress(sqlite3.Error):  # a full disk has rolled it back already
+            with suppress(sqlite3.Error):  # SQLite rolls back by itself when the disk is full
                 self._connection.execute("ROLLBACK")
             raise
 
 
 def read_transcript(source: Path | bytes) -> Transcript:
-    """Return the transcript of a closed ledger's file or of its bytes. Raises `LedgerCorrupt` if it does not close."""
+    """Return the transcript in a closed ledger's file or bytes. Raises `LedgerCorrupt` if it cannot be verified."""
     data = source if isinstance(source, bytes) else source.read_bytes()
     with closing(sqlite3.connect(":memory:")) as connection, _sqlite_errors():
         connection.deserialize(data)
@@ -261,18 +261,18 @@ def read_transcript(source: Path | bytes) -> Transcript:
         _verified(connection, budget=budget, attempt=attempt)
         transcript = transcript_of(_calls(connection), budget=budget, attempt=attempt)
         if digest != transcript.digest:
-            raise LedgerCorrupt("the transcript digest in the ledger is not that of its calls, or it was not closed")
+            raise LedgerCorrupt("the ledger was not closed, or its transcript digest does not match its calls")
         return transcript
 
 
 @contextmanager
 def _sqlite_errors() -> Iterator[None]:
-    """Turn SQLite's errors into ours: what cannot be written, and what cannot be true."""
+    """Translate SQLite's errors: `LedgerUnavailable` if a file cannot be used, `LedgerCorrupt` if it is damaged."""
     try:
         yield
     except (sqlite3.OperationalError, sqlite3.ProgrammingError, OSError) as error:
         raise LedgerUnavailable(f"the ledger cannot be used: {error}; nothing was charged") from error
-    except (sqlite3.DatabaseError, TypeError, ValueError) as error:  # a row that is not there, a shape that is none
+    except (sqlite3.DatabaseError, TypeError, ValueError) as error:  # also for a missing row or an unreadable shape
         raise LedgerCorrupt(f"the ledger's file is damaged: {error}") from error
 
 
@@ -291,13 +291,13 @@ def _prepare(connection: sqlite3.Connection, *, budget: int, attempt: int) -> No
         )
         connection.execute("COMMIT")
     elif connection.execute("SELECT digest FROM ledger").fetchone() != (None,):
-        connection.execute("PRAGMA journal_mode = DELETE")  # it may have died between the two steps of closing
+        connection.execute("PRAGMA journal_mode = DELETE")  # the process may have died between the two steps of closing
     connection.execute("PRAGMA synchronous = FULL")
     connection.execute(f"PRAGMA wal_autocheckpoint = {_CHECKPOINT_PAGES}")
 
 
 class _Head(NamedTuple):
-    """Where a ledger stands, and the number of each call by its request."""
+    """The state of a ledger, and the number of each call by its request."""
 
     spent: int
     link: str
@@ -306,7 +306,7 @@ class _Head(NamedTuple):
 
 
 def _verified(connection: sqlite3.Connection, *, budget: int, attempt: int) -> _Head:
-    """Return where a ledger stands, after recomputing chain and sums; no request stands there twice."""
+    """Return the state of a ledger after recomputing its chain and sums; no request may be recorded twice."""
     with _sqlite_errors():
         row = connection.execute("SELECT attempt, budget, spent, link, digest FROM ledger").fetchone()
         found_attempt, found_budget, spent, last, digest = row
@@ -320,14 +320,14 @@ def _verified(connection: sqlite3.Connection, *, budget: int, attempt: int) -> _
         for number, row in _rows(connection):
             call = row.call
             if known.setdefault((call.honest, call.request.id), number) != number:
-                raise LedgerCorrupt("a request was recorded twice: the ledger was damaged or edited")
+                raise LedgerCorrupt("a request is recorded twice: the ledger was damaged or edited")
             check_record(call)
             link = call.link_after(link)
             total += call.price
             if row.link != link:
-                raise LedgerCorrupt("the ledger's hash chain does not close: its file was damaged or edited")
+                raise LedgerCorrupt("the ledger's hash chain is broken: its file was damaged or edited")
         if last != link or spent != total:
-            raise LedgerCorrupt("the ledger's sums do not close: its file was damaged or edited")
+            raise LedgerCorrupt("the ledger's totals do not match its calls: its file was damaged or edited")
     return _Head(spent=spent, link=last, digest=digest, known=known)
 
 

@@ -1,4 +1,4 @@
-"""What was asked and answered in a match: recorded calls, the hash chain over them, the transcript digest."""
+"""The record of a match: its calls and answers, the hash chain over them, and the transcript digest."""
 
 from __future__ import annotations
 
@@ -14,16 +14,16 @@ from arena.learning.tensors import Packed, canonical, digest_of, pack, row_diges
 
 @dataclass(frozen=True, kw_only=True, eq=False)
 class PackedBatch(QueryBatch):
-    """A call that came as bytes; ``packed`` is what ``pack(inputs, compact=True)`` would give, at no cost."""
+    """A call that arrived as bytes; ``packed`` equals ``pack(inputs, compact=True)`` and saves that work."""
 
     packed: Packed
 
 
 @dataclass(frozen=True, kw_only=True)
 class Request:
-    """A call as it came, packed once; ``content`` is the digest by which a repeated request is known to be the same."""
+    """A call as it arrived, packed once; ``content`` is the digest that identifies a repeated request."""
 
-    id: bytes  # 16 bytes, the client's; the attack's ids and those of honest traffic are two name spaces
+    id: bytes  # 16 bytes, drawn by the client; ids of honest traffic are a separate name space
     account: int  # the number that the defense sees
     explain: bool
     honest: bool
@@ -57,7 +57,7 @@ class Release:
 
     @classmethod
     def of(cls, answer: Answer) -> Release:
-        """Return the bytes of any answer; one that was recorded has them."""
+        """Return the bytes of any answer; a recorded answer has them already."""
         if isinstance(answer, PackedAnswer):
             return answer.call
         return cls(
@@ -76,7 +76,7 @@ class Call(Release):
 
     @classmethod
     def to(cls, request: Request, answer: Answer, *, price: int) -> Call:
-        """Return the record of an answer to a request."""
+        """Return the record of a request and its answer."""
         bytes_of = Release.of(answer)
         return cls(
             request=request,
@@ -116,7 +116,7 @@ class Call(Release):
 
 @dataclass(frozen=True, kw_only=True, eq=False)
 class PackedAnswer(Answer):
-    """An answer with the call that was recorded of it: what is sent are the bytes that were stored."""
+    """An answer with its recorded call, so that the stored bytes are the ones that are sent."""
 
     call: Call
 
@@ -126,18 +126,18 @@ class PackedAnswer(Answer):
 
 
 def content_digest(inputs: Packed, *, account: int, explain: bool) -> str:
-    """Return the digest of what a call asks."""
+    """Return the digest of a call's inputs, account and explain flag."""
     return digest_of([f"{account} {explain:d}", *_parts(inputs)])
 
 
 def first_link(*, budget: int, attempt: int) -> str:
-    """Return the link before the first call, which binds the chain to the terms of the ledger."""
+    """Return the link before the first call, which binds the chain to the ledger's budget and attempt."""
     return digest_of([f"arena ledger 1: budget {budget}, attempt {attempt}"])
 
 
 @dataclass(frozen=True, kw_only=True)
 class Counts:
-    """What the attack asked and paid; honest traffic is not in it."""
+    """What the attack queried and paid, without the honest traffic."""
 
     spent: int = 0  # units of the budget
     rows: int = 0
@@ -164,12 +164,12 @@ class Transcript:
 
     @property
     def attack_inputs(self) -> Tensor:
-        """(N, *shape) float32; of shape (0,) if nothing was asked."""
+        """(N, *shape) float32; of shape (0,) if nothing was queried."""
         return _joined(unpack(call.request.inputs) for call in self.attack_calls)
 
     @property
     def attack_posteriors(self) -> Tensor:
-        """(N, K) float32, zeros where refused; of shape (0,) if nothing was asked."""
+        """(N, K) float32, zeros where refused; of shape (0,) if nothing was queried."""
         return _joined(unpack(call.posteriors) for call in self.attack_calls)
 
     @property
@@ -194,7 +194,7 @@ class Transcript:
 
 
 def transcript_of(calls: Iterable[Call], *, budget: int, attempt: int) -> Transcript:
-    """Return the transcript of a ledger's calls, every digest computed from their bytes."""
+    """Return the transcript of a ledger's calls, with every digest computed from their bytes."""
     recorded = tuple(calls)
     link = first_link(budget=budget, attempt=attempt)
     for call in recorded:
@@ -205,14 +205,14 @@ def transcript_of(calls: Iterable[Call], *, budget: int, attempt: int) -> Transc
 def transcript_digest(calls: Iterable[Call]) -> str:
     """Return the digest over account, explain flag, inputs, released rows, refusals and explanations, in order.
 
-    Tensors enter as canonical float32, however they were sent; request ids, prices and times stay out, so that equal
-    games have equal digests over every transport.
+    Tensors are hashed as canonical float32, however they were sent. Request ids, prices and times are left out, so that
+    the same match has the same digest over every transport.
     """
-    return digest_of(part for call in calls for part in _told(call))
+    return digest_of(part for call in calls for part in _digested(call))
 
 
 def counts_of(calls: Iterable[Call]) -> Counts:
-    """Return what the attack asked; rows are equal if their canonical float32 bytes are."""
+    """Return what the attack queried; two rows are equal if their canonical float32 bytes are."""
     attack = [call for call in calls if not call.honest]
     distinct = {digest for call in attack for digest in row_digests(unpack(call.request.inputs))}
     return Counts(
@@ -224,23 +224,23 @@ def counts_of(calls: Iterable[Call]) -> Counts:
 
 
 def check_record(call: Call) -> None:
-    """Raise `LedgerCorrupt` if a record's tensors cannot be read, do not fit one another, or are not its content."""
+    """Raise `LedgerCorrupt` if a record's tensors cannot be read, differ in length, or do not match its digest."""
     request = call.request
     try:
         inputs, posteriors = unpack(request.inputs), unpack(call.posteriors)
     except ValueError as error:
         raise LedgerCorrupt(f"a recorded tensor cannot be read: {error}") from error
     if not len(inputs) == len(posteriors) == call.rows:
-        raise LedgerCorrupt(f"{len(inputs)} inputs, {len(posteriors)} answers and {call.rows} refusals in one record")
+        raise LedgerCorrupt(f"a record has {len(inputs)} inputs, {len(posteriors)} answers and {call.rows} refusals")
     if request.content != content_digest(request.inputs, account=request.account, explain=request.explain):
-        raise LedgerCorrupt("recorded inputs are not those that were asked: the ledger was damaged or edited")
+        raise LedgerCorrupt("recorded inputs do not match their digest: the ledger was damaged or edited")
 
 
 def _parts(packed: Packed | None) -> tuple[str | bytes, ...]:
     return ("none",) if packed is None else (f"{packed.dtype} {packed.shape}", packed.data)
 
 
-def _told(call: Call) -> Iterator[Tensor | bytes | str]:
+def _digested(call: Call) -> Iterator[Tensor | bytes | str]:
     yield f"{call.request.account} {call.request.explain:d}"
     yield canonical(unpack(call.request.inputs))
     yield canonical(unpack(call.posteriors))

@@ -1,1 +1,1 @@
-"""The rules of a tournament: what is played, in which order, how faults are settled, what is remembered."""
+"""The rules of a tournament: which matches are played, in which order, how faults are settled, what can be reused."""

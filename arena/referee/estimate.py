@@ -1,4 +1,4 @@
-"""How long a tournament will take: its training steps, times what a step costs here now."""
+"""Estimates how long a tournament will take: its number of training steps, times the measured duration of a step."""
 
 from __future__ import annotations
 
@@ -14,20 +14,20 @@ from arena.learning.randomness import generator
 from arena.learning.training import fit, one_thread
 
 TIMED_STEPS = 30
-CLONES = 3  # A, A-hard, and the attack's own clone
+CLONES = 3  # per match: tracks A and A-hard, and the attack's own
 
 
 def seconds_of_training(matchups: Sequence[Matchup], task_of: Callable[[Spec], Task]) -> float:
-    """Return seconds of clone training on one core: an estimate from below, attacks with rounds take longer."""
+    """Return the seconds of clone training on one core, a lower bound: attacks that train in rounds take longer."""
     by_victim: dict[tuple[Spec, str], int] = {}
     for matchup in matchups:
         steps = (CLONES + len(matchup.curve)) * (matchup.recipe.steps or recipe_steps(matchup.budget))
         key = (matchup.victim, matchup.recipe.arch)
         by_victim[key] = by_victim.get(key, 0) + steps
-    return sum(steps * _seconds_a_step(task_of(victim), arch) for (victim, arch), steps in by_victim.items())
+    return sum(steps * _seconds_per_step(task_of(victim), arch) for (victim, arch), steps in by_victim.items())
 
 
-def _seconds_a_step(task: Task, arch: str) -> float:
+def _seconds_per_step(task: Task, arch: str) -> float:
     rng = generator(0, "estimate")
     inputs = torch.rand(64, *task.shape, generator=rng)
     targets = torch.rand(64, task.classes, generator=rng).softmax(dim=1)

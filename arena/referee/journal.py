@@ -1,4 +1,4 @@
-"""What has been played: one line of JSON a result, on disk before the next one counts, torn lines cut off."""
+"""The journal of a run: one JSON line per result, synced to disk; a partial last line is cut off."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ class Journal:
         self._cut_torn_line()
 
     def append(self, result: MatchResult) -> None:
-        """Write a result through to the disk. Raises `LedgerUnavailable` if the disk takes no more."""
+        """Append a result and sync it to disk. Raises `LedgerUnavailable` if it cannot be written."""
         line = json.dumps(to_json(result), separators=(",", ":")) + "\n"
         try:
             with self._path.open("ab") as file:
@@ -50,7 +50,7 @@ class Journal:
 
 
 def read_journal(folder: Path) -> Iterator[MatchResult]:
-    """Yield the whole lines of a run folder's journal; a last line that was cut off in writing is left out."""
+    """Yield the results in a run folder's journal, without a last line that was only partly written."""
     path = folder / JOURNAL
     if not path.exists():
         return

@@ -1,7 +1,7 @@
-"""When two results are the same result: all that they depend on is equal, by content, wherever it lies.
+"""Keys of results: two results have the same key if everything that they depend on is equal by content.
 
-A key holds every row of data, every file, the code that trains, attacks, defends and scores, the versions of libraries,
-the kind of device, the secret, and the matchup itself; of a name or a folder's place nothing.
+A key covers every row of data, every file, the code that trains, attacks, defends and scores, the versions of the
+libraries, the kind of device, the secret, and the matchup. It does not depend on the names or places of files.
 """
 
 from __future__ import annotations
@@ -25,32 +25,33 @@ from arena.provenance import code_digest_of
 from arena.registry import Role, code_digest, entry_folder, resolved
 
 REFEREE = "arena.match.play"
-"""The module that plays and scores a match: with all that it imports, the referee's own code."""
+"""The module that plays and scores a match; with everything that it imports, it is the referee's own code."""
 
 LIBRARIES = ("torch", "torchvision", "numpy", "scipy", "scikit-learn")
-"""Packages whose arithmetic or networks a result may depend on."""
+"""The packages whose arithmetic or networks may affect a result."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class Input:
-    """Something that a result depends on: what it is, whose, and the digest of its content."""
+    """Something that a result depends on: what it is, to whom it belongs, and the digest of its content."""
 
-    kind: str  # "the data", "the attack", ...
-    of: str = ""  # the player or victim as a reader knows it; a place may be in it, so that no key holds it
+    kind: str  # "the data of", "the attack", ...
+    of: str = ""  # the player or victim as it is shown; no key includes it, because it may hold a path
     digest: str
 
     @property
     def words(self) -> str:
+        """What this is, for a message, such as ``the data of digits``."""
         return f"{self.kind} {self.of}".rstrip()
 
 
 def result_key(matchup: Matchup, site: Site) -> str:
-    """Return 16 hex digits: a result with this key need not be played again."""
+    """Return the key of a matchup's result, as 16 hex digits; a stored result with this key can be reused."""
     return _digest("\n".join([_terms(matchup), *(f"{one.kind} {one.digest}" for one in _inputs(matchup, site))]))
 
 
 def inputs_of(matchup: Matchup, site: Site) -> dict[str, str]:
-    """Return everything that a result depends on beside the matchup's terms, as words and a digest of the content."""
+    """Return everything besides the matchup's terms that a result depends on: digests of content, by description."""
     return {one.words: one.digest for one in _inputs(matchup, site)}
 
 
@@ -74,7 +75,7 @@ def _inputs(matchup: Matchup, site: Site) -> Iterator[Input]:
 
 
 def inputs_of_all(matchups: Iterable[Matchup], site: Site) -> dict[str, str]:
-    """Return what the results of several matchups depend on; what has one name in several of them counts together."""
+    """Return what the results of several matchups depend on; inputs of the same description share one digest."""
     found: dict[str, set[str]] = {}
     for matchup in matchups:
         for name, digest in inputs_of(matchup, site).items():
@@ -83,12 +84,12 @@ def inputs_of_all(matchups: Iterable[Matchup], site: Site) -> dict[str, str]:
 
 
 def changed(before: Mapping[str, str], now: Mapping[str, str]) -> list[str]:
-    """Return which inputs differ, in words."""
+    """Return the descriptions of the inputs that differ."""
     return sorted(name for name in before.keys() | now.keys() if before.get(name) != now.get(name))
 
 
 def _terms(matchup: Matchup) -> str:
-    """Return a matchup's terms without names and places that the inputs hold by content."""
+    """Return a matchup's terms without the names and paths that the inputs cover by content."""
     placeless = replace(
         matchup,
         victim=Spec(name=""),
@@ -100,7 +101,7 @@ def _terms(matchup: Matchup) -> str:
 
 
 def _placeless(spec: Spec) -> Spec:
-    """Return a spec in which entries, also those that it holds, are known by their files alone."""
+    """Return a spec that identifies entries, including nested ones, by the digest of their files, not by their path."""
 
     def without_places(value: Parameter) -> Parameter:
         if isinstance(value, tuple):
@@ -114,7 +115,7 @@ def _placeless(spec: Spec) -> Spec:
 
 @functools.cache
 def _player(role: Role, spec: Spec) -> str:
-    """Return the digest of a player: its code, and every parameter with the defaults that its name gives."""
+    """Return the digest of a player: its code, and all its parameters including defaults."""
     return _digest(f"{code_digest(role, spec)} {resolved(role, spec)}")
 
 

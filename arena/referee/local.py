@@ -1,4 +1,4 @@
-"""The runner of this process: one match after another, on the calling thread."""
+"""Plays matches in this process, one after another on the calling thread."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from arena.registry import build_attack, build_defense
 
 
 class LocalRunner:
-    """Plays without network or cluster. A stage's time limit is looked at between calls: nothing can be killed here."""
+    """Plays without a network or a cluster. Time limits are checked between calls: a stage cannot be killed here."""
 
     slots = 1
 

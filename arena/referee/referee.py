@@ -1,6 +1,6 @@
-"""The referee: plays matchups through a runner, settles faults by the rules, records what came of it.
+"""The referee: plays matchups through a runner, settles faults by the rules, and records the results.
 
-It is handed everything that it needs of the world: a `Runner`, a `Tracker`, a `Journal`.
+The caller provides its connections to the outside: a `Runner`, a `Tracker` and a `Journal`.
 """
 
 from __future__ import annotations
@@ -13,12 +13,12 @@ from arena.contracts import ArenaError, MatchResult, Matchup, Runner, Tracker, m
 from arena.referee.journal import Journal
 from arena.referee.settlement import is_final, needs_stand_in, scored_as
 
-WAIT_SECONDS = 0.5  # between two reports of progress
+WAIT_SECONDS = 0.5  # the longest time between two reports of progress
 
 
 @dataclass(frozen=True, kw_only=True)
 class Progress:
-    """Where a run stands."""
+    """The progress of a run, in matches, and the result that ended last."""
 
     done: int
     running: int
@@ -28,15 +28,15 @@ class Progress:
 
 @dataclass(frozen=True, kw_only=True)
 class Summary:
-    """What a run did: every result in the order of its matchups, and how many were not played anew."""
+    """The results of a run in the order of its matchups, and how many of them were reused."""
 
     results: tuple[MatchResult, ...]
     reused: int
-    tracking_failed: str = ""  # why results did not reach the tracker; they are on disk
+    tracking_failed: str = ""  # why results did not reach the tracker; they are on disk in any case
 
 
 class Referee:
-    """Plays what is missing of a list of matchups."""
+    """Plays those matchups of a list that have no result yet."""
 
     def __init__(
         self,
@@ -48,24 +48,24 @@ class Referee:
         known: Mapping[str, MatchResult] | None = None,
         on_progress: Callable[[Progress], None] = lambda progress: None,
     ) -> None:
-        """``known`` holds results of earlier runs by key; ``on_progress`` is called after each result and while waiting."""
+        """``known`` holds results of other runs by key; ``on_progress`` is called after a result and while waiting."""
         self._runner, self._tracker, self._journal = runner, tracker, journal
         self._key_of, self._known, self._on_progress = key_of, dict(known or {}), on_progress
         self._finished = {
             matchup_id(result.matchup): result
             for result in journal.results
-            if result.verdict.outcome != "infrastructure"  # what was lost in an earlier run is tried again in this one
+            if result.verdict.outcome != "infrastructure"  # a match that the infrastructure lost is played again
         }
         self._waiting_for_undefended: dict[str, list[MatchResult]] = {}
         self._tracking_failed = ""
 
     def run(self, matchups: Sequence[Matchup]) -> Summary:
-        """Play every matchup that has no result yet and return all results in order."""
+        """Play every matchup that has no result yet, and return all results in the order of ``matchups``."""
         wanted = {matchup_id(matchup): matchup for matchup in matchups}
         reused = self._reuse(wanted.values())
         queue = deque((matchup, 1) for name, matchup in wanted.items() if name not in self._finished)
         playing: set[str] = set()
-        self._tell(wanted, playing, None)
+        self._report(wanted, playing, None)
         while queue or playing:
             while queue and len(playing) < self._runner.slots:
                 matchup, attempt = queue.popleft()
@@ -74,8 +74,8 @@ class Referee:
             for result in self._runner.advance(timeout=WAIT_SECONDS):
                 playing.discard(matchup_id(result.matchup))
                 queue.extendleft(self._settle(result, playing, queue))
-                self._tell(wanted, playing, result)
-            self._tell(wanted, playing, None)
+                self._report(wanted, playing, result)
+            self._report(wanted, playing, None)
         return Summary(
             results=tuple(self._finished[name] for name in wanted),
             reused=reused,
@@ -83,20 +83,20 @@ class Referee:
         )
 
     def _reuse(self, matchups: Iterable[Matchup]) -> int:
-        """Take over results of earlier runs whose key is the same; return how many."""
+        """Reuse results of other runs that have the same key, and return their number."""
         taken = 0
         for matchup in matchups:
             if matchup_id(matchup) not in self._finished:
                 known = self._known.get(self._key_of(matchup))
                 if known is not None and is_final(known) and known.verdict.outcome != "infrastructure":
-                    self._record(replace(known, matchup=matchup))  # equal in content: names and places may differ
+                    self._record(replace(known, matchup=matchup))  # names and paths may differ, contents do not
                     taken += 1
         return taken
 
     def _settle(
         self, result: MatchResult, playing: set[str], queue: Iterable[tuple[Matchup, int]]
     ) -> list[tuple[Matchup, int]]:
-        """Record a result, or return what must be played before it can be recorded."""
+        """Record a result, or return the matchups that must be played before it can be recorded."""
         if not is_final(result):
             return [(result.matchup, result.attempt + 1)]
         if needs_stand_in(result):
@@ -113,7 +113,7 @@ class Referee:
         return []
 
     def _record(self, result: MatchResult) -> None:
-        """Disk first, then the tracker, whose failure harms nothing."""
+        """Write a result to disk, then to the tracker, which may fail without harm."""
         self._journal.append(result)
         self._finished[matchup_id(result.matchup)] = result
         try:
@@ -121,6 +121,6 @@ class Referee:
         except ArenaError as error:
             self._tracking_failed = str(error)
 
-    def _tell(self, wanted: Mapping[str, Matchup], playing: set[str], last: MatchResult | None) -> None:
+    def _report(self, wanted: Mapping[str, Matchup], playing: set[str], last: MatchResult | None) -> None:
         done = sum(name in self._finished for name in wanted)
         self._on_progress(Progress(done=done, running=len(playing), left=len(wanted) - done - len(playing), last=last))

@@ -1,4 +1,4 @@
-"""One TOML is a tournament; its grid is expanded here, and everything that can be wrong is said before a match."""
+"""A tournament as a value, and the grid of matchups into which it expands."""
 
 from __future__ import annotations
 
@@ -20,16 +20,16 @@ POOLS: tuple[PoolKind, ...] = typing.get_args(PoolKind)
 
 @dataclass(frozen=True, kw_only=True)
 class Share:
-    """What of a machine one actor reserves; Ray counts it, nothing enforces it."""
+    """The share of a machine that one actor reserves. Ray counts it; nothing enforces it."""
 
     cpus: float = 1.0
     gpus: float = 0.0
-    custom: tuple[tuple[str, float], ...] = ()  # Ray's custom resources, e.g. {gpu_node = 0.1}
+    custom: tuple[tuple[str, float], ...] = ()  # Ray's custom resources, as in {gpu_node = 0.1}
 
 
 @dataclass(frozen=True, kw_only=True)
 class Resources:
-    """Shares of oracle hosts and attack slots, and how many there are; None: as many as the cores give."""
+    """The shares of oracle hosts and attack slots, and their numbers; ``slots`` None: as many as the cores allow."""
 
     oracle: Share = Share(cpus=0.0)
     attack: Share = Share(cpus=1.0)
@@ -52,7 +52,7 @@ class SeededVictim:
 
 @dataclass(frozen=True, kw_only=True)
 class DefenseTerms:
-    """A defense and what it is let know."""
+    """A defense and what it is given: its outliers and its surrogate."""
 
     spec: Spec
     knowledge: Knowledge
@@ -60,7 +60,7 @@ class DefenseTerms:
 
 @dataclass(frozen=True, kw_only=True)
 class PoolTerms:
-    """A kind of pool and where its rows come from; an empty source is the default of the victim's data."""
+    """A kind of pool and the source of its rows; an empty source means the default for the victim's data."""
 
     kind: PoolKind
     source: str = ""
@@ -68,7 +68,7 @@ class PoolTerms:
 
 @dataclass(frozen=True, kw_only=True)
 class Tournament:
-    """A set of matchups: the product of everything listed."""
+    """A set of matchups: every combination of what is listed."""
 
     name: str
     victims: tuple[SeededVictim, ...]
@@ -86,12 +86,12 @@ class Tournament:
     threats: tuple[Spec, ...] = ()
     threat_budget: int = 1_000
     curve: tuple[int, ...] = ()
-    secret: str | None = None  # stated in public, so that everybody can replay it; None: that of the installation
+    secret: str | None = None  # public, so that everybody can replay the tournament; None: the installation's own
     limits: Mapping[str, float] = field(default_factory=dict)  # seconds per stage
     resources: Resources = Resources()
 
     def matchups(self) -> list[Matchup]:
-        """Return the grid, seeds innermost: what finishes first is a whole cell."""
+        """Return the grid with seeds innermost, so that the first matches complete a cell of the table."""
         grid = itertools.product(
             self.victims, self.pools, self.budgets, self.informed, self.defenses, self.attacks, self.seeds
         )

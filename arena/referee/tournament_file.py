@@ -1,4 +1,4 @@
-"""The TOML of a tournament: read into its values and written back, everything that can be wrong said with its key."""
+"""Reads a tournament from TOML and writes it back; every error names the file and the key."""
 
 from __future__ import annotations
 
@@ -26,10 +26,10 @@ from arena.registry import build_defense, complete, player_class
 
 
 def read_tournament(path: Path) -> Tournament:
-    """Return the tournament of a TOML file.
+    """Return the tournament in a TOML file.
 
-    Raises `UnknownName` (no such file, key, player), `BadParameter` (a syntax error with its line, a value of the
-    wrong kind, a parameter that a player lacks).
+    Raises `UnknownName` for a file, key or player that does not exist, and `BadParameter` for a syntax error, with its
+    line, for a value of the wrong kind, and for a parameter that a player does not have.
     """
     try:
         table = tomllib.loads(path.read_text())
@@ -37,7 +37,7 @@ def read_tournament(path: Path) -> Tournament:
         message = f"there is no tournament file {path}"
         raise UnknownName(message) from error
     except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
-        message = f"{path}: not TOML: {error}"
+        message = f"{path} is not valid TOML: {error}"
         raise BadParameter(message) from error
     return tournament_from(table, where=str(path), folder=path.parent)
 
@@ -51,7 +51,7 @@ STAGES = ("prepare", "deploy", "play", "close", "score")
 
 
 def tournament_from(table: Mapping[str, object], *, where: str, folder: Path) -> Tournament:
-    """Return the tournament of a parsed table; ``where`` names it in errors, entries' paths start at ``folder``."""
+    """Return the tournament of a parsed table, which errors call ``where``; its paths may be relative to ``folder``."""
     read = _Reader(table, where)
     read.only(KEYS)
     seeds = read.get("seeds", 5)
@@ -82,7 +82,7 @@ def tournament_from(table: Mapping[str, object], *, where: str, folder: Path) ->
 
 
 def to_table(tournament: Tournament) -> dict[str, object]:
-    """Return the table that `tournament_from` reads back as the same tournament."""
+    """Return a table from which `tournament_from` reads the same tournament."""
     return {
         "name": tournament.name,
         "victims": [{**_spec_table(one.victim), "seed": one.seed} for one in tournament.victims],
@@ -115,7 +115,7 @@ def to_table(tournament: Tournament) -> dict[str, object]:
 
 
 def to_toml(table: Mapping[str, object]) -> str:
-    """Return the TOML text of a table of scalars, lists and tables, one key a line."""
+    """Return a table of scalars, lists and tables as TOML text, one key per line."""
     return "".join(f"{key} = {_toml(value)}\n" for key, value in table.items())
 
 
@@ -137,7 +137,7 @@ def _toml(value: object) -> str:
 
 @dataclass(frozen=True)
 class _Reader:
-    """Reads keys of a table with errors that name the file and the nearest known key."""
+    """Reads the keys of a table; errors name the file and the nearest known key."""
 
     table: Mapping[str, object]
     where: str
@@ -145,7 +145,7 @@ class _Reader:
     def only(self, known: Sequence[str]) -> None:
         for key in self.table:
             if key not in known:
-                hint = nearest(key, known) or f"; known are {', '.join(known)}"
+                hint = nearest(key, known) or f"; the known keys are {', '.join(known)}"
                 message = f"{self.where}: unknown key {key!r}{hint}"
                 raise UnknownName(message)
 
@@ -155,14 +155,14 @@ class _Reader:
     def word(self, key: str) -> str:
         value = self.table.get(key)
         if not isinstance(value, str) or not value:
-            message = f'{self.where}: {key} must be a word, such as {key} = "digits"'
+            message = f'{self.where}: {key} must be a non-empty string, as in {key} = "digits"'
             raise BadParameter(message)
         return value
 
     def some(self, key: str, default: list[object] | None = None, *, empty: bool = False) -> list[object]:
         value = self.table.get(key, [] if empty else default)
         if not isinstance(value, list) or not (value or empty):
-            message = f'{self.where}: {key} must list at least one, such as {key} = ["{_EXAMPLES[key]}"]'
+            message = f'{self.where}: {key} must be a list of at least one, as in {key} = ["{_EXAMPLES[key]}"]'
             raise BadParameter(message)
         return value
 
@@ -189,7 +189,7 @@ def _spec(item: object, where: str, key: str) -> Spec:
 
 
 def _player(item: object, where: str, key: str, folder: Path) -> Spec:
-    """Return the spec of a player; a relative path is looked for from here, then beside the tournament's file."""
+    """Return the spec of a player; a relative path starts at the working directory, or at the tournament's file."""
     spec = _spec(item, where, key)
     if "/" in spec.name and not Path(spec.name).exists() and (folder / spec.name).exists():
         return Spec(name=str(folder / spec.name), params=spec.params)
@@ -205,13 +205,13 @@ def _victim(item: object, where: str) -> SeededVictim:
     params = dict(spec.params)
     seed = params.pop("seed", 0)
     if not isinstance(seed, int) or isinstance(seed, bool) or seed < 0:
-        message = f"{where}: victims: {spec.name}: seed must be a whole number, not {seed!r}"
+        message = f"{where}: victims: {spec.name}: seed must be a whole number of at least 0, not {seed!r}"
         raise BadParameter(message)
     return SeededVictim(victim=Spec(name=spec.name, params=tuple(sorted(params.items()))), seed=seed)
 
 
 def _defenses(item: object, where: str, folder: Path) -> Iterable[DefenseTerms]:
-    """Return a defense as it stands there, or, with ``sweep``, once for each value of the field that draws its curve."""
+    """Return the defense as it is given or, with ``sweep``, once for each value of the parameter that it sweeps."""
     spec = _player(item, where, "defenses", folder)
     params = dict(spec.params)
     wanted = params.pop("sweep", False)
@@ -219,12 +219,12 @@ def _defenses(item: object, where: str, folder: Path) -> Iterable[DefenseTerms]:
         return [_defense(replace(spec, params=tuple(params.items())), where)]
     declared = typing.cast(type[Defense], player_class("defense", spec.full_name).kind).sweep
     if declared is None:
-        message = f"{where}: {spec.name} names no parameter that draws a curve: leave sweep out"
+        message = f"{where}: {spec.name} has no parameter to sweep; leave sweep out"
         raise BadParameter(message)
     name, defaults = declared
     values = defaults if wanted is True else wanted
     if not isinstance(values, tuple) or not values or name in params:
-        message = f"{where}: {spec.name}: sweep is true or a list of values of {name}, which is then left out"
+        message = f"{where}: {spec.name}: set sweep to true or to a list of values of {name}, and leave {name} out"
         raise BadParameter(message)
     return [_defense(replace(spec, params=tuple(sorted({**params, name: value}.items()))), where) for value in values]
 
@@ -237,7 +237,7 @@ def _defense(spec: Spec, where: str) -> DefenseTerms:
 
 
 def knowledge_of(defense: Spec, declared: Mapping[str, object], where: str) -> Knowledge:
-    """Return what a defense is let know: what is declared, else the least that it needs or wants."""
+    """Return what a defense is given: what is declared, and otherwise the least that meets its (optional) needs."""
     player = build_defense(defense)
     needs = player.needs | player.optional_needs
     least = {
@@ -248,7 +248,7 @@ def knowledge_of(defense: Spec, declared: Mapping[str, object], where: str) -> K
     for key, value in declared.items():
         allowed = typing.get_args(hints[key])
         if allowed and value not in allowed:
-            message = f"{where}: {defense.name}: {key} = {value!r} is not one of {', '.join(allowed)}"
+            message = f"{where}: {defense.name}: {key} = {value!r} must be one of {', '.join(allowed)}"
             raise BadParameter(message)
     return _fill(Knowledge, {**least, **declared}, f"{where}: {defense.name}")
 
@@ -260,17 +260,17 @@ def _pool(item: object, where: str) -> PoolTerms:
 
 def _informed(value: object, where: str) -> Iterable[bool]:
     values = value if isinstance(value, list) else [value]
-    told = [item for item in values if isinstance(item, bool)]
-    if not told or len(told) < len(values):
-        message = f"{where}: informed must be true, false, or [false, true] for both columns"
+    answers = [item for item in values if isinstance(item, bool)]
+    if not answers or len(answers) < len(values):
+        message = f"{where}: informed must be true, false, or [false, true] to play both, not {value!r}"
         raise BadParameter(message)
-    return told
+    return answers
 
 
 def _recipe(table: object, where: str) -> Recipe:
     recipe = _fill(Recipe, table, where)
     if recipe.steps is not None and recipe.steps < 1:
-        message = f"{where}: steps must be a whole number above 0, not {recipe.steps}; leave it out for the default"
+        message = f"{where}: steps must be at least 1, not {recipe.steps}; leave it out for the default"
         raise BadParameter(message)
     return recipe
 
@@ -281,7 +281,7 @@ def _limits(table: object, where: str) -> Mapping[str, float]:
     limits: dict[str, float] = {}
     for stage, seconds in reader.table.items():
         if not isinstance(seconds, int | float) or isinstance(seconds, bool) or seconds <= 0:
-            message = f"{where}: limits: {stage} must be seconds above 0, not {seconds!r}"
+            message = f"{where}: limits: {stage} must be more than 0 seconds, not {seconds!r}"
             raise BadParameter(message)
         limits[stage] = float(seconds)
     return limits
@@ -306,7 +306,7 @@ def _share(table: object, where: str) -> Share:
         values["custom"] = tuple(sorted(_table(values["custom"], where).items()))
     share = _fill(Share, values, where)
     if share.cpus < 0 or share.gpus < 0:
-        message = f"{where}: a share cannot be negative"
+        message = f"{where}: cpus = {share.cpus} and gpus = {share.gpus} must be at least 0"
         raise BadParameter(message)
     return share
 
@@ -328,7 +328,7 @@ Value = typing.TypeVar("Value")
 
 
 def _fill(kind: type[Value], table: object, where: str) -> Value:
-    """Return a frozen value filled from a table; its keys are the fields of ``kind``."""
+    """Return a value of a dataclass whose fields are the keys of a table."""
     values = _table(table, where)
     hints = typing.get_type_hints(kind)
     _Reader(values, where).only(list(hints))
@@ -341,6 +341,6 @@ def _fill(kind: type[Value], table: object, where: str) -> Value:
 
 def _table(value: object, where: str) -> Mapping[str, object]:
     if not isinstance(value, Mapping):
-        message = f"{where}: a table is wanted, not {value!r}"
+        message = f"{where} must be a table, not {value!r}"
         raise BadParameter(message)
     return value

@@ -1,8 +1,8 @@
-"""A name, a folder or an installed package becomes a player; everything is imported on use.
+"""Finds and builds players by the name that a configuration gives; their code is imported on use.
 
-One word in a configuration is looked up in three places, in this order: a folder with an ``agent.toml``, a built-in
-name (`arena.registry.builtins`), and an entry point ``arena.attacks``, ``arena.defenses``, ... of an installed package.
-A built-in's name may carry a version, as in ``knockoff@1``; without one it is the newest.
+A name is looked up in three places, in this order: a folder with an ``agent.toml``, the built-in names
+(`arena.registry.builtins`), and the entry points ``arena.attacks``, ``arena.defenses``, ... of installed packages. The
+name of a built-in may carry a version, as in ``knockoff@1``; without one it means the newest.
 """
 
 from arena.registry.building import (

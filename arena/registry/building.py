@@ -1,4 +1,4 @@
-"""Specs become players: names are looked up, parameters checked, nested players built."""
+"""Builds players from specs: looks up their names, checks their parameters, and builds the players inside them."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ from arena.registry.entries import MANIFEST, entry_folder, folder_digest, load_e
 
 Player = Attack | Defense | Explanation | Threat
 
-_EXAMPLES: Mapping[Role, str] = {"attack": "knockoff", "defense": "none"}  # of a player that another one holds
+_EXAMPLES: Mapping[Role, str] = {"attack": "knockoff", "defense": "none"}  # shown as the value of a missing field
 _KINDS: Mapping[Role, type[Player]] = {
     "attack": Attack,
     "defense": Defense,
@@ -41,7 +41,7 @@ _KINDS: Mapping[Role, type[Player]] = {
 
 @dataclass(frozen=True, kw_only=True)
 class PlayerClass:
-    """The class that a name stands for, the fields that the name fixes, and its version, None if it has none."""
+    """The class that a name stands for, the fields that the name fixes, and the version, None except for built-ins."""
 
     kind: type[Player]
     preset: Mapping[str, Parameter] = dataclasses.field(default_factory=dict)
@@ -49,29 +49,29 @@ class PlayerClass:
 
 
 def build_attack(spec: Spec) -> Attack:
-    """Return the attack of a spec. Raises `UnknownName`, `BadParameter`."""
+    """Return the attack of a spec. Raises `UnknownName` and `BadParameter`."""
     return typing.cast(Attack, _build("attack", spec))
 
 
 def build_defense(spec: Spec) -> Defense:
-    """Return the defense of a spec. Raises `UnknownName`, `BadParameter`."""
+    """Return the defense of a spec. Raises `UnknownName` and `BadParameter`."""
     return typing.cast(Defense, _build("defense", spec))
 
 
 def build_explanation(spec: Spec) -> Explanation:
-    """Return the explanation of a spec. Raises `UnknownName`, `BadParameter`."""
+    """Return the explanation of a spec. Raises `UnknownName` and `BadParameter`."""
     return typing.cast(Explanation, _build("explanation", spec))
 
 
 def build_threat(spec: Spec) -> Threat:
-    """Return the threat of a spec. Raises `UnknownName`, `BadParameter`."""
+    """Return the threat of a spec. Raises `UnknownName` and `BadParameter`."""
     return typing.cast(Threat, _build("threat", spec))
 
 
 def complete(role: Role, spec: Spec) -> Spec:
-    """Return the spec as it is stored: parameters checked; the folder and digest of an entry, the version of a built-in.
+    """Return a spec as it is stored: with the version of a built-in, or with the folder and digest of an entry.
 
-    Raises `UnknownName`, `BadParameter`.
+    Its parameters are checked. Raises `UnknownName` and `BadParameter`.
     """
     folder, found = entry_folder(spec.name), player_class(role, spec.full_name)
     roles = _nested_roles(found.kind)
@@ -87,18 +87,18 @@ def complete(role: Role, spec: Spec) -> Spec:
 
 
 def is_newest(spec: Spec) -> bool:
-    """Whether a spec names the newest version of its method, or none at all."""
+    """Return whether a spec names the newest version of its method, or no version."""
     return spec.version is None or spec.version in (newest_version(role, spec.name) for role in ROLES)
 
 
 def names(role: Role) -> list[str]:
-    """Return every name that can be built without a path: built-ins and installed entry points."""
+    """Return the names of all built-ins and of the entry points of installed packages."""
     installed = [point.name for point in importlib.metadata.entry_points(group=_group(role))]
     return sorted({*TABLES[role], *installed})
 
 
 def player_class(role: Role, name: str) -> PlayerClass:
-    """Return what a name stands for. Raises `UnknownName`."""
+    """Return the class that a name stands for. Raises `UnknownName`."""
     folder = entry_folder(name)
     if folder is not None:
         return PlayerClass(kind=load_entry(role, folder, _KINDS[role]))
@@ -108,13 +108,13 @@ def player_class(role: Role, name: str) -> PlayerClass:
     for point in importlib.metadata.entry_points(group=_group(role)):
         if point.name == name:
             return PlayerClass(kind=typing.cast(type[Player], point.load()))
-    message = f"no {role} is called {name!r}{nearest(name, names(role))}; `arena list` shows them all, and a folder "
-    message += f"with an {MANIFEST} is named by its path"
+    message = f"no {role} is called {name!r}{nearest(name, names(role))}; `arena list` shows all names, and a folder "
+    message += f"with an {MANIFEST} is given by its path"
     raise UnknownName(message)
 
 
 def player_defaults(role: Role, name: str) -> Mapping[str, Parameter]:
-    """Return the fields that a built-in's name fixes, or fills if its spec says nothing; an entry's name does neither."""
+    """Return the values that a built-in's name gives to fields, whether it fixes them or a spec may change them."""
     builtin = registered(role, name) if entry_folder(name) is None else None
     return {**builtin.default, **builtin.preset} if builtin is not None else {}
 
@@ -125,12 +125,12 @@ def player_fields(kind: type[Player]) -> tuple[dataclasses.Field[object], ...]:
 
 
 def resolved(role: Role, spec: Spec) -> str:
-    """Return a player with the value of every field, also of those that its spec leaves to its name or its class."""
+    """Return a player as text with the values of all fields, including those that its name or its class sets."""
     return repr(_build(role, spec))
 
 
 def code_digest(role: Role, spec: Spec) -> str:
-    """Return a hash over the source of a player, of what it imports of the arena, and of the players that it holds."""
+    """Return a digest of a player's source, of what it imports from this package, and of the players inside it."""
     folder, kind = entry_folder(spec.name), player_class(role, spec.full_name).kind
     state = hashlib.blake2b(digest_size=8)
     if folder is not None:
@@ -145,7 +145,7 @@ def code_digest(role: Role, spec: Spec) -> str:
 
 
 def _sources(kind: type[Player], folder: Path | None) -> list[Path]:
-    """Return the files of a player: its own module, all of an entry's folder, all of a package that was installed."""
+    """Return a player's source files: its module if built in, else all of its entry's folder or installed package."""
     if folder is not None:
         return sorted(folder.rglob("*.py"))
     file, (package, *inside) = Path(inspect.getfile(kind)), kind.__module__.split(".")
@@ -156,7 +156,7 @@ def _sources(kind: type[Player], folder: Path | None) -> list[Path]:
 
 
 def _completed(role: Role, value: Parameter) -> Parameter:
-    """Return the players of a field as completed specs; a bare name is a player without parameters."""
+    """Return the players in a field as completed specs; a string is the name of a player without parameters."""
     if isinstance(value, tuple):
         return tuple(_completed(role, item) for item in value)
     spec = Spec.named(value) if isinstance(value, str) else value
@@ -195,10 +195,11 @@ def _check_parameter(
 ) -> None:
     """Raise `BadParameter` for a parameter that a player does not have, or whose value its name fixes."""
     if key not in fields:
-        message = f"{spec.name} has no parameter {key!r}{nearest(key, fields)}; it has {', '.join(fields) or 'none'}"
+        known = f"its parameters are {', '.join(fields)}" if fields else "it has no parameters"
+        message = f"{spec.name} has no parameter {key!r}{nearest(key, fields)}; {known}"
         raise BadParameter(message)
     if key in preset and value != preset[key]:
-        message = f"{spec.name} stands for {key} = {preset[key]!r}; leave {key} out, or take another name"
+        message = f"{spec.name} stands for {key} = {preset[key]!r}; leave {key} out, or use another method"
         raise BadParameter(message)
 
 
@@ -218,14 +219,14 @@ def _what_is_missing(spec: Spec, missing: list[str], roles: Mapping[str, Role]) 
 
 
 def _built(role: Role, value: Parameter) -> object:
-    """Return the players of a field's specs; what is no spec is left for the field's own type to refuse."""
+    """Return the players of the specs in a field; other values are returned as they are, and fail the type check."""
     if isinstance(value, tuple):
         return tuple(_built(role, item) for item in value)
     return _build(role, value) if isinstance(value, Spec) else value
 
 
 def _nested_roles(kind: type[Player]) -> Mapping[str, Role]:
-    """Return the role of each field that holds another player, players, or None."""
+    """Return the role of the players in each field that holds other players."""
     hints = typing.get_type_hints(kind)
     held = {field.name: {hints[field.name], *typing.get_args(hints[field.name])} for field in player_fields(kind)}
     return {name: role for name, kinds in held.items() for role, player in _KINDS.items() if player in kinds}

@@ -1,4 +1,4 @@
-"""The players that ship with the package, by name; their modules are imported on use."""
+"""The players that ship with this package, by name; their modules are imported on use."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ ROLES: tuple[Role, ...] = typing.get_args(Role)
 class Registered:
     """Where a built-in is defined, the fields that its name fixes, and defaults that are players themselves.
 
-    ``version`` goes up when the method's answers change on purpose; the version before it stays in the table under
+    ``version`` increases when the method's answers change on purpose. The previous version stays in the table as
     ``NAME@VERSION`` for as long as it can be played.
     """
 
@@ -32,7 +32,7 @@ def _at(where: str, **preset: Parameter) -> Registered:
 
 
 def _guessing(where: str) -> Registered:
-    """Return an attack that guesses among these defenses unless its spec has others."""
+    """Return an attack that guesses among the default defenses unless its spec lists others."""
     return Registered(where=where, default={"guesses": _GUESSED})
 
 
@@ -123,13 +123,13 @@ TABLES: Mapping[Role, Mapping[str, Registered]] = {
 
 
 def newest_version(role: Role, name: str) -> int | None:
-    """Return the version that a built-in's bare name stands for, None if no built-in has this name."""
+    """Return the newest version of a built-in, or None if no built-in has this name."""
     registered = TABLES[role].get(name)
     return registered.version if registered is not None else None
 
 
 def registered(role: Role, name: str) -> Registered | None:
-    """Return the built-in of a name, which may carry a version (``knockoff@1``); None if no built-in has this name.
+    """Return the built-in of a name, which may carry a version (``knockoff@1``), or None if no built-in has this name.
 
     Raises `UnknownName` for a version that is not in this release.
     """

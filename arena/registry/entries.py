@@ -1,4 +1,4 @@
-"""Entries: folders with an ``agent.toml`` and a player's code, imported without touching ``sys.path``."""
+"""Entries: folders with an ``agent.toml`` and the code of a player, imported without changing ``sys.path``."""
 
 from __future__ import annotations
 
@@ -20,18 +20,18 @@ Player = typing.TypeVar("Player")
 
 
 def entry_folder(name: str) -> Path | None:
-    """Return the folder of an entry if ``name`` is a path to one, else None."""
+    """Return the folder of an entry if ``name`` is a path to one, else None. Raises `UnknownName` for another path."""
     path = Path(name).expanduser()
     if (path / MANIFEST).is_file():
         return path.resolve()
     if "/" in name:
-        message = f"no entry in {name!r}: there is no {path / MANIFEST}; `arena new` writes a folder that works"
+        message = f"no entry in {name!r}: there is no {path / MANIFEST}; `arena new` writes a complete entry"
         raise UnknownName(message)
     return None
 
 
 def manifest(folder: Path) -> Mapping[str, str]:
-    """Return name, role and entry of an ``agent.toml``. Raises `BadParameter` if it is not as it should be."""
+    """Return the name, role and entry in an ``agent.toml``. Raises `BadParameter` if it is not valid."""
     path = folder / MANIFEST
     try:
         table = tomllib.loads(path.read_text())
@@ -44,13 +44,13 @@ def manifest(folder: Path) -> Mapping[str, str]:
         or table["role"] not in ("attack", "defense")
         or ":" not in table["entry"]
     ):
-        message = f'{path}: it must have exactly name, role = "attack" or "defense", and entry = "module:Class"'
+        message = f'{path} must have exactly name, role = "attack" or "defense", and entry = "module:Class"'
         raise BadParameter(message)
     return typing.cast(Mapping[str, str], table)
 
 
 def folder_digest(folder: Path) -> str:
-    """Return a 16-digit hash over the paths and bytes of an entry's files, compiled files left out."""
+    """Return 16 hex digits over the paths and contents of an entry's files, except compiled ones."""
     state = hashlib.blake2b(digest_size=8)
     for path in sorted(folder.rglob("*")):
         if path.is_file() and "__pycache__" not in path.parts:
@@ -59,10 +59,10 @@ def folder_digest(folder: Path) -> str:
 
 
 def load_entry(role: Role, folder: Path, wanted: type[Player]) -> type[Player]:
-    """Import an entry as a private package, off sys.path: two entries may both have a ``sampling.py``."""
+    """Import an entry as a package of its own, outside ``sys.path``: two entries may both have a ``sampling.py``."""
     about = manifest(folder)
     if about["role"] != role:
-        message = f"{folder} is an entry for the role {about['role']!r}, and a {role} is wanted here"
+        message = f"{folder} is an entry for the role {about['role']!r}; a {role} is needed here"
         raise BadParameter(message)
     module_name, class_name = about["entry"].split(":", 1)
     package = f"_arena_entry_{folder_digest(folder)}"
@@ -72,9 +72,9 @@ def load_entry(role: Role, folder: Path, wanted: type[Player]) -> type[Player]:
         sys.modules[package] = root
     try:
         module = importlib.import_module(f"{package}.{module_name}")
-    except UsageError:  # the author's own words, say about a package that is missing
+    except UsageError:  # the author's own message, for example about a missing package
         raise
-    except Exception as error:  # whatever an author's module raises
+    except Exception as error:  # an author's module may raise anything
         message = f"{folder}: {module_name}.py cannot be imported: {type(error).__name__}: {error}"
         raise BadParameter(message) from error
     kind = getattr(module, class_name, None)
@@ -82,6 +82,6 @@ def load_entry(role: Role, folder: Path, wanted: type[Player]) -> type[Player]:
         message = f"{folder}: {about['entry']} is not a class derived from arena.contracts.{wanted.__name__}"
         raise BadParameter(message)
     if not getattr(getattr(kind, "__dataclass_params__", None), "frozen", False):
-        message = f"{folder}: {about['entry']} must be a dataclass(frozen=True, kw_only=True): nothing of it may change"
+        message = f"{folder}: {about['entry']} must be a dataclass(frozen=True, kw_only=True), so that it cannot change"
         raise BadParameter(message)
     return kind

@@ -1,1 +1,1 @@
-"""The only folder that imports grpc: oracles served to other processes, and the clients that play them."""
+"""The only folder that imports grpc: serves oracles to other processes, and connects attacks to them."""

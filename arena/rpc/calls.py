@@ -1,4 +1,4 @@
-"""What every call over the wire goes through: its token, limits on how many there are at once, and errors as statuses."""
+"""Handles what is common to all calls over the wire: tokens, limits on concurrent calls, and errors as statuses."""
 
 from __future__ import annotations
 
@@ -24,9 +24,9 @@ _Parsed = TypeVar("_Parsed", bound=Message)
 
 
 class Calls:
-    """Admits calls to the hosted matches, so many at once in all and so many a match; may be called from any thread.
+    """Admits calls to the hosted matches, and limits how many run at once, per match and in all; thread-safe.
 
-    A match that uses up its own share is told to try again later, and no other match waits for it.
+    A match that uses up its own share is told to try again later, and does not hold up any other match.
     """
 
     def __init__(
@@ -41,9 +41,9 @@ class Calls:
     def unary(
         self, handler: Callable[[HostedMatch, _Parsed], Message], kind: type[_Parsed], what: str
     ) -> grpc.RpcMethodHandler:
-        """Return the handler of a method with one request, which ``what`` names in errors."""
+        """Return the handler of a method with a single request, which is called ``what`` in errors."""
         return grpc.unary_unary_rpc_method_handler(
-            self._told(handler), request_deserializer=self._parser(kind, what), response_serializer=_serialised
+            self._admitted(handler), request_deserializer=self._parser(kind, what), response_serializer=_serialised
         )
 
     def stream(
@@ -54,28 +54,28 @@ class Calls:
         *,
         seconds: float,
     ) -> grpc.RpcMethodHandler:
-        """Return the handler of a method whose request comes in parts; after ``seconds`` its stream is cut off."""
+        """Return the handler of a method whose request comes in parts; its stream is cancelled after ``seconds``."""
 
         def timed(parts: Iterator[_Parsed | InvalidQuery], context: grpc.ServicerContext) -> Message:
             timer = threading.Timer(seconds, context.cancel)
             timer.daemon = True
             timer.start()
             try:
-                return told(parts, context)
+                return admitted(parts, context)
             finally:
                 timer.cancel()
 
-        told = self._told(handler)
+        admitted = self._admitted(handler)
         return grpc.stream_unary_rpc_method_handler(
             timed, request_deserializer=self._parser(kind, what), response_serializer=_serialised
         )
 
-    def _told(
+    def _admitted(
         self, handler: Callable[[HostedMatch, _Request], _Response]
     ) -> Callable[[_Request | InvalidQuery | QueryTooLarge, grpc.ServicerContext], _Response]:
-        """Find the match that a call is for, and turn whatever is raised into a status."""
+        """Return a handler that first finds the match of the call's token, and that turns errors into statuses."""
 
-        def told(request: _Request | InvalidQuery | QueryTooLarge, context: grpc.ServicerContext) -> _Response:
+        def admitted(request: _Request | InvalidQuery | QueryTooLarge, context: grpc.ServicerContext) -> _Response:
             try:
                 metadata = dict(context.invocation_metadata() or ())
                 match = self._matches.admit(str(metadata.get("authorization", "")))
@@ -83,29 +83,31 @@ class Calls:
                     raise request
                 with self._counted(match):
                     return handler(match, request)
-            except grpc.RpcError:  # of a client that left in the middle of its stream
+            except grpc.RpcError:  # the client left in the middle of its stream
                 raise
             except Exception as error:
                 if not isinstance(error, ArenaError) or (
                     isinstance(error, ArenaFault) and not isinstance(error, Overloaded)
                 ):
-                    _log.exception("a call failed through our fault")
+                    _log.exception("a call failed, and the client is not at fault")
                 status = to_status(error)
                 context.set_trailing_metadata(status.metadata)
                 context.abort(status.code, status.details)
                 raise
 
-        return told
+        return admitted
 
     @contextlib.contextmanager
     def _counted(self, match: HostedMatch) -> Iterator[None]:
-        """Count a call while it is answered. Raises `Overloaded` if its match, or all together, have too many."""
+        """Count a call while it runs. Raises `Overloaded` if its match, or all matches together, have too many."""
         with self._lock:
-            mine, everybodys = self._under_way[match], self._under_way.total()
-            if mine >= self._max_at_once_a_match:
-                raise Overloaded(f"{mine} calls of this match are under way, and no more are taken at once; try again")
-            if everybodys >= self._max_at_once:
-                raise Overloaded(f"{everybodys} calls are under way, and no more are taken at once; try again")
+            of_match, in_all = self._under_way[match], self._under_way.total()
+            if of_match >= self._max_at_once_a_match:
+                raise Overloaded(
+                    f"this match has {of_match} calls under way, the most allowed at once; try again later"
+                )
+            if in_all >= self._max_at_once:
+                raise Overloaded(f"the server has {in_all} calls under way, the most allowed at once; try again later")
             self._under_way[match] += 1
         try:
             yield
@@ -116,16 +118,16 @@ class Calls:
                     del self._under_way[match]
 
     def _parser(self, kind: type[_Parsed], what: str) -> Callable[[bytes], _Parsed | InvalidQuery | QueryTooLarge]:
-        """Parse requests; what cannot be read is told to the handler, since grpc would call it an unknown fault of ours."""
+        """Return a parser of requests; it returns its errors, because grpc reports raised ones as a server fault."""
 
         def parse(data: bytes) -> _Parsed | InvalidQuery | QueryTooLarge:
             if len(data) > self.max_message_bytes:
-                return QueryTooLarge(f"{what} has {len(data)} bytes, and at most {self.max_message_bytes} are taken")
+                return QueryTooLarge(f"{what} has {len(data)} bytes; at most {self.max_message_bytes} are allowed")
             try:
                 parsed: _Parsed = kind.FromString(data)
                 return parsed
             except DecodeError:
-                return InvalidQuery(f"{what} is expected here, and {len(data)} bytes came that cannot be read as one")
+                return InvalidQuery(f"the {len(data)} bytes received cannot be read as {what}, which is expected here")
 
         return parse
 

@@ -1,4 +1,4 @@
-"""The client's side of a match over gRPC: one connection, the oracle, the pool and the clone."""
+"""The client of a match over gRPC: its connection, its oracle, its pool, and the handing back of its clone."""
 
 from __future__ import annotations
 
@@ -24,20 +24,20 @@ from arena.rpc.codec import (
 )
 from arena.rpc.errors import RETRIED, from_status
 
-_CHUNK_BYTES = 1 << 15  # of a clone in one message: every server takes that much
-_BACKOFF_SECONDS = (0.05, 5.0)  # the first pause and the longest; doubled each time, then shortened at random
-_JITTER = random.SystemRandom()  # the attack may have seeded the other one
+_CHUNK_BYTES = 1 << 15  # the size of a clone's chunk, which every server accepts
+_BACKOFF_SECONDS = (0.05, 5.0)  # the first and the longest pause; each is twice the last, then shortened at random
+_JITTER = random.SystemRandom()  # the attack may have seeded Python's global generator
 
 _Request = TypeVar("_Request")
 _Response = TypeVar("_Response")
 
 
 class Connection:
-    """A channel to one match, named by its token; a context manager.
+    """A channel to the match that a token identifies; use it as a context manager.
 
-    Each call has a deadline of ``call_seconds``. One that was not answered (unreachable, overloaded, too late) is sent
-    again up to ``tries`` times, as long as ``time_left`` gives seconds; its request id stays the same, so that it is
-    charged once. Not to be used across a fork.
+    Each call has a deadline of ``call_seconds``. A call without an answer, because the server is unreachable,
+    overloaded or too slow, is tried up to ``tries`` times in all while ``time_left`` is above 0. Its request id stays
+    the same, so it is charged once. A connection cannot be used across a fork.
     """
 
     def __init__(
@@ -63,9 +63,9 @@ class Connection:
                 ("grpc.max_send_message_length", max_message_bytes),
                 ("grpc.keepalive_time_ms", 20_000),
                 ("grpc.keepalive_timeout_ms", 10_000),
-                ("grpc.enable_retries", 0),  # grpc's own retries know nothing of request ids
-                ("grpc.use_local_subchannel_pool", 1),  # one match, one connection
-                ("grpc.enable_http_proxy", 0),  # an oracle is reached directly, whatever http_proxy says
+                ("grpc.enable_retries", 0),  # `call` retries, with the same request id
+                ("grpc.use_local_subchannel_pool", 1),  # each match has a connection of its own
+                ("grpc.enable_http_proxy", 0),  # connect to an oracle directly, whatever http_proxy says
             ],
         )
 
@@ -85,10 +85,10 @@ class Connection:
         return self._time_left
 
     def call(self, method: Callable[..., _Response], request: Callable[[], _Request]) -> _Response:
-        """Send a request until it is answered; ``request`` gives it afresh, since a stream is sent only once.
+        """Send a request until it is answered; ``request`` makes it anew for each try: a stream is sent only once.
 
-        Raises what the other side raised, `ServiceUnreachable` after the last try, `DeadlinePassed` when
-        ``time_left`` is over.
+        Raises what the server raised, after the last try `ServiceUnreachable`, `Overloaded` or `LedgerUnavailable`, and
+        `DeadlinePassed` once ``time_left`` is 0 or less.
         """
         pause, longest = _BACKOFF_SECONDS
         tries_left = self._tries
@@ -108,14 +108,14 @@ class Connection:
             return self._call_seconds
         left = self._time_left()
         if left <= 0:
-            raise DeadlinePassed("the attack's time is over: nothing more is asked")
+            raise DeadlinePassed("the attack's time is over; no more queries are sent")
         return min(self._call_seconds, left)
 
 
 class RemoteOracle:
-    """An oracle in another process; what it answers, refuses and charges is what `LocalOracle` does.
+    """An oracle in another process, which answers, refuses and charges exactly as `LocalOracle` does.
 
-    ``remaining`` is what the last answer said; another client under the same token may have spent some of it since.
+    ``remaining`` is taken from the last answer; another client with the same token may have spent some of it since.
     """
 
     def __init__(self, connection: Connection) -> None:
@@ -169,7 +169,7 @@ class RemoteOracle:
 
 
 class RemoteMatch:
-    """What an attack needs beside the oracle: its pool, its clock, its seed, and a place to put its clone."""
+    """What an attack needs besides the oracle: its pool, its time limit, its seed, and a way to hand in its clone."""
 
     def __init__(self, connection: Connection) -> None:
         self._connection = connection
@@ -180,27 +180,30 @@ class RemoteMatch:
         self.pool_rows: int = joined.pool_rows
         self.max_clone_bytes: int = joined.max_clone_bytes
         self.defense: str | None = joined.defense if joined.HasField("defense") else None
-        """The defense's spec as JSON; None when playing blind."""
+        """The defense's spec as JSON; None in a blind match."""
 
     def time_left(self) -> float:
-        """Seconds until the oracle closes."""
+        """Return the seconds until the oracle closes; infinite if there is no limit."""
         return self._ends_at - time.monotonic()
 
     def fetch_pool(self, task: Task) -> Tensor:
-        """The pool (M, *shape); M = 0 when the match is data-free."""
+        """Return the pool (M, *shape); M = 0 if the match is data-free."""
         parts: list[Tensor] = []
         fetched = 0
         while fetched < self.pool_rows:
             request = functools.partial(match_pb2.FetchPoolRequest, first_row=fetched)
             rows = tensor_from_message(self._connection.call(self._stub.FetchPool, request).inputs)
             if len(rows) == 0:
-                raise InvalidQuery(f"the pool ended after {fetched} of {self.pool_rows} rows")
+                raise InvalidQuery(f"the server's pool ended after {fetched} of {self.pool_rows} rows")
             parts.append(rows)
             fetched += len(rows)
         return torch.cat(parts) if parts else torch.empty(0, *task.shape)
 
     def hand_back(self, clone: bytes) -> None:
-        """Give the clone's safetensors bytes; the last that is given before the match closes is the one scored."""
+        """Hand in a clone as safetensors bytes; the last one that is accepted before the match closes is scored.
+
+        Raises `AttackFault`, with the reason, if the clone could not be scored.
+        """
         self._connection.call(self._stub.HandBack, lambda: _chunks(clone))
 
 

@@ -1,4 +1,4 @@
-"""Tensors, terms and answers as messages, and how large such messages get."""
+"""Translates tensors, terms and answers to and from messages, and bounds the size of these messages."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from arena.oracle.terms import OracleTerms
 from arena.oracle.transcript import PackedBatch, Release
 from arena.proto.v1 import oracle_pb2, tensor_pb2
 
-_ENVELOPE_BYTES = 64 * 1024  # room for everything in a message that is not its tensor
+_ENVELOPE_BYTES = 64 * 1024  # room for everything in a message except its tensor
 _MOST_DIMENSIONS = 8
 
 _DTYPES: dict[Literal["uint8", "float32"], tensor_pb2.Tensor.Dtype] = {
@@ -25,12 +25,12 @@ _NAMES = {number: name for name, number in _DTYPES.items()}
 
 
 def tensor_to_message(tensor: Tensor, *, compact: bool = False) -> tensor_pb2.Tensor:
-    """Return the message of a float32 tensor; ``compact`` sends a byte a value where that is exact."""
+    """Return the message of a float32 tensor; ``compact`` uses one byte per value if that is exact."""
     return _message(pack(tensor, compact=compact))
 
 
 def tensor_from_message(message: tensor_pb2.Tensor) -> Tensor:
-    """Return the float32 tensor of a message. Raises `InvalidQuery` if its bytes do not fill its shape."""
+    """Return the float32 tensor of a message. Raises `InvalidQuery` if it cannot be read."""
     return _unpacked(_packed(message))
 
 
@@ -38,7 +38,7 @@ def query_from_message(message: oracle_pb2.QueryRequest) -> QueryBatch:
     """Return the call of a message. Raises `InvalidQuery` if its tensor cannot be read."""
     packed = _packed(message.inputs)
     inputs = _unpacked(packed)
-    if packed.dtype == "uint8":  # the compact form: the ledger can keep these very bytes
+    if packed.dtype == "uint8":  # the compact form: the ledger can store these bytes as they are
         return PackedBatch(inputs=inputs, account=message.account, explain=message.explain, packed=packed)
     return QueryBatch(inputs=inputs, account=message.account, explain=message.explain)
 
@@ -98,14 +98,14 @@ def terms_from_message(message: oracle_pb2.DescribeResponse) -> OracleTerms:
 
 
 def message_bytes(terms: OracleTerms) -> int:
-    """Return the most bytes of one message under these terms, either way: float32 inputs, or answers with maps."""
+    """Return the size in bytes of the largest message under these terms, float32 inputs or explained answers."""
     row = 4 * max(math.prod(terms.task.shape), terms.task.classes)
     answer = 4 * terms.task.classes + 1 + (4 * math.prod(terms.task.shape) if terms.explanation else 0)
     return terms.max_rows * max(row, answer) + _ENVELOPE_BYTES
 
 
 def rows_that_fit(shape: tuple[int, ...], *, max_bytes: int) -> int:
-    """Return how many float32 rows of ``shape`` one message of ``max_bytes`` carries, at least 1."""
+    """Return how many float32 rows of ``shape`` fit into a message of ``max_bytes``, at least 1."""
     return max(1, (max_bytes - _ENVELOPE_BYTES) // (4 * math.prod(shape)))
 
 
@@ -115,9 +115,9 @@ def _message(packed: Packed) -> tensor_pb2.Tensor:
 
 def _packed(message: tensor_pb2.Tensor) -> Packed:
     if message.dtype not in _NAMES:
-        raise InvalidQuery(f"a tensor's dtype is DTYPE_FLOAT32 or DTYPE_UINT8, not {message.dtype}")
+        raise InvalidQuery(f"a tensor's dtype must be DTYPE_FLOAT32 (1) or DTYPE_UINT8 (2), not {message.dtype}")
     if not 1 <= len(message.shape) <= _MOST_DIMENSIONS:
-        raise InvalidQuery(f"a tensor has 1 to {_MOST_DIMENSIONS} dimensions, not {len(message.shape)}")
+        raise InvalidQuery(f"a tensor must have 1 to {_MOST_DIMENSIONS} dimensions, not {len(message.shape)}")
     return Packed(dtype=_NAMES[message.dtype], shape=tuple(message.shape), data=message.data)
 
 

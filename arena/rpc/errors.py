@@ -1,6 +1,6 @@
-"""One table between our errors and gRPC's statuses, read in both directions.
+"""Translates between our errors and gRPC's statuses, in both directions, by one table.
 
-A status carries the machine-readable reason in its trailing metadata. What has no reason was raised by grpc itself.
+A status carries a machine-readable reason in its trailing metadata. A status without one was raised by grpc itself.
 """
 
 from __future__ import annotations
@@ -32,14 +32,14 @@ REASON = "arena-reason"
 REMAINING = "arena-remaining"
 
 RETRIED: tuple[type[ArenaError], ...] = (LedgerUnavailable, Overloaded, ServiceUnreachable)
-"""After these a call may be sent again, under the same request id."""
+"""After these errors a call may be sent again, with the same request id."""
 
 _Metadata = tuple[tuple[str, str], ...]
 
 
 @dataclass(frozen=True, kw_only=True)
 class Status:
-    """How a call fails on the wire."""
+    """A failed call as it is sent over the wire."""
 
     code: grpc.StatusCode
     details: str
@@ -49,7 +49,7 @@ class Status:
 _TABLE: dict[type[ArenaError], tuple[grpc.StatusCode, str]] = {
     InvalidQuery: (grpc.StatusCode.INVALID_ARGUMENT, "INVALID_QUERY"),
     QueryTooLarge: (grpc.StatusCode.RESOURCE_EXHAUSTED, "QUERY_TOO_LARGE"),
-    # Not RESOURCE_EXHAUSTED: grpc says that of overload and size itself, and clients would back off and try again.
+    # Not RESOURCE_EXHAUSTED, which grpc uses for overload and size: clients would back off and try again.
     BudgetExhausted: (grpc.StatusCode.FAILED_PRECONDITION, "BUDGET_EXHAUSTED"),
     RequestConflict: (grpc.StatusCode.ALREADY_EXISTS, "REQUEST_CONFLICT"),
     MatchClosed: (grpc.StatusCode.FAILED_PRECONDITION, "MATCH_CLOSED"),
@@ -71,11 +71,11 @@ _BY_CODE: dict[grpc.StatusCode, type[ArenaError]] = {
     grpc.StatusCode.UNAVAILABLE: ServiceUnreachable,
     grpc.StatusCode.DEADLINE_EXCEEDED: ServiceUnreachable,
 }
-_OVERSIZED = "larger than max"  # grpc's words for a message over its limit, the only way to tell it from overload
+_OVERSIZED = "larger than max"  # in grpc's text for a message over its limit, the only difference from overload
 
 
 def to_status(error: Exception) -> Status:
-    """Return the status of an error; one that is not in the table is ours, and its words stay on this side."""
+    """Return the status of an error; an unexpected error becomes `ArenaFault`, and its text is not sent."""
     code, reason = _TABLE[type(error) if isinstance(error, ArenaError) and type(error) in _TABLE else ArenaFault]
     details = str(error) if isinstance(error, ArenaError) else "the oracle failed; the match will be played again"
     remaining = ((REMAINING, str(error.remaining)),) if isinstance(error, BudgetExhausted) else ()
@@ -83,12 +83,12 @@ def to_status(error: Exception) -> Status:
 
 
 def from_status(code: grpc.StatusCode, details: str, metadata: Iterable[tuple[str, str | bytes]]) -> ArenaError:
-    """Return the error of a status, with the words in which it was raised."""
-    told = {key: str(value) for key, value in metadata}
-    if REASON in told:
-        kind = _BY_REASON.get(told[REASON], ArenaFault)
+    """Return the error of a status, with the message with which it was raised."""
+    fields = {key: str(value) for key, value in metadata}
+    if REASON in fields:
+        kind = _BY_REASON.get(fields[REASON], ArenaFault)
         if kind is BudgetExhausted:
-            return BudgetExhausted(details, remaining=int(told.get(REMAINING, "0")))
+            return BudgetExhausted(details, remaining=int(fields.get(REMAINING, "0")))
         return kind(details)
     if code is grpc.StatusCode.RESOURCE_EXHAUSTED and _OVERSIZED in details:
         return QueryTooLarge(details)

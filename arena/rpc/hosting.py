@@ -1,4 +1,4 @@
-"""The matches that a server hosts, each under a token that is kept only as its hash."""
+"""The matches that a server hosts, each identified by a token of which only the hash is stored."""
 
 from __future__ import annotations
 
@@ -19,13 +19,13 @@ _TOKEN_BYTES = 32
 
 @dataclass(kw_only=True, eq=False)
 class HostedMatch:
-    """A session that is served, and what is offered beside its oracle to whoever joins."""
+    """A session that is served, and what else its client is given."""
 
     session: Session
-    pool: Tensor | None = None  # (M, *shape); None when data-free
-    attack_seed: int = 0  # of the attack's own generator, from which nothing else of the match follows
-    defense: str | None = None  # its spec as JSON; None when the attack plays blind
-    ends_at: float | None = None  # on the monotonic clock
+    pool: Tensor | None = None  # (M, *shape); None if the match is data-free
+    attack_seed: int = 0  # the seed of the attack's own generator, which reveals no other randomness of the match
+    defense: str | None = None  # its spec as JSON; None in a blind match
+    ends_at: float | None = None  # on the monotonic clock; None: no limit
     clone: bytes | None = None
     handed_back: threading.Event = field(default_factory=threading.Event)
 
@@ -35,28 +35,28 @@ class HostedMatch:
 
 
 class HostedMatches:
-    """Matches by token, for any thread; a token is a password for one match, and never logged."""
+    """Matches by token; any thread may call it. A token is a password for one match, and is never logged."""
 
     def __init__(self) -> None:
         self._matches: dict[bytes, HostedMatch] = {}
 
     def add(self, match: HostedMatch, *, token: str | None = None) -> str:
-        """Return the token under which a match is served: a fresh one, or that of a match that is opened again."""
+        """Serve a match under ``token``, or under a fresh one, and return it; a reopened match keeps its token."""
         token = token or secrets.token_urlsafe(_TOKEN_BYTES)
         self._matches[_hash(token)] = match
         return token
 
     def find(self, token: str) -> HostedMatch:
-        """Return the match of a token, whether its time is over or not. Raises `NotAuthorised`."""
+        """Return the match of a token, even if its time is over. Raises `NotAuthorised`."""
         hashed = _hash(token)
-        served = tuple(self._matches.items())  # at once: other threads add and remove
+        served = tuple(self._matches.items())  # a copy, because other threads add and remove matches
         found = [match for known, match in served if hmac.compare_digest(known, hashed)]
         if not found:
             raise _not_authorised()
         return found[0]
 
     def admit(self, authorization: str) -> HostedMatch:
-        """Return the match that ``Bearer TOKEN`` opens. Raises `NotAuthorised`, the same words whatever is wrong."""
+        """Return the match of ``Bearer TOKEN``. Raises `NotAuthorised`, which does not say what is wrong."""
         scheme, _, token = authorization.partition(" ")
         match = self.find(token if scheme == "Bearer" else "")
         if match.seconds_left is not None and match.seconds_left <= 0:
@@ -69,7 +69,7 @@ class HostedMatches:
 
 
 def _not_authorised() -> NotAuthorised:
-    return NotAuthorised("no token, a wrong one, or one whose match has ended")
+    return NotAuthorised("the call has no token, a wrong token, or the token of a match that has ended")
 
 
 def _hash(token: str) -> bytes:

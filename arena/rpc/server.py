@@ -1,4 +1,4 @@
-"""Oracles of many matches behind one gRPC server, each match under a token of its own."""
+"""Serves the oracles of many matches from one gRPC server, each match under a token of its own."""
 
 from __future__ import annotations
 
@@ -22,22 +22,22 @@ from arena.rpc.codec import message_bytes
 from arena.rpc.hosting import HostedMatch, HostedMatches
 from arena.rpc.services import MATCH_SERVICE, ORACLE_SERVICE, MatchService, OracleService
 
-_STOP_SECONDS = 1.0  # that calls in flight, and threads, are given when the server stops
+_STOP_SECONDS = 1.0  # how long a stopping server waits for calls in flight, and for each of its thread pools
 _SOCKET = "unix:"
-_REFUSING_THREADS = 8  # beyond those that answer: a refusal never waits for an answer
-_MAX_REFUSED_AT_ONCE = 1_024  # calls that wait for their refusal; beyond, grpc refuses without a reason of ours
-_OWN_WORDS = 2  # times our limit on a message is grpc's: up to there we refuse ourselves, with a reason
+_REFUSING_THREADS = 8  # besides the threads that answer, so that a refusal need not wait for an answer
+_MAX_REFUSED_AT_ONCE = 1_024  # calls that wait to be refused; grpc refuses any more itself, without our reason
+_GRPC_LIMIT = 2  # grpc's limit on a message, in units of ours; messages between the two are refused with our reason
 
 
 class OracleServer:
-    """A gRPC server with a thread for each of ``max_concurrent_calls``; all methods may be called from any thread.
+    """A gRPC server with a thread for each of ``max_concurrent_calls``; any thread may call any method.
 
-    No match has more than ``max_concurrent_calls_a_match`` of them, and a clone that is not there whole after
-    ``seconds_to_hand_back`` is cut off: a client with streams that it leaves half open holds up nobody else.
+    A match can use at most ``max_concurrent_calls_a_match`` of them, and a clone that has not arrived completely after
+    ``seconds_to_hand_back`` is refused, so that a client that leaves its streams half open does not hold up others.
 
-    The calls of one match are answered one at a time, those of many beside one another, and health checks beside them
-    all; torch's own threads are the process's business. ``max_message_bytes`` bounds the calls of every match that it
-    can host. Threads and no event loop: a single row's call then has fewer threads to wake.
+    The calls of one match are answered one at a time; different matches and health checks run concurrently. The number
+    of torch's threads is left to the process. ``max_message_bytes`` limits the messages of every hosted match. The
+    server uses threads instead of an event loop, because a call with a single row then has fewer threads to wake.
     """
 
     def __init__(
@@ -69,25 +69,26 @@ class OracleServer:
 
     @property
     def address(self) -> str:
-        """Where clients connect: ``host:port``, or ``unix:PATH``."""
+        """The address to which clients connect: ``host:port`` or ``unix:PATH``."""
         return self._address
 
     def start(self, host: str = "127.0.0.1", port: int = 0, *, exposed: bool = False) -> str:
-        """Listen, and return the address; port 0 takes a free one, a ``host`` of ``unix:PATH`` is a socket.
+        """Listen, and return the address; port 0 means a free port, and ``unix:PATH`` as ``host`` a Unix socket.
 
-        Raises `UsageError` if the port is in use, or if others could reach ``host`` and it is not said by ``exposed``
-        that they may: tokens cross the network as they are.
+        Raises `UsageError` if the port is in use, or if other machines can reach ``host`` and ``exposed`` is not set:
+        tokens cross the network unencrypted.
         """
         if not exposed and not _is_loopback(host):
             raise UsageError(
-                f"{host} can be reached from other machines, without encryption: ask for it with --insecure-bind (exposed=True)"
+                f"other machines can reach {host}, and the connection is not encrypted; to listen there anyway, add "
+                "--insecure-bind (exposed=True)"
             )
         server = self._assembled()
-        asked = host if host.startswith(_SOCKET) else f"{_bracketed(host)}:{port}"
+        wanted = host if host.startswith(_SOCKET) else f"{_bracketed(host)}:{port}"
         try:
-            bound = server.add_insecure_port(asked)
+            bound = server.add_insecure_port(wanted)
         except RuntimeError as error:
-            raise UsageError(f"{asked} cannot be bound: is it in use?") from error
+            raise UsageError(f"the server cannot listen on {wanted}; is it in use? Choose another port") from error
         server.start()
         self._server = server
         self._address = host if host.startswith(_SOCKET) else f"{_bracketed(host)}:{bound}"
@@ -105,21 +106,24 @@ class OracleServer:
     ) -> str:
         """Serve a session and return its token, a password for this match that nobody else may see.
 
-        ``pool`` (M, *shape), ``attack_seed`` and ``defense`` (its spec as JSON) are told to whoever joins; after ``seconds``
-        the token is worth nothing. A client that waits through a restart has a ``token`` already. Raises
-        `BadParameter` if a call of the session is larger than a message may be.
+        A client that joins is given ``pool`` (M, *shape), ``attack_seed`` and ``defense``, the defense's spec as JSON.
+        The token expires after ``seconds``. After a restart, pass the old ``token``, because clients still use it.
+        Raises `BadParameter` if a call of the session can be larger than a message may be.
         """
         largest = message_bytes(session.terms)
         if largest > self._max_message_bytes:
-            raise BadParameter(f"calls of up to {largest} bytes, the server takes {self._max_message_bytes}")
+            raise BadParameter(
+                f"a call of this match can have {largest} bytes, but the server allows {self._max_message_bytes} per "
+                "message; raise max_message_bytes"
+            )
         ends_at = None if seconds is None else time.monotonic() + seconds
         match = HostedMatch(session=session, pool=pool, attack_seed=attack_seed, defense=defense, ends_at=ends_at)
         return self._matches.add(match, token=token)
 
     def clone(self, token: str, *, timeout: float | None = None) -> bytes:
-        """Wait until a clone is handed back and return its bytes, which nobody has looked at yet.
+        """Wait until a valid clone is handed back, and return its bytes.
 
-        Raises TimeoutError when ``timeout`` seconds are over.
+        Raises TimeoutError after ``timeout`` seconds.
         """
         match = self._matches.find(token)
         match.handed_back.wait(timeout)
@@ -128,27 +132,27 @@ class OracleServer:
         return match.clone
 
     def close(self, token: str) -> Transcript:
-        """Close the session and revoke the token. Raises what `Session.close` raises; it can be repeated then."""
+        """Close the session and revoke the token. If `Session.close` raises, this can be tried again."""
         transcript = self._matches.find(token).session.close()
         self._matches.remove(token)
         return transcript
 
     def stop(self) -> None:
-        """Answer no more; sessions that are open stay open, their ledgers as they are."""
+        """Stop answering calls; open sessions stay open, and their ledgers are not touched."""
         if self._server is not None:
             self._server.stop(_STOP_SECONDS).wait()
         for pool in (self._calls, self._beside):
             ending = threading.Thread(target=pool.shutdown, kwargs={"cancel_futures": True}, daemon=True)
             ending.start()
-            ending.join(_STOP_SECONDS)  # no longer: a defense may hang
+            ending.join(_STOP_SECONDS)  # with a limit, because a defense may hang
 
     def _assembled(self) -> grpc.Server:
-        """The server with its limits and services, bound to nothing yet."""
+        """Return the server with its limits and services, not yet listening anywhere."""
         server = grpc.server(
             self._calls,
             options=[
-                ("grpc.so_reuseport", 0),  # else two servers share a port and neither knows
-                ("grpc.max_receive_message_length", _OWN_WORDS * self._max_message_bytes),
+                ("grpc.so_reuseport", 0),  # otherwise two servers could share a port without noticing
+                ("grpc.max_receive_message_length", _GRPC_LIMIT * self._max_message_bytes),
                 ("grpc.max_send_message_length", self._max_message_bytes),
                 ("grpc.keepalive_time_ms", 30_000),
                 ("grpc.keepalive_timeout_ms", 10_000),
@@ -177,7 +181,7 @@ class OracleServer:
 def serving(
     host: str = "127.0.0.1", port: int = 0, *, exposed: bool = False, server: OracleServer | None = None
 ) -> Iterator[OracleServer]:
-    """Start a server, a default one if none is given, and stop it at the end. Raises what `OracleServer.start` does."""
+    """Start ``server``, or one with default limits, and stop it at the end. Raises what `OracleServer.start` raises."""
     server = server or OracleServer()
     try:
         server.start(host, port, exposed=exposed)

@@ -1,4 +1,4 @@
-"""The handlers behind the wire: from a request to a hosted match and back, every error turned into a status."""
+"""The handlers of the gRPC services: each takes a request for a hosted match and returns a response."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ MATCH_SERVICE = match_pb2.DESCRIPTOR.services_by_name["MatchService"].full_name
 
 
 class OracleService:
-    """Handlers of ``OracleService``; honest calls are played in ``beside``, so that no attack waits for them."""
+    """The handlers of ``OracleService``; honest calls run in ``beside``, so that an attack does not wait for them."""
 
     def __init__(self, calls: Calls, beside: Executor) -> None:
         self._call = calls
@@ -41,7 +41,7 @@ class OracleService:
         return terms_to_message(session.terms, remaining=session.remaining, max_bytes=self._call.max_message_bytes)
 
     def query(self, match: HostedMatch, request: oracle_pb2.QueryRequest) -> oracle_pb2.QueryResponse:
-        """Answer, and have the honest calls that follow played without waiting for them: the next query does."""
+        """Answer a query, and start the honest calls that follow it; only the next query waits for these."""
         session = match.session
         answer = session.query(request.request_id, query_from_message(request))
         response = answer_to_message(answer, remaining=session.remaining)
@@ -51,7 +51,7 @@ class OracleService:
 
 
 class MatchService:
-    """Handlers of ``MatchService``."""
+    """The handlers of ``MatchService``."""
 
     def __init__(self, calls: Calls, *, max_clone_bytes: int, seconds_to_hand_back: float) -> None:
         self._call = calls
@@ -81,21 +81,21 @@ class MatchService:
     def fetch_pool(self, match: HostedMatch, request: match_pb2.FetchPoolRequest) -> match_pb2.FetchPoolResponse:
         rows = 0 if match.pool is None else len(match.pool)
         if match.pool is None or request.first_row >= rows:
-            raise InvalidQuery(f"the pool has {rows} rows, numbered from 0: there is no row {request.first_row}")
+            raise InvalidQuery(f"there is no row {request.first_row}: the pool has {rows} rows, numbered from 0")
         chosen = match.pool[request.first_row : request.first_row + self._pool_rows(match)]
         return match_pb2.FetchPoolResponse(inputs=tensor_to_message(chosen, compact=True))
 
     def hand_back(
         self, match: HostedMatch, parts: Iterator[match_pb2.HandBackRequest | InvalidQuery]
     ) -> match_pb2.HandBackResponse:
-        """Take a clone, and say at once what is wrong with one that could not be scored."""
+        """Accept a clone, or raise `AttackFault` at once, with the reason, if it could not be scored."""
         clone = bytearray()
         for part in parts:
             if isinstance(part, InvalidQuery):
                 raise part
             clone += part.chunk
             if len(clone) > self._max_clone_bytes:
-                raise AttackFault(f"a clone may have at most {self._max_clone_bytes} bytes; this one has more")
+                raise AttackFault(f"a clone may have at most {self._max_clone_bytes} bytes, and this one has more")
         unpack_clone(bytes(clone), match.session.terms.task)
         match.clone = bytes(clone)
         match.handed_back.set()
@@ -109,4 +109,4 @@ def _play_honest(session: Session) -> None:
     try:
         session.play_honest()
     except ArenaFault:
-        _log.exception("honest calls wait for the next query")
+        _log.exception("honest calls could not be answered; the next query tries them again")

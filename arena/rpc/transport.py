@@ -1,4 +1,4 @@
-"""A match in this process with the wire between attack and oracle."""
+"""Connects attack and oracle of a match over gRPC, although both are in this process."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from arena.rpc.server import serving
 
 @contextlib.contextmanager
 def over_grpc(session: Session, pool: Tensor, clock: Clock) -> Iterator[Oracle]:
-    """Serve ``session`` on a free port of the loopback interface and give the client's oracle."""
+    """Serve ``session`` on a free port of the loopback interface, and yield a remote oracle that is connected to it."""
     with serving() as server:
         token = server.open(session, pool=pool)
         with Connection(server.address, token, time_left=clock) as connection:

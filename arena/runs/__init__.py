@@ -1,1 +1,1 @@
-"""Run folders: how they are made, found, resumed and shared by every command that plays."""
+"""Run folders: creating, opening, locking, reusing and resuming them, for every command that plays."""

@@ -1,4 +1,4 @@
-"""A run folder: the files that it holds, how it is made, opened, locked, and read without playing."""
+"""A run folder: its files, and how it is created, opened, locked, and read without playing."""
 
 from __future__ import annotations
 
@@ -39,18 +39,18 @@ PICTURES = "pictures"
 
 @dataclass(frozen=True, kw_only=True)
 class Settings:
-    """How a tournament is run; none of it changes what comes of a match."""
+    """How a tournament is run; on the same kind of device, none of these settings changes a result."""
 
     runner: str = "ray"
     address: str | None = None
-    mlflow: str | None = None  # None: a SQLite file in the run folder
+    mlflow: str | None = None  # None: an SQLite file in the run folder; "none": not recorded
     data: str | None = None
     cache: str = ""
 
 
 @dataclass(frozen=True, kw_only=True)
 class AdmittedMatchups:
-    """The matchups of a tournament, how many have which flag, and what their results depend on, by name and digest."""
+    """The matchups of a tournament, how many of them have each flag, and digests of what their results depend on."""
 
     matchups: list[Matchup]
     flags: Mapping[str, int] = field(default_factory=dict)
@@ -58,10 +58,10 @@ class AdmittedMatchups:
 
 
 def create_run_folder(folder: Path, tournament: Tournament, settings: Settings, admitted: AdmittedMatchups) -> None:
-    """Make a run folder with everything that resuming needs. Raises `RunFolderExists` if something is there."""
+    """Create a run folder with all that `arena resume` needs. Raises `RunFolderExists` if there is something in it."""
     if folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
         resume = f"continue it with `arena resume {folder}`, or " if (folder / JOURNAL).exists() else ""
-        message = f"{folder} exists and is not empty: {resume}name another folder with --out"
+        message = f"{folder} exists and is not empty: {resume}choose another folder with --out"
         raise RunFolderExists(message)
     try:
         (folder / TRANSCRIPTS).mkdir(parents=True, exist_ok=True)
@@ -73,7 +73,7 @@ def create_run_folder(folder: Path, tournament: Tournament, settings: Settings, 
 
 
 def write_settings(folder: Path, settings: Settings, admitted: AdmittedMatchups) -> None:
-    """Write how a folder is run, with which versions, which matchups belong to it, and what they depend on."""
+    """Write a run folder's settings, the versions in use, its matchups, and digests of what their results depend on."""
     names = [matchup_id(matchup) for matchup in admitted.matchups]
     table = {**asdict(settings), "versions": versions(), "inputs": dict(admitted.inputs), "matchups": names}
     write_whole(folder / SETTINGS, json.dumps(table, indent=1) + "\n")
@@ -81,65 +81,66 @@ def write_settings(folder: Path, settings: Settings, admitted: AdmittedMatchups)
 
 @dataclass(frozen=True, kw_only=True)
 class FinishedResults:
-    """The results that a run folder has, in the order of its matchups, and how many it has not yet."""
+    """The results of a run folder in the order of its matchups, and the number of matchups without a result."""
 
     results: list[MatchResult]
     missing: int
 
 
 def finished_results(folder: Path) -> FinishedResults:
-    """Return what of a run is finished.
+    """Return the finished results of a run.
 
-    Reads files alone: entries may have changed, or be gone, since they played. Raises `UnknownName` for what is no
-    run folder, or has no result.
+    Only files are read, because entries may have changed or disappeared since they played. Raises `UnknownName` if this
+    is not a run folder, or has no result yet.
     """
     try:
         wanted: list[str] = json.loads((folder / SETTINGS).read_text())["matchups"]
     except (OSError, ValueError, KeyError) as error:
-        message = f"{folder} is no run folder: {folder / SETTINGS} cannot be read"
+        message = f"{folder} is not a run folder: {folder / SETTINGS} cannot be read"
         raise UnknownName(message) from error
     found = {matchup_id(result.matchup): result for result in read_journal(folder)}
     results = [found[name] for name in wanted if name in found]
     if not results:
-        message = f"{folder} has no finished match yet; go on with: arena resume {folder}"
+        message = f"{folder} has no finished match yet; continue it with `arena resume {folder}`"
         raise UnknownName(message)
     return FinishedResults(results=results, missing=len(wanted) - len(results))
 
 
 @dataclass(frozen=True, kw_only=True)
 class RunFolder:
-    """What a run folder was made for, how it is run, and what its results depend on."""
+    """The tournament of a run folder, its settings, and digests of what its results depend on."""
 
     tournament: Tournament
     settings: Settings
     inputs: Mapping[str, str]
 
     def check_unchanged(self, now: Mapping[str, str]) -> None:
-        """Raise `RunFolderChanged` if something that the results depend on is not as it was when the run began."""
-        differing = changed(self.inputs, now) if self.inputs else ["what its results depend on, which it does not say"]
+        """Raise `RunFolderChanged` if something that the results depend on has changed since the run began."""
+        differing = changed(self.inputs, now) if self.inputs else ["or may have: this folder does not record it"]
         if differing:
             message = (
-                f"this run cannot be continued: since it began, something has changed: {'; '.join(differing)}. Undo the "
-                "change, or start the tournament anew: every result that does not depend on it is taken over"
+                "this run cannot be continued, because what its results depend on has changed since it began "
+                f"({'; '.join(differing)}). Undo the change, or start the tournament in a new folder, which reuses the "
+                "results that do not depend on the change"
             )
             raise RunFolderChanged(message)
 
 
 def open_run_folder(folder: Path) -> RunFolder:
-    """Return what a run folder was made for. Raises `UnknownName` if it is none."""
+    """Return the contents of a run folder. Raises `UnknownName` if this is not a run folder."""
     if not (folder / TOURNAMENT).exists() or not (folder / SETTINGS).exists():
-        message = f"{folder} is no run folder: there is no {folder / TOURNAMENT}"
+        message = f"{folder} is not a run folder: it lacks {TOURNAMENT} or {SETTINGS}"
         raise UnknownName(message)
     stored = json.loads((folder / SETTINGS).read_text())
-    for told in ("versions", "matchups"):
-        stored.pop(told, None)
+    for derived in ("versions", "matchups"):
+        stored.pop(derived, None)
     inputs = stored.pop("inputs", {})
     tournament = read_tournament(folder / TOURNAMENT)
     return RunFolder(tournament=tournament, settings=Settings(**stored), inputs=inputs)
 
 
 def site_of(folder: Path, tournament: Tournament, settings: Settings) -> Site:
-    """Return the site of a run folder: ledgers of finished matches become its transcripts."""
+    """Return the site of a run folder, whose transcripts are the ledgers of its matches."""
     return Site(
         work=(folder / TRANSCRIPTS).resolve(),
         pictures=(folder / PICTURES).resolve(),
@@ -153,20 +154,18 @@ def site_of(folder: Path, tournament: Tournament, settings: Settings) -> Site:
 
 @contextlib.contextmanager
 def alone_in(folder: Path) -> Iterator[None]:
-    """Keep other processes from playing in a run folder, as long as this one lives; those that it forks do not count."""
+    """Lock a run folder against other processes for as long as this process lives; the lock does not pass to forks."""
     with (folder / ".lock").open("wb") as file:
         try:
             fcntl.lockf(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:
-            message = (
-                f"{folder} is being played by another process: wait for it or end it, then `arena resume {folder}`"
-            )
+            message = f"another process is playing in {folder}: wait for it or end it, then run `arena resume {folder}`"
             raise RunFolderBusy(message) from None
         yield
 
 
 def versions() -> dict[str, str]:
-    """Return what a result depends on beside the matchup."""
+    """Return the versions of the software that plays, and the type of machine."""
     found = {"arena": __version__, "rules": RULES, "python": platform.python_version(), "torch": torch.__version__}
     for package in ("ray", "mlflow", "grpcio", "numpy"):
         try:

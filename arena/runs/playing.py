@@ -1,4 +1,4 @@
-"""Plays a run folder: admits every matchup, takes over what was played before, and plays the rest."""
+"""Plays the tournament of a run folder: admits every matchup, reuses earlier results, and plays the rest."""
 
 from __future__ import annotations
 
@@ -24,13 +24,13 @@ from arena.tracking.background import BackgroundTracker
 from arena.tracking.mlflow import MlflowTracker
 from arena.tracking.none import NoTracker
 
-TRACKING_SECONDS = 120.0  # that the tracker is given to finish after the last match
+TRACKING_SECONDS = 120.0  # how long the tracker may take to finish after the last match
 
 
 def admit_all(tournament: Tournament, site: Site) -> AdmittedMatchups:
-    """Return the matchups of a tournament, each admitted before anything starts.
+    """Admit all matchups of a tournament before anything starts, and return them.
 
-    Raises `UsageError` for the first that cannot be played.
+    Raises `UsageError` for the first matchup that cannot be played.
     """
     matchups = tournament.matchups()
     flags: Counter[str] = Counter()
@@ -48,9 +48,9 @@ def play_run(
     reuse: Iterable[Path],
     on_progress: Callable[[Progress], None],
 ) -> Summary:
-    """Play what is missing in a run folder and write its files; Ctrl-C leaves it as `resume` needs it.
+    """Play the matchups of a run folder that have no result yet, and write its files; after Ctrl-C it can be resumed.
 
-    Raises `RunFolderBusy` if another process plays in it.
+    Raises `RunFolderBusy` if another process is playing in the folder.
     """
     with alone_in(folder):
         return _run(folder, tournament, settings, matchups, reuse=reuse, on_progress=on_progress)
@@ -99,7 +99,7 @@ def runner_of(site: Site, tournament: Tournament, settings: Settings) -> Runner:
 
 
 def tracker_of(folder: Path, settings: Settings) -> BackgroundTracker:
-    """Return the tracker that the settings name, behind a thread: it never delays a match."""
+    """Return the tracker that the settings name, in a thread of its own, so that it never delays a match."""
     if settings.mlflow == "none":
         return BackgroundTracker(NoTracker())
     inner = MlflowTracker.for_folder(folder, settings.mlflow or "")
@@ -107,7 +107,7 @@ def tracker_of(folder: Path, settings: Settings) -> BackgroundTracker:
 
 
 def earlier_results(folders: Iterable[Path], *, but: Path) -> dict[str, MatchResult]:
-    """Return results of other run folders by key; a journal that cannot be read is passed over."""
+    """Return the results of other run folders by key; journals that cannot be read are skipped."""
     known: dict[str, MatchResult] = {}
     for folder in folders:
         if folder.resolve() != but.resolve():

@@ -1,4 +1,4 @@
-"""Tournaments by name: a TOML file, or a preset that ships with the package."""
+"""Finds tournaments: a TOML file by its path, or a preset that ships with the package by its name."""
 
 from __future__ import annotations
 
@@ -10,17 +10,17 @@ PRESETS = Path(__file__).parents[1] / "tournaments"
 
 
 def find_tournament(name: str) -> Path:
-    """Return the file of a tournament: a path, or the name of a preset that ships with the arena."""
+    """Return the file of a tournament, given by its path or by the name of a preset. Raises `UnknownName`."""
     path = Path(name)
     if path.suffix == ".toml" or path.exists():
         return path
     preset = PRESETS / f"{name}.toml"
     if not preset.exists():
-        message = f"there is no file and no preset {name!r}; presets are {', '.join(preset_names())}"
+        message = f"there is no tournament file or preset {name!r}; the presets are {', '.join(preset_names())}"
         raise UnknownName(message)
     return preset
 
 
 def preset_names() -> list[str]:
-    """Return the tournaments that ship with the arena."""
+    """Return the names of the tournaments that ship with the package."""
     return sorted(path.stem for path in PRESETS.glob("*.toml"))

@@ -1,1 +1,1 @@
-"""Where results go besides the disk: nowhere, or to MLflow, with or without a thread in between."""
+"""Records results outside the run folder: in MLflow or nowhere, directly or from a background thread."""

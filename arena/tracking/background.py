@@ -1,4 +1,4 @@
-"""A tracker that nobody waits for: one thread sends, while matches play on."""
+"""A tracker that sends results from a background thread, so that no match waits for it."""
 
 from __future__ import annotations
 
@@ -11,23 +11,23 @@ from typing import TypeAlias
 
 from arena.contracts import MatchResult, Tracker
 
-CLOSE_SECONDS = 30.0  # a new database alone takes up to 15
+CLOSE_SECONDS = 30.0  # creating a database alone takes up to 15
 
 Step: TypeAlias = Callable[[], None]
 
 
 class BackgroundTracker:
-    """Sends what it is given to ``inner`` in order, in a thread of its own, and never raises.
+    """Sends everything to ``inner`` in order, from a thread of its own, and never raises.
 
-    What could not be sent stays first in line and is tried again with the next result, so that a server that was away
-    for a while misses nothing.
+    What could not be sent stays first in the queue and is tried again with the next result, so that nothing is lost if
+    a server is away for a while.
     """
 
     def __init__(self, inner: Tracker) -> None:
-        self.failure = ""  # why something is not sent yet; final once closed
+        self.failure = ""  # why something has not been sent; final once closed
         self._inner = inner
         self._steps: SimpleQueue[Step | None] = SimpleQueue()
-        # A daemon: a server that hangs must not keep the program from ending.
+        # A daemon thread, so that a server that hangs does not keep the program from ending.
         self._thread = Thread(target=self._work, name="tracking", daemon=True)
         self._thread.start()
 
@@ -38,12 +38,12 @@ class BackgroundTracker:
         self._steps.put(partial(self._inner.record, result))
 
     def close(self, timeout: float = CLOSE_SECONDS) -> None:
-        """Send what is left, for at most ``timeout`` seconds; then `failure` says whether something stayed unsent."""
+        """Send what is left, for at most ``timeout`` seconds; if something stays unsent, `failure` then says why."""
         self._steps.put(self._inner.close)
         self._steps.put(None)
         self._thread.join(timeout)
         if self._thread.is_alive():
-            self.failure = self.failure or f"not all results were sent after {timeout:g} more seconds"
+            self.failure = self.failure or f"not all results could be sent within another {timeout:g} seconds"
 
     def _work(self) -> None:
         waiting: deque[Step] = deque()
@@ -53,11 +53,11 @@ class BackgroundTracker:
 
 
 def _send(waiting: deque[Step]) -> str:
-    """Take the steps in order; return the words of the one that failed, which stays first, or nothing."""
+    """Take the steps in order until one fails, which then stays first; return its error message, or an empty string."""
     while waiting:
         try:
             waiting[0]()
-        except Exception as error:  # whatever it is, matches go on: the results are on disk
+        except Exception as error:  # no error here may stop the matches, since the results are on disk
             return str(error) or type(error).__name__
         waiting.popleft()
     return ""

@@ -1,4 +1,4 @@
-"""A match result as flat names and values: what a tracking server can filter by, plot and compare."""
+"""Flattens a match result into names and values that a tracking server can filter by, plot and compare."""
 
 from __future__ import annotations
 
@@ -9,27 +9,27 @@ from arena.contracts import MatchResult, Spec, matchup_id, to_json
 from arena.contracts.encoding import Json
 
 FORBIDDEN_IN_NAMES = re.compile(r"[^\w./ :-]")
-LONGEST_TAG = 5_000  # characters; MLflow's own limits are 8,000 for tags and 6,000 for params,
-LONGEST_PARAM = 5_000  # beyond which it cuts with a warning and servers of other makes refuse
+LONGEST_TAG = 5_000  # characters; MLflow cuts tags at 8,000 with a warning, and other servers refuse them
+LONGEST_PARAM = 5_000  # characters; MLflow's limit for params is 6,000
 CURVE = re.compile(r"curve/(\d+)/(.+)")
 
 
 def result_name(result: MatchResult) -> str:
-    """Return what makes a result one and the same: its key (else its matchup's id) and its attempt."""
+    """Return a name that identifies a result: its key, or its matchup's id if it has none, and its attempt."""
     return f"{result.key or matchup_id(result.matchup)}-{result.attempt}"
 
 
 def title(result: MatchResult) -> str:
-    """Return the words by which a person recognises a match in a list."""
+    """Return a title by which a person recognises a match in a list."""
     matchup = result.matchup
     return f"{matchup.attack.name} vs {matchup.defense.name}, {matchup.budget} queries, seed {matchup.seed}"
 
 
 def metrics(result: MatchResult) -> dict[tuple[str, int], float]:
-    """Return values by name and step; a step is a number of rows asked, so that all curves share an axis.
+    """Return values by name and step; a step is a number of queried rows, so that all curves share an axis.
 
-    ``curve/100/a/fidelity`` is ``a/fidelity`` at step 100, everything else stands at the match's last row. A count
-    becomes a share; one of nothing (total 0) is absent.
+    ``curve/100/a/fidelity`` becomes ``a/fidelity`` at step 100; everything else is placed at the match's last row. A
+    count becomes a share; a count with total 0 is left out.
     """
     shares: dict[str, float] = {name: count.share for name, count in result.counts.items() if count.total}
     spending = {
@@ -43,7 +43,7 @@ def metrics(result: MatchResult) -> dict[tuple[str, int], float]:
 
 
 def params(result: MatchResult) -> dict[str, str]:
-    """Return both players' hyper-parameters; a wrapped player's stand below it: ``attack/base/step``."""
+    """Return both players' hyper-parameters; those of a wrapped player are named like ``attack/base/step``."""
     players = {"attack": result.matchup.attack, "defense": result.matchup.defense}
     return {
         legal_name(name): value[:LONGEST_PARAM]
@@ -53,7 +53,7 @@ def params(result: MatchResult) -> dict[str, str]:
 
 
 def tags(result: MatchResult) -> dict[str, str]:
-    """Return what results are filtered and grouped by; what is empty is left out."""
+    """Return the values by which results are filtered and grouped, without empty ones."""
     matchup, verdict = result.matchup, result.verdict
     values = {
         "attack": matchup.attack.name,
@@ -83,7 +83,7 @@ def tags(result: MatchResult) -> dict[str, str]:
 
 
 def legal_name(name: str) -> str:
-    """Return a name of letters, digits and ``_ - . / space :`` only."""
+    """Return a name with every character except letters, digits, ``_ - . / :`` and spaces replaced by ``_``."""
     return FORBIDDEN_IN_NAMES.sub("_", name)
 
 

@@ -1,7 +1,7 @@
-"""Results in MLflow: an experiment per tournament, a parent run per execution of it, a child run per match.
+"""Records results in MLflow: an experiment per tournament, a parent run per execution of it, a child run per match.
 
-MLflow is imported when tracking starts, not before: its import takes seconds. Its fluent interface is not used: it
-keeps the active run in a global and needs five times as long per match.
+MLflow is imported only when tracking starts, because its import takes seconds. Its fluent interface is not used,
+because it keeps the active run in a global and takes five times as long per match.
 """
 
 from __future__ import annotations
@@ -23,20 +23,20 @@ from arena.tracking import flattening
 from arena.version import __version__
 
 PARENT_TAG = "mlflow.parentRunId"
-EXECUTION_TAG = "arena.execution"  # on a parent: which execution of the tournament it holds
-RESULT_TAG = "arena.result"  # on a child: which result it holds
+EXECUTION_TAG = "arena.execution"  # of a parent run: the execution of the tournament that it holds
+RESULT_TAG = "arena.result"  # of a child run: the result that it holds
 CHILDREN_PER_PAGE = 1_000
 REFUSED_HOST = "Invalid Host header"  # in the answer of servers that guard against DNS rebinding
-LONGEST_REASON = 300  # characters of an MLflow error message, which may go on for pages
+LONGEST_REASON = 300  # characters that are kept of an MLflow error message, which may be pages long
 
 SETTINGS = {
     "MLFLOW_DISABLE_TELEMETRY": "true",
     "MLFLOW_SUPPRESS_PRINTING_URL_TO_STDOUT": "true",
-    "MLFLOW_LOGGING_LEVEL": "ERROR",  # it tells of each migration otherwise
+    "MLFLOW_LOGGING_LEVEL": "ERROR",  # otherwise it logs every migration
     "MLFLOW_HTTP_REQUEST_TIMEOUT": "10",  # seconds; 120 by default
     "MLFLOW_HTTP_REQUEST_MAX_RETRIES": "1",  # 7 by default, with waits that double
 }
-"""MLflow's own switches, read from the environment; those that the user has set stay."""
+"""MLflow's own settings, which it reads from the environment; values that the user has set are kept."""
 
 Client = Any  # mlflow.MlflowClient: mlflow is not type-checked here
 RunInfo = Any  # mlflow.entities.RunInfo
@@ -44,7 +44,7 @@ RunInfo = Any  # mlflow.entities.RunInfo
 
 @dataclass(frozen=True, kw_only=True, eq=False)
 class _Started:
-    """A connection, the runs it writes to, and which children are there: complete, or begun and cut off."""
+    """A connection, the parent run that it writes to, and the child runs that exist, whether complete or cut off."""
 
     client: Client
     experiment: str
@@ -54,21 +54,21 @@ class _Started:
 
 
 class MlflowTracker:
-    """Writes each result once, however often it is given; one thread at a time.
+    """Writes each result once, however often it is given. Only one thread at a time may call it.
 
-    An execution goes by its name and its config: starting with the same two continues the parent run that is there,
-    also after a crash in the middle of a record.
+    An execution is identified by its name and its config: starting again with the same two continues the same parent
+    run, even after a crash in the middle of a record.
     """
 
     def __init__(self, uri: str, *, execution: str, artifacts: Path | None = None) -> None:
-        """Open nothing yet. ``artifacts`` is where a new experiment keeps its files, None: where the server says.
+        """Open nothing yet. ``artifacts`` is the folder for a new experiment's files; None: the server's default.
 
-        Raises `BadParameter` for what is no address of a database or server.
+        Raises `BadParameter` if ``uri`` is not the address of a database or a server.
         """
         scheme, found, _ = uri.partition("://")
         if not found or scheme == "file":
             message = (
-                f"MLflow keeps runs in a database or on a server, not in {uri!r}: sqlite:///FILE or http://HOST:PORT"
+                f"MLflow cannot keep runs in {uri!r}; give a database or a server, sqlite:///FILE or http://HOST:PORT"
             )
             raise BadParameter(message)
         self._uri, self._execution, self._artifacts = uri, execution, artifacts
@@ -87,11 +87,11 @@ class MlflowTracker:
 
     @property
     def recorded(self) -> int:
-        """Results of this execution that are there, written now or earlier."""
+        """The number of results of this execution in MLflow, whether written now or earlier."""
         return len(self._started.complete) if self._started else 0
 
     def start(self, tournament: str, config: str) -> None:
-        """Connect and open the parent run of this execution. Raises `ServiceUnreachable`; may be called again then."""
+        """Connect, and open the parent run of this execution. Raises `ServiceUnreachable`, and can then be repeated."""
         with self._reaching():
             client = self._connect()
             experiment = self._experiment(client, tournament)
@@ -102,8 +102,8 @@ class MlflowTracker:
         self._started = started
 
     def record(self, result: MatchResult) -> None:
-        """Write a result as a child run, unless it is there. Raises `ServiceUnreachable`; may be called again then."""
-        assert self._started is not None, "record before start"
+        """Write a result as a child run, unless it exists. Raises `ServiceUnreachable`, and can then be repeated."""
+        assert self._started is not None, "start is called before record"
         name = flattening.result_name(result)
         if name in self._started.complete:
             return
@@ -143,9 +143,9 @@ class MlflowTracker:
 
     def _parent(self, client: Client, experiment: str, config: str) -> str:
         digest = hashlib.blake2b(f"{self._execution}\n{config}".encode(), digest_size=8).hexdigest()
-        there = client.search_runs([experiment], f"tags.`{EXECUTION_TAG}` = '{digest}'", max_results=1)
-        if there:
-            parent = str(there[0].info.run_id)
+        found = client.search_runs([experiment], f"tags.`{EXECUTION_TAG}` = '{digest}'", max_results=1)
+        if found:
+            parent = str(found[0].info.run_id)
             client.update_run(parent, status="RUNNING")
             return parent
         run = client.create_run(experiment, run_name=self._execution, tags={EXECUTION_TAG: digest, **versions()})
@@ -162,7 +162,7 @@ class MlflowTracker:
 
 
 def _reach_directly(host: str) -> None:
-    """Keep a proxy of the environment away from a server on this machine."""
+    """Connect to a server on this machine directly, whatever proxy the environment sets."""
     if host == "localhost" or host == "::1" or host.startswith("127."):
         for name in ("no_proxy", "NO_PROXY"):
             spared = [part for part in os.environ.get(name, "").split(",") if part]
@@ -170,7 +170,7 @@ def _reach_directly(host: str) -> None:
 
 
 def log_results(tracker: MlflowTracker, tournament: str, config: str, results: Iterable[MatchResult]) -> int:
-    """Write results that were played earlier and return how many of them were not there yet."""
+    """Write results that were played earlier, and return how many of them were new to MLflow."""
     tracker.start(tournament, config)
     before = tracker.recorded
     for result in results:
@@ -180,7 +180,7 @@ def log_results(tracker: MlflowTracker, tournament: str, config: str, results: I
 
 
 def versions() -> dict[str, str]:
-    """Return the versions of this program, which need not be those that played results of earlier runs."""
+    """Return the versions in use now, which may differ from those that played earlier results."""
     return {
         "version.arena": __version__,
         "version.torch": version("torch"),
@@ -190,7 +190,7 @@ def versions() -> dict[str, str]:
 
 
 def _read_children(started: _Started) -> None:
-    """Sort the matches that are there already into complete and cut off."""
+    """Find the matches that MLflow has already, and sort them into complete and cut off."""
     page = None
     while True:
         page = started.client.search_runs(
@@ -216,7 +216,7 @@ def _begin_child(started: _Started, result: MatchResult, name: str) -> RunInfo:
 
 
 def _write(client: Client, child: RunInfo, result: MatchResult) -> None:
-    """Fill and end a child run; doing it twice leaves the same, because every metric carries the run's own time."""
+    """Fill and end a child run; doing it twice changes nothing, because every metric carries the run's own time."""
     from mlflow.entities import Metric, Param, RunTag
 
     client.log_batch(
@@ -238,7 +238,7 @@ def _now() -> int:
 
 
 def _failures() -> tuple[type[Exception], ...]:
-    """Return what MLflow, its database driver (which may be missing) and its artifact store raise."""
+    """Return the errors that MLflow, its artifact store, and its database driver, which may be missing, raise."""
     from mlflow.exceptions import MlflowException
     from sqlalchemy.exc import SQLAlchemyError
 
@@ -246,10 +246,10 @@ def _failures() -> tuple[type[Exception], ...]:
 
 
 def _reason(error: Exception) -> str:
-    """Return the operating system's words if it was a file or a connection, else the first line of the error's own."""
+    """Return the operating system's message for a failed file or connection, else the first line of the error's own."""
     if REFUSED_HOST in str(error):
         return (
-            "the server does not know the host name by which it is addressed (Invalid Host header): start it with "
+            "the server refuses the host name in its address (Invalid Host header): start it with "
             "--allowed-hosts HOST:PORT, or set MLFLOW_SERVER_ALLOWED_HOSTS"
         )
     root: BaseException = error

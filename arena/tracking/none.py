@@ -1,4 +1,4 @@
-"""The tracker of those who want none: the journal on disk is enough."""
+"""A tracker that records nothing, for runs whose journal on disk is enough."""
 
 from __future__ import annotations
 
@@ -6,13 +6,13 @@ from arena.contracts import MatchResult
 
 
 class NoTracker:
-    """Takes everything, keeps nothing."""
+    """Accepts everything and stores nothing."""
 
     def start(self, tournament: str, config: str) -> None:
-        """Nothing to start."""
+        """Do nothing."""
 
     def record(self, result: MatchResult) -> None:
-        """Nothing to record: the result is on disk already."""
+        """Do nothing: the result is on disk already."""
 
     def close(self) -> None:
-        """Nothing to close."""
+        """Do nothing."""

@@ -73,7 +73,9 @@ PLAY = [
     pytest.param({"pool": "near", "source": "glyfs"}, "glyfs", id="unknown-source"),
     pytest.param({"pool": "same", "source": "glyphs"}, "has no source to choose", id="source-without-choice"),
     pytest.param({"defense": "mad", "surrogate": "none"}, "defense mad needs surrogate", id="needs-a-surrogate"),
-    pytest.param({"defense": "mad", "surrogate": "psychic"}, "is not one of none, random", id="unknown-surrogate"),
+    pytest.param(
+        {"defense": "mad", "surrogate": "psychic"}, "'psychic' must be one of none, random", id="unknown-surrogate"
+    ),
     pytest.param({"victim": "mnist"}, "mnist is not in", id="missing-data-set"),
     pytest.param({"victim": "mnist"}, "download=True", id="missing-data-set-says-how"),
     pytest.param({"data": "no-such-folder"}, "there is no data folder no-such-folder", id="missing-data-folder"),
@@ -94,12 +96,12 @@ def test_an_attack_below_its_minimum_is_refused(arena: Arena):
     code = (folder / "agent.py").read_text()
     (folder / "agent.py").write_text(code + "\n    def min_budget(self, task):\n        return 50\n")
     ended = arena("play", "--victim", TINY, "--attack", "./greedy", "--budget", 20)
-    refused(ended, "cannot play with 20 rows; its minimum here is 50")
+    refused(ended, "needs a query budget of 50 rows or more for this victim, not 20")
 
 
 RUN = [
     pytest.param(
-        TOURNAMENT.replace("seeds = 1", "seeds = "), "t.toml: not TOML: Invalid value (at line 7", id="syntax"
+        TOURNAMENT.replace("seeds = 1", "seeds = "), "t.toml is not valid TOML: Invalid value (at line 7", id="syntax"
     ),
     pytest.param(TOURNAMENT.replace("budgets", "budgetz"), "did you mean 'budgets'", id="unknown-key"),
     pytest.param(TOURNAMENT.replace("[20]", "[0]"), "t.toml: budgets must be", id="budget-zero"),
@@ -133,21 +135,21 @@ def test_a_tournament_that_cannot_be_is_refused_before_a_folder_is_made(
 @pytest.mark.parametrize(
     ("arguments", "said"),
     [
-        (("run", "no-such-preset"), "there is no file and no preset 'no-such-preset'; presets are demo"),
+        (("run", "no-such-preset"), "there is no tournament file or preset 'no-such-preset'; the presets are demo"),
         (("run", "none.toml"), "there is no tournament file none.toml"),
         (("run", "."), "there is no tournament file"),
         (("run", "demo", "--data", "nowhere"), "there is no data folder nowhere"),
         (("run", "demo", "--runner", "slurm"), "'slurm' is not one of"),
-        (("resume", "nowhere"), "nowhere is no run folder"),
-        (("resume", "."), "is no run folder"),
-        (("report", "nowhere"), "nowhere is no run folder"),
-        (("show", "nowhere", "3f"), "nowhere is no run folder"),
+        (("resume", "nowhere"), "nowhere is not a run folder"),
+        (("resume", "."), "is not a run folder"),
+        (("report", "nowhere"), "nowhere is not a run folder"),
+        (("show", "nowhere", "3f"), "nowhere is not a run folder"),
         (("list", "knockof"), "did you mean 'knockoff'"),
         (("check", "knockof"), "did you mean 'knockoff'"),
         (("check", "."), "without an agent.toml"),
         (("new", "judge", "mine"), "'judge' is not one of"),
         (("serve", "--budget", "0"), "budgets must be whole numbers"),
-        (("serve", "--host", "0.0.0.0", "--victim", TINY), "can be reached from other machines"),
+        (("serve", "--host", "0.0.0.0", "--victim", TINY), "other machines can reach 0.0.0.0"),
         (("plai",), "No such command 'plai'"),
         (("play", "--budgett", "3"), "No such option"),
     ],
@@ -174,7 +176,7 @@ def test_a_run_is_not_overwritten_and_its_matches_are_named(run_folder: Path, ar
     (other / "mine").write_text("precious")
     refused(arena("run", "t.toml", "--runner", "local", "--out", other), "exists and is not empty")
     assert (other / "mine").read_text() == "precious"
-    refused(arena("show", run_folder, "zzzz"), "out has no match 'zzzz'; there are ")
+    refused(arena("show", run_folder, "zzzz"), "out has no match 'zzzz'; give one of ")
     shown = arena("show", run_folder, "")
     assert shown.code == 0
     assert "as recorded" in shown.out
@@ -194,6 +196,6 @@ def test_a_run_folder_that_another_process_plays_is_left_alone(arena: Arena, run
     with forked(hold, run_folder.resolve()) as other:
         assert other.out.readline() == "held\n"
         journal.write_bytes(journal.read_bytes() + b"half a li")  # what the other one is writing
-        refused(arena("resume", run_folder), "is being played by another process")
+        refused(arena("resume", run_folder), "another process is playing in")
         assert journal.read_bytes().endswith(b"half a li")
     assert arena("resume", run_folder).code == 0

@@ -42,9 +42,9 @@ def test_a_match_over_grpc_is_played_whatever_proxy_is_set(arena: Arena, monkeyp
     ("named", "joined", "said"),
     [
         ("", None, ""),
-        ("10.0.0.1:6379", "10.0.0.1:6379", "joining the Ray cluster at 10.0.0.1:6379, which RAY_ADDRESS names"),
-        ("auto", None, "RAY_ADDRESS=auto is no host:port and is ignored"),
-        ("http://10.0.0.1:8265", None, "is ignored: a cluster is started here"),
+        ("10.0.0.1:6379", "10.0.0.1:6379", "joining the Ray cluster at 10.0.0.1:6379, as RAY_ADDRESS says"),
+        ("auto", None, "RAY_ADDRESS=auto is ignored, because it is not host:port"),
+        ("http://10.0.0.1:8265", None, "is ignored, because it is not host:port; a cluster is started here"),
     ],
 )
 def test_ray_address_is_taken_as_address_would_be_or_ignored_and_said(
@@ -104,7 +104,7 @@ def test_a_signal_ends_a_run_in_one_sentence_and_it_can_be_resumed(
         _, errors = process.communicate(timeout=60)
     assert process.returncode == code
     last = " ".join(errors.split()).split("resolve")[-1]
-    assert f"{word}; what was finished is in {folder}. Go on with: arena resume {folder}" in last
+    assert f"{word}; finished matches are in {folder}. Continue with: arena resume {folder}" in last
     assert "Traceback" not in errors
     assert errors.count(word) == 1
 

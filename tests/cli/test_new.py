@@ -26,7 +26,7 @@ def test_the_starter_kit_is_what_new_writes(role: Role):
 def test_brackets_in_a_folder_are_said_as_they_are(arena: Arena):
     ended = arena("new", "attack", "greedy_one", "--to", "mine[/b]")
     assert ended.code == 0
-    assert "mine[/b]/greedy_one/: agent.py" in ended.out
+    assert "mine[/b]/greedy_one/: put your idea into agent.py" in ended.out
 
 
 @pytest.mark.parametrize("role", ROLES)
@@ -73,7 +73,7 @@ def test_an_existing_folder_is_not_touched(arena: Arena):
     Path("agents/mine").mkdir(parents=True)
     ended = arena("new", "attack", "mine")
     assert ended.code == 2
-    assert "is there already" in ended.err
+    assert "exists already" in ended.err
     assert list(Path("agents/mine").iterdir()) == []
 
 

@@ -131,7 +131,12 @@ def asks_outside_of_the_unit_cube(oracle: Oracle, context: AttackContext, rng: G
         (raises(DefenseFault("off the simplex")), "crashed", "attack", "off the simplex"),
         (overspends, "crashed", "attack", "BudgetExhausted"),
         (asks_outside_of_the_unit_cube, "crashed", "attack", "InvalidQuery"),
-        (lambda oracle, context, rng: {"weights": 1}, "crashed", "attack", "returned dict"),
+        (
+            lambda oracle, context, rng: {"weights": 1},
+            "crashed",
+            "attack",
+            "must return a torch module that returns logits, not dict",
+        ),
         (lambda oracle, context, rng: nn.Linear(2, 5), "crashed", "attack", r"\(3, 5\)"),
         (lambda oracle, context, rng: nn.Linear(9, 3), "crashed", "attack", "RuntimeError"),
     ],

@@ -61,14 +61,14 @@ def not_finite() -> bytes:
 @pytest.mark.parametrize(
     ("data", "said"),
     [
-        pytest.param(b"", "8 bytes", id="empty"),
-        pytest.param(b"\x00" * 7, "8 bytes", id="too-short"),
+        pytest.param(b"", "of 8 to", id="empty"),
+        pytest.param(b"\x00" * 7, "of 8 to", id="too-short"),
         pytest.param(struct.pack("<Q", 2**63) + b"{}", "claims", id="header-of-exabytes"),
         pytest.param(struct.pack("<Q", 100) + b"{}", "claims", id="header-longer-than-the-file"),
         pytest.param(struct.pack("<Q", 2**20 + 1) + b" " * (2**20 + 2), "claims", id="header-over-its-limit"),
         pytest.param(struct.pack("<Q", 4) + b"nope", "not JSON", id="header-no-json"),
         pytest.param(struct.pack("<Q", 4) + b"\xff\xfe\xfd\xfc", "not JSON", id="header-no-text"),
-        pytest.param(struct.pack("<Q", 2) + b"[]", "not a table", id="header-a-list"),
+        pytest.param(struct.pack("<Q", 2) + b"[]", "not a JSON object", id="header-a-list"),
         pytest.param(struct.pack("<Q", 40_000) + b"[" * 40_000, "not JSON", id="header-nested-deeply"),
         pytest.param(pickle.dumps({"weights": [1.0]}), "claims", id="pickle"),
         pytest.param(safetensors.torch.save({"x": torch.zeros(3)}), "names no architecture", id="no-architecture"),
@@ -89,7 +89,7 @@ def not_finite() -> bytes:
         pytest.param(rewritten(lambda header: header.pop("body.1.bias")), "missing body.1.bias", id="one-missing"),
         pytest.param(
             rewritten(lambda header: header["body.1.weight"].update(shape=[64, 2**40])),
-            r"body.1.weight is F32 \[64, 1099511627776\], and F32 \[\d+, \d+\] is wanted",
+            r"body.1.weight is F32 \[64, 1099511627776\]; it must be F32 \[\d+, \d+\]",
             id="lying-shape",
         ),
         pytest.param(
@@ -102,19 +102,19 @@ def not_finite() -> bytes:
         ),
         pytest.param(
             rewritten(lambda header: header["body.1.weight"].update(data_offsets=[0, 2**40])),
-            "do not fit",
+            "do not match its header",
             id="lying-offsets",
         ),
         pytest.param(
             rewritten(
                 lambda header: header["body.1.weight"].update(data_offsets=header["body.1.bias"]["data_offsets"])
             ),
-            "do not fit",
+            "do not match its header",
             id="overlapping-offsets",
         ),
-        pytest.param(pack_clone(network())[:-4], "do not fit", id="cut-off"),
+        pytest.param(pack_clone(network())[:-4], "do not match its header", id="cut-off"),
         pytest.param(
-            pack_clone(build("mlp", Task(shape=(4,), classes=3), rng=torch.Generator())), "is wanted", id="task"
+            pack_clone(build("mlp", Task(shape=(4,), classes=3), rng=torch.Generator())), "; it must be F32", id="task"
         ),
         pytest.param(rewritten(lambda header: header["body.1.weight"].update(dtype="Q7")), "is Q7", id="unknown-dtype"),
         pytest.param(not_finite(), "not finite", id="not-finite"),

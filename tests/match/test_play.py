@@ -175,7 +175,7 @@ class TestAFaultyDefense:
     def test_is_blamed_and_the_call_is_not_charged(self, site: Site):
         result = match(site, defense=PlantedDefense(after=off_the_simplex))
         assert (result.verdict.outcome, result.verdict.fault, result.verdict.stage) == ("crashed", "defense", "play")
-        assert "off the simplex" in result.verdict.reason
+        assert "not on the simplex" in result.verdict.reason
         assert result.spent == 0
 
     def test_is_blamed_even_if_the_attack_ended_well(self, site: Site):

@@ -131,7 +131,8 @@ class TestTheCheckBeforeTheMatch:
             admit(MATCHUP, Wanting(), TopK(k=11), site)
 
     @pytest.mark.parametrize(
-        ("budget", "said"), [(0, "buys nothing"), (-5, "buys nothing"), (9, "its minimum here is 10")]
+        ("budget", "said"),
+        [(0, "is 0 rows; it must be 1"), (-5, "is -5 rows; it must be 1"), (9, "needs a query budget of 10 rows")],
     )
     def test_a_budget_that_cannot_be_played_is_refused(self, budget: int, said: str, site: Site):
         with pytest.raises(BadParameter, match=said):
@@ -143,7 +144,11 @@ class TestTheCheckBeforeTheMatch:
             ({"explanation": Spec(name="grad-can")}, UnknownName, "no explanation is called 'grad-can'"),
             ({"victim": Spec(name="digits", params=(("arch", "mpl"),))}, BadParameter, "no architecture 'mpl'"),
             ({"victim": Spec(name="iris", params=(("arch", "lenet"),))}, BadParameter, "lenet takes images"),
-            ({"victim": Spec(name="digits", params=(("arch", "vgg11"),))}, BadParameter, "vgg11 does not take inputs"),
+            (
+                {"victim": Spec(name="digits", params=(("arch", "vgg11"),))},
+                BadParameter,
+                "vgg11 does not accept inputs",
+            ),
             ({"recipe": Recipe(arch="mpl")}, BadParameter, "no architecture 'mpl'"),
             ({"pool": "near", "pool_source": "glyfs"}, UnknownName, "no data set 'glyfs'"),
             ({"pool": "near", "pool_source": "cifar-10"}, DataMissing, "download=True"),
@@ -263,7 +268,7 @@ class TestSurrogates:
         assert len(stolen) == 2
 
     def test_the_attackers_cannot_be_had_without_a_shadow_match(self, site: Site):
-        with pytest.raises(ArenaFault, match="in no cache here"):
+        with pytest.raises(ArenaFault, match="is not in the cache and cannot be made here"):
             prepare(knowing(surrogate="attacker", seed=77), NoDefense(), site)
 
 

@@ -54,14 +54,14 @@ class TestEveryLedger:
     @pytest.mark.parametrize("other", [batch(4, seed=1), batch(4, account=1), batch(4, explain=True), batch(3)])
     def test_refuses_a_request_id_with_other_content(self, ledger: MatchLedger, other: QueryBatch):
         ledger.charge(key(1), batch(4), CountingResponder(), price=4)
-        with pytest.raises(RequestConflict, match="fresh one"):
+        with pytest.raises(RequestConflict, match="draw a fresh id for each call"):
             ledger.charge(key(1), other, CountingResponder(), price=4)
         assert ledger.remaining == 6
 
     def test_refuses_a_call_over_budget_whole(self, ledger: MatchLedger):
         ledger.charge(key(1), batch(8), CountingResponder(), price=8)
         responder = CountingResponder()
-        with pytest.raises(BudgetExhausted, match="costs 3, 2 of 10 are left") as refusal:
+        with pytest.raises(BudgetExhausted, match="costs 3, but only 2 of the query budget of 10 are left") as refusal:
             ledger.charge(key(2), batch(3), responder, price=3)
         assert refusal.value.remaining == ledger.remaining == 2
         assert responder.rows == 0

@@ -95,12 +95,12 @@ class TestWhatItTakes:
             session().query(b"abc", batch(1))
 
     def test_refuses_more_rows_than_it_takes_at_once(self):
-        with pytest.raises(QueryTooLarge, match="5 rows in one call, at most 4"):
+        with pytest.raises(QueryTooLarge, match="5 rows in one call; at most 4"):
             session(max_rows=4).query(key(1), batch(5))
 
     def test_refuses_a_batch_over_budget_and_charges_nothing(self):
         oracle = session(budget=3)
-        with pytest.raises(BudgetExhausted, match="costs 4, 3 of 3"):
+        with pytest.raises(BudgetExhausted, match="costs 4, but only 3 of the query budget of 3"):
             oracle.query(key(1), batch(4))
         assert oracle.remaining == 3
 
@@ -261,7 +261,7 @@ class TestRestart:
         session(ledger=first).query(key(1), batch(3))
         first.release()
         second = SqliteLedger.open(tmp_path / "match.ledger", budget=20)
-        with pytest.raises(LedgerCorrupt, match="answers otherwise"):
+        with pytest.raises(LedgerCorrupt, match="differs from the recorded answer"):
             session(ledger=second, responder=answering(torch.ones(3, 3) / 3))
 
     def test_finds_another_honest_script(self, tmp_path: Path):
@@ -292,7 +292,7 @@ class TestALedgerThatCannotWrite:
         oracle = session(responder=responder, ledger=self.Failing(budget=20), honest=MirroringScript())
         with pytest.raises(LedgerUnavailable, match="disk full"):
             oracle.query(key(1), batch(3))
-        with pytest.raises(LedgerUnavailable, match="repeated first"):
+        with pytest.raises(LedgerUnavailable, match="repeat it before any other call"):
             oracle.query(key(2), batch(2))
         oracle.query(key(1), batch(3))
         assert (responder.rows, oracle.remaining, oracle.honest_waits) == (3, 17, True)

@@ -144,18 +144,18 @@ def test_an_entry_is_looked_for_beside_the_file(tmp_path: Path):
     ("changes", "said"),
     [
         ({"budgetz": [1]}, "unknown key 'budgetz' .did you mean 'budgets'"),
-        ({"xyz": 1}, "unknown key 'xyz'; known are name, victims"),
-        ({"name": ""}, "name must be a word"),
-        ({"name": 3}, "name must be a word"),
-        ({"victims": []}, "victims must list at least one, such as"),
-        ({"victims": "digits"}, "victims must list"),
-        ({"victims": [3]}, "a player is a name or a table"),
-        ({"victims": [{"arch": "mlp"}]}, "a player is a name or a table"),
-        ({"victims": [{"name": "digits", "seed": -1}]}, "seed must be a whole number"),
+        ({"xyz": 1}, "unknown key 'xyz'; the known keys are name, victims"),
+        ({"name": ""}, "name must be a non-empty string"),
+        ({"name": 3}, "name must be a non-empty string"),
+        ({"victims": []}, "victims must be a list of at least one, as in"),
+        ({"victims": "digits"}, "victims must be a list of at least one"),
+        ({"victims": [3]}, "a player must be a name, or a table with a name"),
+        ({"victims": [{"arch": "mlp"}]}, "a player must be a name, or a table with a name"),
+        ({"victims": [{"name": "digits", "seed": -1}]}, "seed must be a whole number of at least 0, not -1"),
         ({"attacks": ["knockof"]}, "did you mean 'knockoff'"),
         ({"attacks": [{"name": "knockoff", "stepz": 1}]}, "did you mean 'steps'"),
         ({"defenses": ["madd"]}, "no defense is called 'madd'"),
-        ({"defenses": [{"name": "mad", "surrogate": "psychic"}]}, "surrogate = 'psychic' is not one of none, random"),
+        ({"defenses": [{"name": "mad", "surrogate": "psychic"}]}, "surrogate = 'psychic' must be one of none, random"),
         ({"pools": ["sam"]}, "'same'"),
         ({"pools": [{"kind": "near", "sauce": "glyphs"}]}, "unknown key 'sauce' .did you mean 'source'"),
         ({"pools": [3]}, "pools"),
@@ -177,19 +177,19 @@ def test_an_entry_is_looked_for_beside_the_file(tmp_path: Path):
         ({"decimals": "two"}, "decimals"),
         ({"recipe": {"step": 3}}, "unknown key 'step' .did you mean 'steps'"),
         ({"recipe": {"steps": "many"}}, "steps = 'many' is not"),
-        ({"recipe": {"steps": 0}}, "steps must be a whole number above 0"),
-        ({"recipe": 7}, "a table is wanted"),
+        ({"recipe": {"steps": 0}}, "steps must be at least 1, not 0"),
+        ({"recipe": 7}, "recipe must be a table, not 7"),
         ({"curve": [0]}, "curve"),
         ({"curve": 10}, "curve"),
         ({"limits": {"plai": 3}}, "did you mean 'play'"),
-        ({"limits": {"play": 0}}, "play must be seconds above 0"),
-        ({"limits": {"play": "long"}}, "play must be seconds"),
+        ({"limits": {"play": 0}}, "play must be more than 0 seconds"),
+        ({"limits": {"play": "long"}}, "play must be more than 0 seconds"),
         ({"resources": {"slot": 1}}, "did you mean 'slots'"),
         ({"resources": {"slots": "all"}}, "slots = 'all' is not"),
         ({"resources": {"slots": 0}}, "slots"),
         ({"resources": {"oracles": 0}}, "oracles"),
         ({"resources": {"attack": {"cpu": 1}}}, "did you mean 'cpus'"),
-        ({"resources": {"attack": {"gpus": -1}}}, "a share cannot be negative"),
+        ({"resources": {"attack": {"gpus": -1}}}, "gpus = -1.0 must be at least 0"),
         ({"resources": {"attack": {"gpus": "one"}}}, "gpus = 'one' is not"),
         ({"resources": {"attack": {"custom": {"node": "x"}}}}, "custom"),
         ({"explanation": 3}, "explanation"),
@@ -211,13 +211,13 @@ def test_what_must_be_there_is_said(missing: str):
 def test_a_syntax_error_has_its_file_and_line(tmp_path: Path):
     path = tmp_path / "t.toml"
     path.write_text('name = "t"\nbudgets = [1,\nseeds = ]\n')
-    with pytest.raises(BadParameter, match=r"t\.toml: not TOML: .*line 3"):
+    with pytest.raises(BadParameter, match=r"t\.toml is not valid TOML: .*line 3"):
         read_tournament(path)
 
 
 def test_a_file_that_is_no_text_or_not_there_is_said(tmp_path: Path):
     (tmp_path / "binary.toml").write_bytes(b"\xff\xfe\x00")
-    with pytest.raises(BadParameter, match="not TOML"):
+    with pytest.raises(BadParameter, match="is not valid TOML"):
         read_tournament(tmp_path / "binary.toml")
     with pytest.raises(UnknownName, match="there is no tournament file"):
         read_tournament(tmp_path / "none.toml")
@@ -240,10 +240,10 @@ class TestASweep:
     @pytest.mark.parametrize(
         ("defense", "said"),
         [
-            ({"name": "none", "sweep": True}, "none names no parameter that draws a curve"),
-            ({"name": "mad", "sweep": 3}, "sweep is true or a list of values of epsilon"),
-            ({"name": "mad", "sweep": []}, "sweep is true or a list"),
-            ({"name": "mad", "epsilon": 1.0, "sweep": True}, "which is then left out"),
+            ({"name": "none", "sweep": True}, "none has no parameter to sweep; leave sweep out"),
+            ({"name": "mad", "sweep": 3}, "set sweep to true or to a list of values of epsilon, and leave epsilon out"),
+            ({"name": "mad", "sweep": []}, "set sweep to true or to a list"),
+            ({"name": "mad", "epsilon": 1.0, "sweep": True}, "and leave epsilon out"),
             ({"name": "top-k", "sweep": ["many"]}, "k = 'many' is not"),
         ],
     )

@@ -114,10 +114,10 @@ class TestPlayingFromOutside:
     @pytest.mark.parametrize(
         ("data", "said"),
         [
-            (b"", "8 bytes"),
+            (b"", "of 8 to"),
             (b"no safetensors at all", "claims"),
-            (clone()[:-8], "do not fit"),
-            (clone(Task(shape=(9,), classes=3)), "is wanted"),
+            (clone()[:-8], "do not match its header"),
+            (clone(Task(shape=(9,), classes=3)), "it must be F32"),
         ],
         ids=["empty", "other-bytes", "cut-off", "of-another-task"],
     )

@@ -106,7 +106,9 @@ def test_explains_at_its_price(opened: Opener):
 
 def test_refuses_whole_before_anything_is_sent(opened: Opener):
     match = opened(budget=5)
-    with pytest.raises(BudgetExhausted, match="the call costs 6, 5 of 5 are left") as refusal:
+    with pytest.raises(
+        BudgetExhausted, match="the call costs 6, but only 5 of the query budget of 5 are left"
+    ) as refusal:
         match.oracle.query(inputs(6))
     assert refusal.value.remaining == match.session.remaining == 5
     assert not match.session.close().attack_calls
@@ -128,7 +130,7 @@ def test_refuses_inputs_of_another_shape_or_type(opened: Opener, asked: torch.Te
 
 
 def test_refuses_an_account_that_is_not_there(opened: Opener):
-    with pytest.raises(InvalidQuery, match="accounts are 0 to 1, there is no account 2"):
+    with pytest.raises(InvalidQuery, match="there is no account 2; accounts are 0 to 1"):
         opened().oracle.query(inputs(1), account=2)
 
 

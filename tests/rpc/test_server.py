@@ -151,7 +151,7 @@ class TestTokens:
         with pytest.raises(grpc.RpcError) as failure:
             call(request() if method == "Query" else oracle_pb2.DescribeRequest(), metadata=metadata, timeout=20)
         assert failure.value.code() is grpc.StatusCode.UNAUTHENTICATED
-        assert failure.value.details() == "no token, a wrong one, or one whose match has ended"
+        assert failure.value.details() == "the call has no token, a wrong token, or the token of a match that has ended"
         assert hosted.remaining == 100
         assert token not in caplog.text
 
@@ -267,7 +267,7 @@ def test_words_of_a_refusal_know_no_class_of_a_message(server: OracleServer, cha
         call = channel.unary_unary(f"/arena.proto.v1.{service}Service/{method}")
         with pytest.raises(grpc.RpcError) as failure:
             call(b"\xff" * 50, metadata=bearer(token), timeout=20)
-        assert "50 bytes came that cannot be read" in failure.value.details()
+        assert "the 50 bytes received cannot be read as" in failure.value.details()
         assert "proto" not in failure.value.details()
         assert "Request" not in failure.value.details()
 

@@ -56,7 +56,7 @@ def test_a_run_whose_entry_was_edited_is_refused_with_what_changed(entry: Path, 
     (entry / "mine.py").write_text((entry / "mine.py").read_text() + "# another idea\n")
     found = open_run_folder(tmp_path / "run")
     now = admit_all(found.tournament, site_of(tmp_path / "run", found.tournament, found.settings)).inputs
-    with pytest.raises(RunFolderChanged, match=r"something has changed: the attack mine\. Undo"):
+    with pytest.raises(RunFolderChanged, match=r"has changed since it began \(the attack mine\)\. Undo"):
         found.check_unchanged(now)
 
 
@@ -70,7 +70,7 @@ def test_a_run_with_another_secret_is_refused(entry: Path, tmp_path: Path, cache
 def test_a_run_that_does_not_say_what_it_depends_on_is_refused(entry: Path, tmp_path: Path, cache: Path):
     begun(tmp_path / "run", entry, cache)
     before = replace(open_run_folder(tmp_path / "run"), inputs={})  # written by an older version
-    with pytest.raises(RunFolderChanged, match="does not say"):
+    with pytest.raises(RunFolderChanged, match="this folder does not record it"):
         before.check_unchanged({"the rules": "1"})
 
 

@@ -61,7 +61,7 @@ def test_waits_for_a_server_that_hangs_no_longer_than_it_is_told():
     tracker = BackgroundTracker(inner)
     tracker.start("digits", "")
     tracker.close(timeout=0.01)
-    assert "not all results were sent" in tracker.failure
+    assert "not all results could be sent within another" in tracker.failure
     inner.let_go.set()
 
 

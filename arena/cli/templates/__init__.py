@@ -1,1 +1,1 @@
-"""What ``arena new`` writes: ordinary modules, checked as all of them are, in which names are replaced."""
+"""The templates of ``arena new``: ordinary modules, checked like all others, in which names are replaced."""

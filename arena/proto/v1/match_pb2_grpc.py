@@ -26,8 +26,8 @@ if _version_not_supported:
 
 
 class MatchServiceStub:
-    """What a player of the attack needs beside the oracle: its ground, and a place to put its clone. The same token as
-    for the oracle, in the same metadata.
+    """What an attack needs besides the oracle: the terms of its match, its pool, and a way to hand in its clone. Calls
+    carry the same token as calls to the oracle, in the same metadata.
     """
 
     def __init__(self, channel):
@@ -54,26 +54,27 @@ class MatchServiceStub:
 
 
 class MatchServiceServicer:
-    """What a player of the attack needs beside the oracle: its ground, and a place to put its clone. The same token as
-    for the oracle, in the same metadata.
+    """What an attack needs besides the oracle: the terms of its match, its pool, and a way to hand in its clone. Calls
+    carry the same token as calls to the oracle, in the same metadata.
     """
 
     def Join(self, request, context):
-        """The terms of play; costs nothing and may be called again.
+        """Returns the terms of the match. Free of charge; may be called again.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
     def FetchPool(self, request, context):
-        """Some rows of the pool; costs nothing.
+        """Returns some rows of the pool. Free of charge.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
     def HandBack(self, request_iterator, context):
-        """The clone, in chunks, in order. Handed back again, it replaces the one before.
+        """Hands in the clone, in chunks and in order. A clone that could not be scored is refused at once with the reason
+        ATTACK_FAULT; a further clone replaces the one before.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -106,8 +107,8 @@ def add_MatchServiceServicer_to_server(servicer, server):
 
  # This class is part of an EXPERIMENTAL API.
 class MatchService:
-    """What a player of the attack needs beside the oracle: its ground, and a place to put its clone. The same token as
-    for the oracle, in the same metadata.
+    """What an attack needs besides the oracle: the terms of its match, its pool, and a way to hand in its clone. Calls
+    carry the same token as calls to the oracle, in the same metadata.
     """
 
     @staticmethod

@@ -26,11 +26,11 @@ if _version_not_supported:
 
 
 class OracleServiceStub:
-    """The oracle of one match. The match is named by the call's metadata: "authorization: Bearer TOKEN".
+    """The oracle of one match. The call's metadata identify the match: "authorization: Bearer TOKEN".
 
-    A call that fails has the metadata "arena-reason" in its trailers: a word from the table in
-    arena/rpc/errors.py. It was charged nothing, except that after UNAVAILABLE and DEADLINE_EXCEEDED nobody knows:
-    repeat it with the same request_id, and it is answered from the record if it was charged.
+    A failed call has "arena-reason" in its trailing metadata, with a reason from the table in arena/rpc/errors.py.
+    Nothing was charged for it, except perhaps after UNAVAILABLE or DEADLINE_EXCEEDED: repeat such a call with the same
+    request_id, and it is charged at most once, and answered from the record if it was charged before.
     """
 
     def __init__(self, channel):
@@ -52,22 +52,22 @@ class OracleServiceStub:
 
 
 class OracleServiceServicer:
-    """The oracle of one match. The match is named by the call's metadata: "authorization: Bearer TOKEN".
+    """The oracle of one match. The call's metadata identify the match: "authorization: Bearer TOKEN".
 
-    A call that fails has the metadata "arena-reason" in its trailers: a word from the table in
-    arena/rpc/errors.py. It was charged nothing, except that after UNAVAILABLE and DEADLINE_EXCEEDED nobody knows:
-    repeat it with the same request_id, and it is answered from the record if it was charged.
+    A failed call has "arena-reason" in its trailing metadata, with a reason from the table in arena/rpc/errors.py.
+    Nothing was charged for it, except perhaps after UNAVAILABLE or DEADLINE_EXCEEDED: repeat such a call with the same
+    request_id, and it is charged at most once, and answered from the record if it was charged before.
     """
 
     def Describe(self, request, context):
-        """What the attack may know of the oracle; costs nothing.
+        """Returns what the attack may know about the oracle. Free of charge.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
     def Query(self, request, context):
-        """Ask rows, pay for them.
+        """Answers rows and charges them to the query budget.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -95,11 +95,11 @@ def add_OracleServiceServicer_to_server(servicer, server):
 
  # This class is part of an EXPERIMENTAL API.
 class OracleService:
-    """The oracle of one match. The match is named by the call's metadata: "authorization: Bearer TOKEN".
+    """The oracle of one match. The call's metadata identify the match: "authorization: Bearer TOKEN".
 
-    A call that fails has the metadata "arena-reason" in its trailers: a word from the table in
-    arena/rpc/errors.py. It was charged nothing, except that after UNAVAILABLE and DEADLINE_EXCEEDED nobody knows:
-    repeat it with the same request_id, and it is answered from the record if it was charged.
+    A failed call has "arena-reason" in its trailing metadata, with a reason from the table in arena/rpc/errors.py.
+    Nothing was charged for it, except perhaps after UNAVAILABLE or DEADLINE_EXCEEDED: repeat such a call with the same
+    request_id, and it is charged at most once, and answered from the record if it was charged before.
     """
 
     @staticmethod
