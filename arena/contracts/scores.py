@@ -24,7 +24,9 @@ CloneCount = Literal["accuracy", "fidelity", "fidelity_deployed", "fidelity_unif
 CloneMeasure = Literal["tv_test", "tv_unif", "unif_kappa", "divergence"]
 
 VICTIM_ACCURACY = CountName("victim/accuracy")
-DEPLOYED_ACCURACY = CountName("deployed/accuracy")  # of the model with which a defense replaces the victim
+DEPLOYED_ACCURACY = CountName(
+    "deployed/accuracy"
+)  # test rows that the deployed defense serves right; a refused row is not
 
 KEPT = CountName("utility/kept")  # honest rows on which the undefended victim's decision is kept
 HONEST_ACCURACY = CountName("utility/accuracy")  # refusals count as wrong

@@ -16,8 +16,6 @@ from arena.contracts import (
     Matchup,
     MeasureName,
     PlayerFault,
-    QueryBatch,
-    Responder,
 )
 from arena.contracts import scores as names
 from arena.contracts.flags import UNDERTRAINED, UNIFORM_DEGENERATE
@@ -28,13 +26,11 @@ from arena.learning.training import hardened
 from arena.match.attacking import AttackReport
 from arena.match.cache import Cache
 from arena.match.clones import WatchedClone, posteriors_of
-from arena.match.deployment import deploy
+from arena.match.deployed import REFUSED, served_decisions
 from arena.match.preparation import DefendedVictim
 from arena.match.reference import Reference, load_reference
 from arena.match.site import Site
 from arena.metrics.fidelity import agreement, cohen_kappa, labels_of, majority_share, total_variation
-from arena.oracle.guard import Guard
-from arena.oracle.terms import MAX_ROWS
 from arena.oracle.transcript import Transcript
 from arena.provenance import code_digest_of
 
@@ -47,7 +43,7 @@ MAX_MEAN_KL_SOFT, MAX_MEAN_KL_HARD = 0.03, 0.1  # nats; above this on an undefen
 class CloneScores:
     """Scores of every clone; ``soft`` is the clone of track A, or None if there were no answers to train it on.
 
-    ``faults`` are the errors that kept the attack's own clone, or a model that replaces the victim, from being scored.
+    ``faults`` are the errors that kept the attack's own clone, or what the defense serves, from being scored.
     """
 
     counts: dict[CountName, Count] = field(default_factory=dict)
@@ -70,8 +66,11 @@ def score_clones(
     """Score the victim, the floor, the attack's clone, and the referee's clones of tracks A and A-hard."""
     judge = _Judge(load_reference(matchup.victim, matchup.victim_seed, site))
     trainer = _Trainer(matchup, judge.reference, site, cache)
-    if defense.replaces_victim and report.verdict.fault != "defense":
-        _query_deployed(judge, deploy(matchup, defense, defended, site))
+    if not matchup.is_undefended and report.verdict.fault != "defense":
+        try:
+            judge.defended_by(served_decisions(matchup, defense, defended, judge.reference, site, cache))
+        except DefenseFault as fault:
+            judge.found.faults.append(fault)
     judge.victim()
     judge.clone("floor", trainer.fresh().eval())
     if report.clone is not None:
@@ -141,23 +140,28 @@ class _Trainer:
 
 
 class _Judge:
-    """Compares clones with the undefended victim, and with the deployed model if a defense replaces the victim."""
+    """Compares clones with the undefended victim, and with the deployed defense where its decisions differ."""
 
     def __init__(self, reference: Reference) -> None:
         self.reference = reference
-        self.deployed: Tensor | None = None  # posteriors, on the test rows, of the model that replaces the victim
+        self.deployed: Tensor | None = None  # the defense's decisions on the test rows; None: they are the victim's
         self.found = CloneScores()
 
     def victim(self) -> None:
         """Score the victim itself, and measure how evenly uniform inputs spread over its classes."""
         reference, found = self.reference, self.found
         found.counts[names.VICTIM_ACCURACY] = agreement(labels_of(reference.posteriors), reference.labels)
-        if self.deployed is not None:
-            found.counts[names.DEPLOYED_ACCURACY] = agreement(labels_of(self.deployed), reference.labels)
         share = majority_share(labels_of(reference.uniform_posteriors))
         found.measures[names.UNIFORM_LARGEST_SHARE] = share
         if share > DEGENERATE_SHARE:
             found.flags.append(UNIFORM_DEGENERATE)
+
+    def defended_by(self, served: Tensor) -> None:
+        """Score what a defense serves, and compare clones with it too if it decides any test row otherwise."""
+        victims = labels_of(self.reference.posteriors)
+        self.found.counts[names.DEPLOYED_ACCURACY] = agreement(served, self.reference.labels)
+        decided = torch.where(served == REFUSED, victims, served)
+        self.deployed = None if torch.equal(decided, victims) else decided
 
     def clone(self, track: str, clone: nn.Module) -> None:
         """Score one clone: accuracy, fidelity and both distances on test rows and uniform inputs."""
@@ -180,23 +184,8 @@ class _Judge:
         counts[names.clone_count(track, "accuracy")] = agreement(labels, reference.labels)
         counts[names.clone_count(track, "fidelity")] = agreement(labels, labels_of(reference.posteriors))
         if self.deployed is not None:
-            counts[names.clone_count(track, "fidelity_deployed")] = agreement(labels, labels_of(self.deployed))
+            counts[names.clone_count(track, "fidelity_deployed")] = agreement(labels, self.deployed)
 
 
 def _distance(first: Tensor, second: Tensor) -> float:
     return float(total_variation(first, second).mean())
-
-
-def _query_deployed(judge: _Judge, responder: Responder) -> None:
-    """Give the judge the answers, on the test rows, of the model that replaces the victim."""
-    reference, released = judge.reference, []
-    guard = Guard(responder, classes=reference.victim.task.classes, explainer=None, decimals=None)
-    try:
-        for rows in reference.inputs.split(MAX_ROWS):
-            queries = QueryBatch(inputs=rows)
-            released.append(guard(queries).posteriors)
-            guard.mark_recorded(queries)
-    except DefenseFault as fault:
-        judge.found.faults.append(fault)
-        return
-    judge.deployed = torch.cat(released)

@@ -3,10 +3,8 @@
 from __future__ import annotations
 
 import functools
-import inspect
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, fields, replace
-from pathlib import Path
 
 import torch
 from torch import Tensor, nn
@@ -32,8 +30,7 @@ from arena.match.site import Site
 from arena.match.surrogates import Surrogate, keep_attackers_clone, load_surrogate
 from arena.match.victims import NetworkVictim, load_splits, load_victim, victim_key
 from arena.oracle.interrupts import is_operators
-from arena.provenance import sources_digest
-from arena.registry import build_explanation
+from arena.registry import build_explanation, sources_digest_of
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -130,18 +127,18 @@ def _training_key(
     if surrogate is not None and "surrogate" in defense.needs:
         read.append(surrogate.key)
     seen = [outliers] if outliers is not None else []
-    return "defense-" + digest_of([*_training_parts(defense), *read, *seen])
+    return "defense-" + digest_of([*player_parts(defense, trained=True), *read, *seen])
 
 
-def _training_parts(defense: Defense) -> list[str]:
-    """Return the code of a defense and the fields that its training reads, followed by those of its base."""
+def player_parts(defense: Defense, *, trained: bool) -> list[str]:
+    """Return the code of a defense and its fields, followed by those of its base; if ``trained``, what training reads."""
     values = {item.name: getattr(defense, item.name) for item in fields(defense)}  # type: ignore[arg-type]  # every player is a dataclass
-    read = [(name, value) for name, value in values.items() if name in defense.trained_by]
-    code = sources_digest([Path(inspect.getfile(type(defense)))])
-    parts = [type(defense).__name__, code, repr(read)]
+    read = [(name, value) for name, value in values.items() if name in defense.trained_by or not trained]
+    kind = type(defense)  # the module of an entry is named after the digest of its folder
+    parts = [f"{kind.__module__}.{kind.__qualname__}", sources_digest_of(kind), repr(read)]
     for value in values.values():
         if isinstance(value, Defense):
-            parts += _training_parts(value)
+            parts += player_parts(value, trained=trained)
     return parts
 
 

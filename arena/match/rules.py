@@ -1,3 +1,3 @@
 """The version of the rules, which increases when a change of the game, rather than of a player, can change a result."""
 
-RULES = "2"
+RULES = "3"

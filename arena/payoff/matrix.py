@@ -1,12 +1,14 @@
 """The payoff matrix: what each attack gets from each defended victim, over seeds.
 
-A match's payoff is the largest fidelity of tracks A, A-hard and B; where an attack fell over before its first
-answer, the floor of a clone that asked nothing.
+A match's payoff is the largest fidelity of tracks A, A-hard and B, to the victim or to what the deployed defense decides:
+a perfect copy of what is served is a complete theft. If an attack fell over before its first answer, its payoff is the
+floor, the fidelity of a clone that asked nothing.
 """
 
 from __future__ import annotations
 
 import functools
+import itertools
 from collections.abc import Collection, Iterable, Mapping, Set
 from dataclasses import dataclass
 
@@ -18,6 +20,7 @@ from arena.metrics.intervals import Interval
 from arena.metrics.shared_variance import share_intervals
 from arena.registry import is_newest
 
+FIDELITIES: tuple[CloneCount, ...] = ("fidelity", "fidelity_deployed")
 UNSAID = ("none", "random")  # what a defense knows at the least: a label leaves it out
 
 
@@ -230,13 +233,14 @@ def _largest_fidelity(result: MatchResult, tracks: Iterable[Track]) -> float | N
     """Return the largest fidelity of the tracks that there are, else the floor, None if the match is missing."""
     if result.verdict.outcome == "infrastructure":
         return None
-    found = largest_share(result, "fidelity", tracks)
-    return largest_share(result, "fidelity", ("floor",)) if found is None else found
+    found = largest_share(result, FIDELITIES, tracks)
+    return largest_share(result, FIDELITIES, ("floor",)) if found is None else found
 
 
-def largest_share(result: MatchResult, what: CloneCount, tracks: Iterable[Track] = TRACKS) -> float | None:
-    """Return the largest share over tracks of a count, None if no clone has it."""
-    counts = [result.counts[name] for name in (clone_count(track, what) for track in tracks) if name in result.counts]
+def largest_share(result: MatchResult, counted: Iterable[CloneCount], tracks: Iterable[Track] = TRACKS) -> float | None:
+    """Return the largest share of some counts over tracks, None if no clone has any of them."""
+    named = [clone_count(track, what) for track, what in itertools.product(tracks, counted)]
+    counts = [result.counts[name] for name in named if name in result.counts]
     return max((count.share for count in counts if count.total), default=None)
 
 

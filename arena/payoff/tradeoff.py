@@ -119,7 +119,7 @@ def _clone_accuracies(results: Sequence[MatchResult]) -> dict[int, float]:
     """Return the largest accuracy over tracks by seed."""
     found = {}
     for result in results:
-        accuracy = largest_share(result, "accuracy")
+        accuracy = largest_share(result, ("accuracy",))
         if accuracy is not None:
             found[result.matchup.seed] = accuracy
     return found

@@ -20,6 +20,7 @@ from arena.registry.building import (
     player_defaults,
     player_fields,
     resolved,
+    sources_digest_of,
 )
 from arena.registry.builtins import (
     ATTACKS,
@@ -60,4 +61,5 @@ __all__ = [
     "player_defaults",
     "player_fields",
     "resolved",
+    "sources_digest_of",
 ]

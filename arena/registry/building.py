@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import functools
 import hashlib
 import importlib
 import importlib.metadata
@@ -142,6 +143,12 @@ def code_digest(role: Role, spec: Spec) -> str:
             if isinstance(nested, Spec):
                 state.update(code_digest(roles[key], nested).encode())
     return state.hexdigest()
+
+
+@functools.cache
+def sources_digest_of(kind: type[Player]) -> str:
+    """Return a digest of the source files that a player's class comes from, and of what they import from this package."""
+    return sources_digest(_sources(kind, None))
 
 
 def _sources(kind: type[Player], folder: Path | None) -> list[Path]:

@@ -89,18 +89,21 @@ def _flipped(cost: Cost) -> str:
 
 
 def deployed_table(found: Findings) -> RenderableType | None:
-    """Return the fidelity to the deployed model for defenses that replace the victim, or None if there are none."""
+    """Return the fidelity to what is served, for defenses that decide otherwise than the victim, or None."""
     if not found.deployed:
         return None
-    table = table_of("defense", "attack", numbers=["to the victim", "to the deployed", "deployed accuracy"])
+    numbers = ["to the victim", "to what is served", "victim right", "served right"]
+    table = table_of("defense", "attack", numbers=numbers)
     for row in found.deployed:
         both = map(percent, (row.to_victim, row.to_deployed))
-        add_row(table, row.defense.name, row.attack.name, *both, percent_of(row.accuracy))
+        right = map(percent_of, (row.victim_right, row.served_right))
+        add_row(table, row.defense.name, row.attack.name, *both, *right)
     return titled(
-        "Defenses that deploy another model",
+        "Defenses that decide otherwise than the victim",
         table,
-        caption="Fidelity of the best track, %, to the undefended victim and to the model that answered; accuracy of the "
-        "latter on the test rows.",
+        caption="Fidelity of the best track, %, to the undefended victim and to the decisions of the deployed defense; the "
+        "payoff is the larger one. Right: test rows, %, that the victim and the deployed defense classify correctly; a "
+        "refused row is not served right.",
     )
 
 

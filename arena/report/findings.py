@@ -81,13 +81,14 @@ class GroupRows:
 
 @dataclass(frozen=True, kw_only=True)
 class DeployedRow:
-    """Fidelity to the victim and to the model that a defense deploys instead, and the accuracy of that model."""
+    """Fidelity to the victim and to a defense that decides otherwise, and the share of test rows that each gets right."""
 
     defense: Player
     attack: Player
     to_victim: Interval | None
     to_deployed: Interval | None
-    accuracy: float | None
+    victim_right: float | None
+    served_right: float | None
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -261,27 +262,29 @@ def _mean(results: Sequence[MatchResult], name: MeasureName) -> float | None:
 
 
 def _deployed(matrix: PayoffMatrix) -> list[DeployedRow]:
-    replaced = [
-        defense
-        for defense in matrix.defenses
-        if any(names.DEPLOYED_ACCURACY in result.counts for result in matrix.of_defense(defense))
-    ]
     return [
         DeployedRow(
             defense=_player(matrix, defense),
             attack=_player(matrix, attack),
             to_victim=_largest_over_seeds(matrix, (attack, defense), "fidelity"),
             to_deployed=_largest_over_seeds(matrix, (attack, defense), "fidelity_deployed"),
-            accuracy=share(matrix.of_defense(defense), names.DEPLOYED_ACCURACY),
+            victim_right=share(matrix.of_defense(defense), names.VICTIM_ACCURACY),
+            served_right=share(matrix.of_defense(defense), names.DEPLOYED_ACCURACY),
         )
-        for defense, attack in itertools.product(replaced, matrix.attacks)
+        for defense, attack in itertools.product(matrix.defenses, matrix.attacks)
+        if _decides_otherwise(matrix, defense)
     ]
+
+
+def _decides_otherwise(matrix: PayoffMatrix, defense: str) -> bool:
+    """Whether a deployed defense decides any test row of any match otherwise than the victim."""
+    return any(largest_share(result, ("fidelity_deployed",)) is not None for result in matrix.of_defense(defense))
 
 
 def _largest_over_seeds(matrix: PayoffMatrix, place: tuple[str, str], what: names.CloneCount) -> Interval | None:
     """Return the largest share over tracks of a count in a cell, mean over seeds, None if no match has it."""
     played = matrix.results.get(place, ())
-    values = [value for result in played if (value := largest_share(result, what)) is not None]
+    values = [value for result in played if (value := largest_share(result, (what,))) is not None]
     return share_interval(values, images=matrix.images) if values else None
 
 

@@ -50,7 +50,7 @@ def _terms_rows(result: MatchResult) -> list[tuple[str, str]]:
     return [
         ("victim", f"{label(matchup.victim)}, {percent_of(share([result], names.VICTIM_ACCURACY))} % accurate"),
         ("attack", f"{label(matchup.attack)}, {told}, pool {matchup.pool} {matchup.pool_source}".rstrip()),
-        ("defense", f"{defense_label(matchup.defense, matchup.knowledge)}, knew {knew}"),
+        ("defense", f"{defense_label(matchup.defense, matchup.knowledge)}, knew {knew}{_served(result)}"),
         ("verdict", f"{verdict.outcome}{blame}{reason}"),
         (
             "asked",
@@ -60,16 +60,28 @@ def _terms_rows(result: MatchResult) -> list[tuple[str, str]]:
     ]
 
 
+def _served(result: MatchResult) -> str:
+    """Return the share of test rows that the deployed defense serves right, where the result has it."""
+    served = share([result], names.DEPLOYED_ACCURACY)
+    return "" if served is None else f", serves {percent_of(served)} % right"
+
+
 def _score_rows(result: MatchResult) -> list[tuple[str, str]]:
     return [
         (
             words,
-            f"fidelity {_estimate(result, names.clone_count(track, 'fidelity'))}, "
+            f"fidelity {_estimate(result, names.clone_count(track, 'fidelity'))}{_to_served(result, track)}, "
             f"accuracy {_estimate(result, names.clone_count(track, 'accuracy'))}",
         )
         for track, words in _TRACKS.items()
         if names.clone_count(track, "fidelity") in result.counts
     ]
+
+
+def _to_served(result: MatchResult, track: Track) -> str:
+    """Return the fidelity to what the deployed defense decides, where that differs from the victim's decisions."""
+    name = names.clone_count(track, "fidelity_deployed")
+    return f" (to what is served {_estimate(result, name)})" if name in result.counts else ""
 
 
 def _honest_rows(result: MatchResult) -> list[tuple[str, str]]:

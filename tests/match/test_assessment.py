@@ -103,8 +103,8 @@ def test_the_judge_has_seen_no_row_of_the_victims_training(site: Site):
 
 
 def test_a_model_in_the_victims_place_is_scored_beside_the_victim(site: Site):
-    attack = build_attack(MATCHUP.attack)
-    result = play(MATCHUP, attack=attack, defense=AnotherModel(), site=site)
+    matchup = replace(MATCHUP, defense=Spec(name="planted"))
+    result = play(matchup, attack=build_attack(matchup.attack), defense=AnotherModel(), site=site)
     turned, victim = result.counts["b/fidelity_deployed"], result.counts["b/fidelity"]
     assert turned[0] > victim[0]  # the clone learned the turned classes
     assert result.counts["deployed/accuracy"][0] < result.counts["victim/accuracy"][0]

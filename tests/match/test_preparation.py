@@ -336,6 +336,17 @@ class TestTraining:
         assert trainings == [2]
         assert state_of(width=3) != first
 
+    def test_happens_again_after_a_change_to_any_module_of_an_entry(self, site: Site, tmp_path: Path):
+        def trained(width: int) -> str:
+            spec = defense_entry(
+                tmp_path / str(width),
+                training="from .tools import WIDTH; import torch; return {'width': torch.tensor(WIDTH)}",
+            )
+            (tmp_path / str(width) / "tools.py").write_text(f"WIDTH = {width}\n")
+            return state_digest(prepare(knowing(), build_defense(spec), site).state)
+
+        assert trained(2) != trained(3)
+
     def test_gives_its_tensors_to_deployment(self, site: Site, trainings: list[int]):
         state = self.prepared(Trained(width=4), site).state
         assert state["weights"].shape == (4,)

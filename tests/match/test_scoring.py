@@ -2,12 +2,14 @@ from __future__ import annotations
 
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import ClassVar
 
 import pytest
 import torch
 from torch import Generator, nn
 
 from arena.contracts import (
+    TRACKS,
     Answer,
     Attack,
     AttackContext,
@@ -32,6 +34,8 @@ from arena.match.play import play
 from arena.match.reference import load_reference
 from arena.match.secret import Secret
 from arena.match.site import Site
+from arena.payoff.matrix import payoff
+from arena.registry import build_attack
 from tests.players import MATCHUP, Matches, meeting, played, small
 
 KNOCKOFF = MATCHUP.attack
@@ -212,3 +216,53 @@ class TestTheRefereesClones:
         played(MATCHUP, apart)
         played(MATCHUP, replace(apart, secret=Secret.stated("another")))
         assert len(trainings) == 4
+
+
+@dataclass(frozen=True, kw_only=True)
+class Serves(Defense):
+    """Serves the victim's rows turned by ``turn`` classes, refuses every row if told so, and notes its deployments."""
+
+    turn: int = 0
+    refuses: bool = False
+    deployments: ClassVar[list[int]] = []
+
+    def deploy(self, context: DefenseContext, state: State, *, rng: Generator) -> Responder:
+        self.deployments.append(self.turn)
+
+        def respond(queries: QueryBatch) -> Answer:
+            rows = context.victim(queries.inputs).roll(self.turn, dims=1)
+            refused = torch.full((len(rows),), fill_value=self.refuses)
+            return Answer(posteriors=rows * ~refused[:, None], refused=refused)
+
+        return respond
+
+
+class TestWhatIsServed:
+    """Clones are compared with the decisions of every deployed defense, whatever it declares."""
+
+    def served(self, defense: Serves, site: Site, **terms: object) -> MatchResult:
+        matchup = replace(MATCHUP, defense=Spec(name="planted"), **terms)  # type: ignore[arg-type]
+        return play(matchup, attack=build_attack(matchup.attack), defense=defense, site=site)
+
+    def test_other_decisions_than_the_victims_are_compared_with_too(self, site: Site):
+        result = self.served(Serves(turn=1), site)
+        assert result.counts["deployed/accuracy"][0] < result.counts["victim/accuracy"][0]
+        assert result.counts["b/fidelity_deployed"][0] > result.counts["b/fidelity"][0]
+        assert payoff(result) == max(result.counts[f"{track}/fidelity_deployed"].share for track in TRACKS)
+
+    def test_the_victims_own_decisions_are_not_compared_with_twice(self, site: Site):
+        result = self.served(Serves(turn=0), site)
+        assert result.counts["deployed/accuracy"] == result.counts["victim/accuracy"]
+        assert not any(name.endswith("fidelity_deployed") for name in result.counts)
+
+    def test_a_refused_row_is_not_served_right_and_stays_the_victims(self, site: Site):
+        result = self.served(Serves(refuses=True), site)
+        assert result.counts["deployed/accuracy"][0] == 0
+        assert "floor/fidelity_deployed" not in result.counts
+
+    def test_a_second_attack_does_not_have_them_asked_again(self, site: Site):
+        defense = Serves(turn=2)
+        first = self.served(defense, site)
+        second = self.served(defense, site, budget=20)
+        assert defense.deployments.count(2) == 3  # one for each match, and one for the test rows
+        assert first.counts["deployed/accuracy"] == second.counts["deployed/accuracy"]

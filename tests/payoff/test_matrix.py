@@ -19,6 +19,12 @@ def test_a_payoff_is_the_largest_fidelity_of_the_three_tracks():
     assert payoff(match(fidelity=800, counts={**tracks, "a-hard/fidelity": (900, 1_000)})) == 0.9
 
 
+def test_a_copy_of_what_is_served_pays_as_much_as_a_copy_of_the_victim():
+    served = {"b/fidelity_deployed": (990, 1_000)}
+    assert payoff(match(fidelity=800, counts=served)) == own_score(match(fidelity=800, counts=served)) == 0.99
+    assert payoff(match(fidelity=995, counts=served)) == 0.995
+
+
 def test_an_attack_that_got_no_answer_has_the_floor():
     assert payoff(match(fidelity=None)) == own_score(match(fidelity=None)) == 0.1
 

@@ -208,11 +208,19 @@ def test_a_swept_defense_is_shown_along_its_parameter():
     assert words in " ".join(text.split())
 
 
-def test_another_deployed_model_is_scored_beside_the_victim():
-    counts = {"b/fidelity_deployed": (950, 1_000), "deployed/accuracy": (870, 1_000)}
-    text = shown(tournament_report([match(seed=seed, counts=counts) for seed in range(5)]))
-    assert line_of(text, "none")[-5:] == ["80.0", "±0.0", "95.0", "±0.0", "87.0"]
-    assert "Defenses that deploy another model" not in shown(tournament_report(small_tournament()))
+def test_decisions_that_differ_from_the_victims_are_scored_beside_it():
+    counts = {"b/fidelity_deployed": (950, 1_000), "victim/accuracy": (910, 1_000), "deployed/accuracy": (870, 1_000)}
+    results = [match(seed=seed, counts=counts) for seed in range(5)]
+    text = shown(tournament_report(results))
+    table = text[text.index("Defenses that decide otherwise") :]
+    assert line_of(table, "none")[-6:] == ["80.0", "±0.0", "95.0", "±0.0", "91.0", "87.0"]
+    assert "(to what is served 95.0 % (" in " ".join(shown(match_table(results[0])).split())
+    assert "Defenses that decide otherwise" not in shown(tournament_report(small_tournament()))
+
+
+def test_a_match_says_what_its_defense_serves_right():
+    text = shown(match_table(match(counts={"deployed/accuracy": (870, 1_000)})))
+    assert "serves 87.0 % right" in text
 
 
 def test_threats_have_a_table_each_and_a_line_in_the_match():
