@@ -9,6 +9,7 @@ classes were answered.
 from __future__ import annotations
 
 import argparse
+import math
 import statistics
 from collections import defaultdict
 from collections.abc import Sequence
@@ -17,7 +18,7 @@ from pathlib import Path
 import torch
 
 from arena.contracts import TRACKS, CountName, MatchResult, matchup_id
-from arena.contracts.scores import ATTACK_CPU_SECONDS
+from arena.contracts.scores import ATTACK_CPU_SECONDS, ATTACK_STEPS
 from arena.metrics.intervals import Interval, mean_interval
 from arena.oracle.sqlite_ledger import read_transcript
 from arena.payoff.comparison import Comparison, against_attack
@@ -62,13 +63,14 @@ def print_matrix(matrix: PayoffMatrix) -> None:
     print(f"\n### {terms.victim}, pool {terms.pool}, {terms.budget:,} rows\n")
     print(f"Victim {over_seeds(everyone[:1], 'victim/accuracy')} % accurate.\n")
     columns = [f"{track} {kind}" for kind in ("fidelity", "accuracy") for track in ("A", "A-hard", "B")]
-    head = ["attack", *columns, "CPU s", "rows", "distinct", "calls", "best - random", "told apart"]
+    head = ["attack", *columns, "CPU s", "steps", "rows", "distinct", "calls", "best - random", "told apart"]
     print("| " + " | ".join(head) + " |\n|---|" + "--:|" * (len(head) - 2) + "---|")
     order = sorted(matrix.attacks, key=lambda attack: -statistics.fmean(matrix.payoffs[attack, UNDEFENDED].values()))
     for attack in order:
         results = matrix.results[attack, UNDEFENDED]
         cells = [over_seeds(results, f"{track}/{kind}") for kind in ("fidelity", "accuracy") for track in TRACKS]
         cpu = statistics.fmean(result.measures[ATTACK_CPU_SECONDS] for result in results)
+        steps = statistics.fmean(result.measures.get(ATTACK_STEPS, math.nan) for result in results)
         counts = [
             f"{statistics.fmean(getattr(result, name) for result in results):,.0f}"
             for name in ("rows", "distinct_rows", "calls")
@@ -76,7 +78,11 @@ def print_matrix(matrix: PayoffMatrix) -> None:
         one = compared.get(attack)
         gain = "" if one is None else f"{100 * one.difference.mean:+.1f} ±{100 * (one.difference.half or 0):.1f}"
         told = "" if one is None else "yes" if one.distinct else "no"
-        print(f"| {matrix.short(attack)} | " + " | ".join([*cells, f"{cpu:.1f}", *counts, gain, told]) + " |")
+        print(
+            f"| {matrix.short(attack)} | "
+            + " | ".join([*cells, f"{cpu:.1f}", f"{steps:,.0f}", *counts, gain, told])
+            + " |"
+        )
 
 
 def print_needed(found: Sequence[PayoffMatrix]) -> None:

@@ -16,6 +16,7 @@ import torch
 from torch import Generator, Tensor, nn
 
 from arena.attacks.parts.oracle_views import AttackWrapper, OracleView
+from arena.attacks.parts.rounds import untrained_like
 from arena.attacks.parts.transfer_set import TransferSet
 from arena.contracts import Answer, AttackContext, BadParameter, Need, Oracle, StopReason
 from arena.learning.distillation import distil
@@ -27,7 +28,7 @@ from arena.learning.release import joined, picked
 class BenignMix(AttackWrapper):
     """Sends ``ratio`` natural rows for each row of ``base``, or fewer if the pool is small, in calls of ``call_rows``.
 
-    Afterwards the clone of the base is trained for ``steps`` more steps (None: the referee's recipe) on the whole
+    Afterwards a new clone like that of the base is trained for ``steps`` steps (None: the referee's recipe) on the whole
     transfer set. With a ratio of 0 the base plays unchanged.
     """
 
@@ -45,7 +46,7 @@ class BenignMix(AttackWrapper):
             raise BadParameter(message)
 
     def extract(self, oracle: Oracle, context: AttackContext, *, rng: Generator) -> nn.Module:
-        """Play ``base`` with natural rows mixed in, then train its clone on the natural rows as well."""
+        """Play ``base`` with natural rows mixed in, then train a new clone on the natural rows as well."""
         share, spare = self.ratio / (1 + self.ratio), oracle.remaining - self.base.min_budget(oracle.task)
         size = min(int(share * oracle.remaining), int(share * len(context.pool)), spare)
         if size == 0:
@@ -57,6 +58,7 @@ class BenignMix(AttackWrapper):
         clone = self.base.extract(mixed, replace(context, pool=pool[size:]), rng=rng)
         if context.time_left() > 0:
             mixed.finish()
+        clone = untrained_like(clone, oracle.task, rng=draws)
         return distil(clone, *transfer_set.answered(), rng=draws, steps=self.steps, time_left=context.time_left)
 
 

@@ -19,6 +19,7 @@ import torch
 from torch import Generator, Tensor, nn
 
 from arena.attacks.parts.oracle_views import AttackWrapper, OracleView
+from arena.attacks.parts.rounds import untrained_like
 from arena.attacks.parts.transfer_set import TransferSet
 from arena.contracts import Answer, AttackContext, BadParameter, Need, Oracle, StopReason
 from arena.learning.distillation import distil
@@ -35,8 +36,8 @@ class ConfidenceFilter(AttackWrapper):
     """``base`` spends all but a share ``second`` of the budget; answers that look dishonest reach it as refusals.
 
     The rest is spent on the pool rows of which the base's clone is most certain, because the clone has learnt where the
-    victim answers honestly. Then the clone is trained for ``steps`` more steps (None: the referee's recipe) on all
-    honest rows. Two groups of answers are distinguished once there are ``least`` rows, if Ashman's D is above
+    victim answers honestly. Then a new clone is trained for ``steps`` steps (None: the referee's recipe) on all honest
+    rows. Two groups of answers are distinguished once there are ``least`` rows, if Ashman's D is above
     ``separation``.
     """
 
@@ -56,7 +57,7 @@ class ConfidenceFilter(AttackWrapper):
             raise BadParameter(message)
 
     def extract(self, oracle: Oracle, context: AttackContext, *, rng: Generator) -> nn.Module:
-        """Play ``base`` on honest-looking answers, query the rows that its clone is sure of, and train it on both."""
+        """Play ``base`` on honest-looking answers, query the rows that its clone is sure of, and train a new clone on both."""
         draws = child(rng)
         transfer_set = TransferSet(oracle)
         reserved = min(int(self.second * oracle.remaining), oracle.remaining - self.base.min_budget(oracle.task))
@@ -70,6 +71,7 @@ class ConfidenceFilter(AttackWrapper):
             )
         honest = self._honest(transfer_set.released)
         inputs, released = transfer_set.inputs[honest], transfer_set.released[honest]
+        clone = untrained_like(clone, oracle.task, rng=draws)
         return distil(clone, inputs, released, rng=draws, steps=self.steps, time_left=context.time_left)
 
     def _honest(self, released: Tensor) -> Tensor:

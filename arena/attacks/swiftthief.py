@@ -26,7 +26,7 @@ from arena.attacks.parts.rounds import Unqueried
 from arena.attacks.parts.transfer_set import TransferSet, shares
 from arena.contracts import Attack, AttackContext, BadParameter, Need, Oracle, StopReason, Task
 from arena.learning.architectures import build, drawn_from
-from arena.learning.distillation import distil
+from arena.learning.distillation import distil, recipe_steps
 from arena.learning.features import Features, penultimate
 from arena.learning.randomness import child
 from arena.learning.release import entropy
@@ -46,7 +46,7 @@ class SwiftThief(Attack):
     these and ``batch_bought`` labelled queries. SGD's rate ``lr`` falls along a cosine that would reach 0 after
     ``horizon`` epochs. ``projection`` is the width of the projector, ``sharpness`` the weight of the regulariser,
     ``radius`` the size of its step, and ``beta`` the parameter of the class costs. The second stage matches the outputs
-    for ``steps_inner`` steps, at the end for ``steps`` (None: the referee's recipe).
+    for ``steps_inner`` steps, and at the end until there are ``steps`` in all (None: the referee's recipe).
 
     Once rows of rare classes are wanted, each share is spent in ``sub_rounds`` parts, by densities of ``bandwidth``. A
     view of an image is a crop of a share of its area from ``crop`` to 1, mirrored at random if ``flip``. In a view of a
@@ -122,16 +122,14 @@ class SwiftThief(Attack):
             last = number == len(parts) - 1
             fresh = context.pool[unqueried.sample(self.unlabelled + number * self.more_unlabelled)]
             self._represent(siamese, fresh, transfer_set, context, number, last=last, rng=training)
-            steps = self.steps if last else self.steps_inner
-            distil(
-                clone,
-                transfer_set.inputs,
-                transfer_set.released,
-                rng=training,
-                steps=steps,
-                time_left=context.time_left,
-            )
+            steps = self._last_steps(transfer_set, rounds_before=number) if last else self.steps_inner
+            inputs, released = transfer_set.inputs, transfer_set.released
+            distil(clone, inputs, released, rng=training, steps=steps, time_left=context.time_left)
         return clone.eval()
+
+    def _last_steps(self, transfer_set: TransferSet, *, rounds_before: int) -> int:
+        """Return the steps of the last second stage: those of the rounds before it count, because the clone keeps them."""
+        return max(1, (self.steps or recipe_steps(len(transfer_set))) - rounds_before * self.steps_inner)
 
     def _query(
         self, share: int, clone: nn.Module, pool: Tensor, unqueried: Unqueried, transfer_set: TransferSet, *, left: int

@@ -59,6 +59,8 @@ TOP_OVERLAP = MeasureName("explanation/top_overlap")
 RANK_CORRELATION = MeasureName("explanation/rank_correlation")
 ATTACK_WALL_SECONDS = MeasureName("attack/wall_seconds")
 ATTACK_CPU_SECONDS = MeasureName("attack/cpu_seconds")
+ATTACK_STEPS = MeasureName("attack/steps")  # optimiser steps of all its networks, in the training loops of this package
+CLONE_STEPS = MeasureName("score/steps")  # optimiser steps of the referee's clone of track A
 UNSPENT = MeasureName("attack/unspent")  # units of the budget
 SCORE_WALL_SECONDS = MeasureName("score/wall_seconds")
 SCORE_CPU_SECONDS = MeasureName("score/cpu_seconds")
@@ -70,7 +72,7 @@ _COUNTS = frozenset({
 _MEASURES = frozenset({
     UNIFORM_LARGEST_SHARE, L1, L1_MAX, ECE, ECE_CLEAN, BRIER_COST, LOG_LOSS, AUDIT_OVERLAP, AUDIT_TWO_SAMPLE, AUDIT_P,
     AUDIT_POWER, AUDIT_PART, AUDIT_PART_P, AUDIT_COPIES,
-    AVERAGE_DROP, AVERAGE_DROP_OWN, TOP_OVERLAP, RANK_CORRELATION, ATTACK_WALL_SECONDS, ATTACK_CPU_SECONDS, UNSPENT,
+    AVERAGE_DROP, AVERAGE_DROP_OWN, TOP_OVERLAP, RANK_CORRELATION, ATTACK_WALL_SECONDS, ATTACK_CPU_SECONDS, ATTACK_STEPS, CLONE_STEPS, UNSPENT,
     SCORE_WALL_SECONDS, SCORE_CPU_SECONDS,
 })  # fmt: skip
 _TRACK = r"(a|a-hard|b|floor|curve/\d+/a)"

@@ -1,7 +1,8 @@
 """The clone recipe, by which the referee trains on a transcript and attacks train on their transfer sets.
 
 Source: ordinary distillation of soft labels. The constants were chosen on Fashion-MNIST, where the learning rate and
-the number of steps change a clone's scores by more points than most attacks do.
+the number of steps change a clone's scores by more points than most attacks do. Nobody may win by training longer:
+every clone of the referee and of a built-in attack starts afresh and takes the same steps for the same rows.
 """
 
 from __future__ import annotations
@@ -13,12 +14,14 @@ from torch import Generator, Tensor, nn
 
 from arena.learning.training import fit, predict
 
-MIN_STEPS, MAX_STEPS = 2_000, 12_000
+MIN_STEPS, MAX_STEPS = 4_000, 12_000
+"""On far pools the fidelity still rises after 2,000 steps: Knockoff on digits, 400 rows, 5 seeds: 78.9 % after 2,000 steps,
+85.9 % after 4,000, and 87.9 % after 8,000."""
 LOG_FLOOR = 1e-7
 
 
 def recipe_steps(rows: int) -> int:
-    """Return the number of training steps for ``rows`` rows: 64 passes, but at least 2,000 and at most 12,000 steps."""
+    """Return the number of training steps for ``rows`` rows: 64 passes, but at least 4,000 and at most 12,000 steps."""
     return min(max(MIN_STEPS, rows), MAX_STEPS)
 
 

@@ -5,6 +5,8 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
+from contextvars import ContextVar
+from dataclasses import dataclass
 
 import torch
 from torch import Generator, Tensor, nn
@@ -28,6 +30,27 @@ def one_thread() -> Iterator[None]:
         yield
     finally:
         torch.set_num_threads(threads)
+
+
+@dataclass(kw_only=True)
+class Steps:
+    """A number of optimiser steps."""
+
+    taken: int = 0
+
+
+@contextmanager
+def counted_steps() -> Iterator[Steps]:
+    """Count the optimiser steps that `fit` and `descent` take in this context, for all networks together."""
+    steps = Steps()
+    before = _counted.set((*_counted.get(), steps))
+    try:
+        yield steps
+    finally:
+        _counted.reset(before)
+
+
+_counted: ContextVar[tuple[Steps, ...]] = ContextVar("counted", default=())
 
 
 def fit(
@@ -91,6 +114,8 @@ def descent(
         optimiser.zero_grad(set_to_none=True)
         backward(chosen)
         optimiser.step()
+        for steps_of in _counted.get():
+            steps_of.taken += 1
         yield step + 1
     network.eval()
 

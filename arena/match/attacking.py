@@ -25,7 +25,7 @@ from arena.contracts import (
     Verdict,
 )
 from arena.learning.randomness import generator
-from arena.learning.training import one_thread
+from arena.learning.training import counted_steps, one_thread
 from arena.match.clones import checked_clone, clone_digest
 from arena.oracle.interrupts import is_operators
 from arena.registry import build_defense
@@ -43,6 +43,7 @@ class AttackReport:
     remaining: int = 0
     wall_seconds: float = 0.0
     cpu_seconds: float = 0.0
+    steps: int = 0  # optimiser steps in the training loops of this package, for all of the attack's networks together
     timed: bool = False  # the time ran out, so the outcome depends on the machine's speed
 
 
@@ -117,7 +118,7 @@ def attack_stage(
     wall, cpu = time.perf_counter(), time.process_time()
     witnessed = WitnessedOracle(oracle)
     clone: nn.Module | None = None
-    with _captured() as output, one_thread():
+    with _captured() as output, one_thread(), counted_steps() as steps:
         try:
             returned = attack.extract(witnessed, context, rng=generator(matchup.seed, "attack"))
             clone = checked_clone(returned, witnessed.task)
@@ -134,6 +135,7 @@ def attack_stage(
         clone_digest=clone_digest(clone) if clone is not None else "",
         wall_seconds=time.perf_counter() - wall,
         cpu_seconds=time.process_time() - cpu,
+        steps=steps.taken,
         timed=clock.expired,
     )
 

@@ -20,7 +20,7 @@ from arena.contracts import (
 from arena.contracts import scores as names
 from arena.contracts.flags import UNDERTRAINED, UNIFORM_DEGENERATE
 from arena.learning.architectures import build
-from arena.learning.distillation import distil, mean_divergence
+from arena.learning.distillation import distil, mean_divergence, recipe_steps
 from arena.learning.tensors import digest_of, load_state, save_state
 from arena.learning.training import hardened
 from arena.match.attacking import AttackReport
@@ -98,6 +98,7 @@ def _score_referees_clones(judge: _Judge, trainer: _Trainer, inputs: Tensor, rel
     judge.clone("a-hard", soft if only_labels else trainer.trained(inputs, hard_rows))
     divergence = mean_divergence(soft, inputs, released)
     judge.found.measures[names.clone_measure("a", "divergence")] = divergence
+    judge.found.measures[names.CLONE_STEPS] = float(trainer.matchup.recipe.steps or recipe_steps(len(inputs)))
     limit = MAX_MEAN_KL_HARD if only_labels else MAX_MEAN_KL_SOFT
     if trainer.matchup.is_undefended and divergence > limit:
         judge.found.flags.append(UNDERTRAINED)

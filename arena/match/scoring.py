@@ -119,6 +119,7 @@ def score_match(
             **{name: value for name, value in measures.items() if math.isfinite(value)},
             names.ATTACK_WALL_SECONDS: report.wall_seconds,
             names.ATTACK_CPU_SECONDS: report.cpu_seconds,
+            names.ATTACK_STEPS: float(report.steps),
             names.SCORE_WALL_SECONDS: time.perf_counter() - wall,
             names.SCORE_CPU_SECONDS: time.process_time() - cpu,
             names.UNSPENT: float(matchup.budget - transcript.counts.spent),

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import math
-
 import torch
 from torch import Tensor
 
@@ -17,7 +15,18 @@ def class_means(inputs: Tensor, labels: Tensor, *, classes: int) -> Tensor:
     return means.float().reshape(classes, *inputs.shape[1:])
 
 
-def mean_distances(images: Tensor, means: Tensor) -> Tensor:
-    """Return the root mean square distances (N, K) between images (N, *shape) and class means (K, *shape)."""
-    distances: Tensor = torch.cdist(images.flatten(1).double(), means.flatten(1).double())
-    return distances / math.sqrt(means[0].numel())
+def mean_correlations(images: Tensor, means: Tensor) -> Tensor:
+    """Return the correlations (N, K), float64 in [-1, 1], of images (N, *shape) with class means (K, *shape).
+
+    A correlation over pixels compares shapes: brightness and contrast, which a reconstruction leaves open, do not count,
+    while a distance would find every faint image nearest to the darkest mean. That of a constant image is 0.
+    """
+    return _standardised(images) @ _standardised(means).T
+
+
+def _standardised(images: Tensor) -> Tensor:
+    """Return images as rows (N, d) of mean 0 and length 1; constant ones are all zeros."""
+    flat = images.flatten(1).double()
+    centred = flat - flat.mean(dim=1, keepdim=True)
+    varied = flat.amax(dim=1, keepdim=True) > flat.amin(dim=1, keepdim=True)  # rounding leaves no exact zero
+    return torch.nn.functional.normalize(centred * varied, dim=1)

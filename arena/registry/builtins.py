@@ -27,13 +27,13 @@ class Registered:
     default: Mapping[str, Parameter] = field(default_factory=dict)
 
 
-def _at(where: str, **preset: Parameter) -> Registered:
-    return Registered(where=where, preset=preset)
+def _at(where: str, *, version: int = 1, **preset: Parameter) -> Registered:
+    return Registered(where=where, version=version, preset=preset)
 
 
 def _guessing(where: str) -> Registered:
     """Return an attack that guesses among the default defenses unless its spec lists others."""
-    return Registered(where=where, default={"guesses": _GUESSED})
+    return Registered(where=where, version=2, default={"guesses": _GUESSED})
 
 
 _GUESSED: Parameter = tuple(
@@ -56,10 +56,10 @@ ATTACKS: Mapping[str, Registered] = {
     "activethief": _at("arena.attacks.activethief:ActiveThief"),
     "argmax": _at("arena.attacks.argmax:Argmax"),
     "averaging": _at("arena.attacks.averaging:Averaging"),
-    "benign-mix": _at("arena.attacks.benign_mix:BenignMix"),
+    "benign-mix": _at("arena.attacks.benign_mix:BenignMix", version=2),
     "cam-matching": _at("arena.attacks.cam_matching:CamMatching"),
     "collage": _at("arena.attacks.collage:Collage"),
-    "confidence-filter": _at("arena.attacks.confidence_filter:ConfidenceFilter"),
+    "confidence-filter": _at("arena.attacks.confidence_filter:ConfidenceFilter", version=2),
     "dfme": _at("arena.attacks.data_free:DataFreeExtraction", variant="dfme"),
     "equation-solving": _at("arena.attacks.equation_solving:EquationSolving"),
     "jbda": _at("arena.attacks.jacobian:JacobianAugmentation", mode="jbda"),
@@ -72,7 +72,7 @@ ATTACKS: Mapping[str, Registered] = {
     "recovery-table": _guessing("arena.attacks.recovery_table:RecoveryTable"),
     "retraining": _at("arena.attacks.retraining:Retraining"),
     "standardised-logits": _at("arena.attacks.sharpening:Sharpening", kept="logits"),
-    "swiftthief": _at("arena.attacks.swiftthief:SwiftThief"),
+    "swiftthief": _at("arena.attacks.swiftthief:SwiftThief", version=2),
     "sybil": _at("arena.attacks.sybil:Sybil"),
     "uniform-noise": _at("arena.attacks.uniform_noise:UniformNoise"),
 }
@@ -111,8 +111,8 @@ EXPLANATIONS: Mapping[str, Registered] = {
 }
 THREATS: Mapping[str, Registered] = {
     "evasion": _at("arena.threats.evasion:EvasionTransfer"),
-    "inversion": _at("arena.threats.inversion:ModelInversion"),
-    "label-inversion": _at("arena.threats.label_inversion:LabelOnlyInversion"),
+    "inversion": _at("arena.threats.inversion:ModelInversion", version=2),
+    "label-inversion": _at("arena.threats.label_inversion:LabelOnlyInversion", version=2),
 }
 TABLES: Mapping[Role, Mapping[str, Registered]] = {
     "attack": ATTACKS,

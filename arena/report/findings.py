@@ -44,6 +44,7 @@ class AttackRow:
     cells: tuple[Interval | None, ...]
     own: Interval | None  # the fidelity of the attack's own clone, mean over defenses
     ranks: RankInterval | None
+    steps: float | None  # optimiser steps of all of its networks, mean over its matches
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -184,6 +185,7 @@ def findings_of(matrix: PayoffMatrix) -> Findings:
                 cells=tuple(matrix.cell(attack, defense) for defense in matrix.defenses),
                 own=standings[attack].score if attack in standings else None,
                 ranks=standings[attack].ranks if attack in standings else None,
+                steps=_mean(_of_attack(matrix, attack), names.ATTACK_STEPS),
             )
             for attack in matrix.attacks
         ),
@@ -254,6 +256,10 @@ def _why_not_ranked(matrix: PayoffMatrix, defense: str) -> str:
     if defense in matrix.leaked:
         return "leak"
     return "too few honest rows" if defense in matrix.unranked else ""
+
+
+def _of_attack(matrix: PayoffMatrix, attack: str) -> list[MatchResult]:
+    return [result for defense in matrix.defenses for result in matrix.results.get((attack, defense), ())]
 
 
 def _mean(results: Sequence[MatchResult], name: MeasureName) -> float | None:

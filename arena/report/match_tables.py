@@ -112,6 +112,10 @@ def _trace_rows(result: MatchResult) -> list[tuple[str, str]]:
     ]
     if names.ATTACK_CPU_SECONDS in result.measures:
         rows.append(("attack's time", f"{result.measures[names.ATTACK_CPU_SECONDS]:.1f} CPU s"))
+    for name, words in ((names.ATTACK_STEPS, "attack's training"), (names.CLONE_STEPS, "referee's training")):
+        if name in result.measures:
+            what = "all networks together" if name == names.ATTACK_STEPS else "each clone"
+            rows.append((words, f"{result.measures[name]:,.0f} steps, {what}"))
     rows.append(("its output", result.verdict.output[-SHOWN_OUTPUT:].rstrip()))
     return [(name, value) for name, value in rows if value]
 

@@ -14,7 +14,7 @@ from arena.report.rich_tables import GUTTER, add_row, counted, table_of, titled
 from arena.report.sentences import of_ranks, percent, percent_of, percent_range, points
 
 PAGE = 106  # the largest number of characters in a line of a table
-RANK_COLUMN = len("10-19")
+RANK_COLUMN, STEPS_COLUMN = len("10-19"), len("100,000")
 FLOOR_ROW = "no queries"  # the clone that made none
 
 
@@ -22,7 +22,7 @@ def payoff_table(found: Findings) -> RenderableType:
     """Return attacks by defenses: the mean payoff in percent with its 95 % interval over seeds.
 
     Defenses that do not fit into `PAGE` characters go into further tables. The first table ends with the attacks' own
-    scores and ranks.
+    scores, ranks and training steps.
     """
     first, *others = _pages(found)
     return titled(
@@ -45,11 +45,12 @@ def fewer_seeds(seeds: int, found: Findings, what: str) -> str:
 
 def _page(found: Findings, page: Sequence[int], *, own: bool) -> Table:
     heads = [_header(found.defenses[place]) for place in page]
-    table = table_of("attack", numbers=heads + ["own", "rank"] * own)
+    table = table_of("attack", numbers=heads + ["own", "rank", "steps"] * own)
     for row in found.attacks:
         cells = [_with_values(row.cells[place]) for place in page]
         ranks = "-" if row.ranks is None else str(row.ranks)
-        add_row(table, starred(row.attack), *cells, *((_with_values(row.own), ranks) if own else ()))
+        steps = "-" if row.steps is None else f"{row.steps:,.0f}"
+        add_row(table, starred(row.attack), *cells, *((_with_values(row.own), ranks, steps) if own else ()))
     table.add_section()
     for name, places in _closing_rows(found):
         add_row(table, name, *(places[place] for place in page))
@@ -86,7 +87,7 @@ def _pages(found: Findings) -> list[list[int]]:
     names = [*(starred(row.attack) for row in found.attacks), *(name for name, _ in closing)]
     room = PAGE - max(map(len, names))
     pages: list[list[int]] = [[]]
-    left = room - 2 * GUTTER - _width([_with_values(row.own) for row in found.attacks]) - RANK_COLUMN
+    left = room - 3 * GUTTER - _width([_with_values(row.own) for row in found.attacks]) - RANK_COLUMN - STEPS_COLUMN
     for place, defense in enumerate(found.defenses):
         cells = [_with_values(row.cells[place]) for row in found.attacks] + [cells[place] for _, cells in closing]
         width = GUTTER + _width([_header(defense), *cells])
@@ -116,6 +117,7 @@ def _caption(found: Findings) -> str:
         "Each match scores the best of tracks A, A-hard and B",
         "* yardstick",
         "own: the attack's own clone, mean over defenses",
+        "steps: training steps of all of the attack's networks",
         "worst case: the largest mean over attacks",
     ]
     if mixed is not None:

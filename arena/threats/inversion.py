@@ -5,7 +5,7 @@ Countermeasures", CCS 2015; the gradient attack on a network, with the clone in 
 Departures: Adam minimises the cross entropy, which has a slope where 1 - p_c is flat, with penalties on total variation
 and L2 norm. There are several starts, and the result with the largest posterior under the clone is kept.
 That the victim predicts the class is not enough, because it may do so for noise. Therefore an independent classifier
-and the distance to the mean training input of each class judge the image too.
+and the correlation with the mean training input of each class judge the image too, beside controls.
 Published number: none on equal terms (the paper asks people). Reproduced: formula.
 """
 
@@ -19,7 +19,8 @@ from torch import Generator, Tensor, nn
 from torch.nn.functional import cross_entropy
 
 from arena.contracts import BadParameter, Count, Oracle, Task, Threat, ThreatContext, ThreatReport
-from arena.metrics.inversion import class_means, mean_distances
+from arena.learning.randomness import child
+from arena.threats.resemblance import UNTRAINED, Resemblance, untrained
 
 _STEPS_PER_CLOCK_CHECK = 32
 
@@ -30,8 +31,9 @@ class ModelInversion(Threat):
 
     Adam takes ``steps`` steps with rate ``lr``. ``smooth`` and ``small`` are the weights of the total variation and L2
     penalties. The counts are over classes: how often the ``victim`` and the ``judge`` predict the class, and how often
-    its mean is the ``nearest`` of all. The measures are the root mean square distance to the mean of the class and, on
-    average, to the means of the others.
+    its mean is the ``nearest`` of all, by correlation. ``echo/`` counts the surest bought row of each class as it is,
+    ``untrained/`` the images from an untrained clone, and ``judge_accuracy`` the judge on natural rows. The measures are
+    the correlation with the mean of the class and, on average, with the means of the others.
     """
 
     needs_gradients: ClassVar[bool] = True
@@ -57,22 +59,26 @@ class ModelInversion(Threat):
         wanted = torch.arange(classes)
         middle = context.pool.mean(dim=0) if len(context.pool) else torch.full(oracle.task.shape, 0.5)
         noise = self.noise * torch.randn(classes * self.starts, *oracle.task.shape, generator=rng)
-        climbed = self._climb(clone, (middle + noise).clamp(0, 1), wanted.repeat_interleave(self.starts), context)
-        images = most_certain(clone, climbed, classes)
+        start = (middle + noise).clamp(0, 1)
+        images = self._inverted(clone, start, wanted, context)
+        control = self._inverted(untrained(clone, oracle.task, rng=child(rng)), start, wanted, context)
         answer = oracle.query(images)
-        means = class_means(*context.training, classes=classes)
-        distances = mean_distances(images, means)
-        to_class = distances.diagonal()
-        others = (distances.sum(dim=1) - to_class) / max(classes - 1, 1)
+        resemblance = Resemblance(context, oracle.task)
         return ThreatReport(
             counts={
                 "victim": Count(int(((answer.posteriors.argmax(dim=1) == wanted) & ~answer.refused).sum()), classes),
-                "judge": Count(int((context.judge(images).argmax(dim=1) == wanted).sum()), classes),
-                "nearest": Count(int((distances.argmin(dim=1) == wanted).sum()), classes),
+                **resemblance.counts(images, wanted),
+                **resemblance.counts(control, wanted, prefix=UNTRAINED),
+                **resemblance.controls(rows=1),
             },
-            measures={"distance": float(to_class.mean()), "distance_others": float(others.mean())},
-            grid=torch.stack([images, means]) if images.dim() == 4 else None,
+            measures=resemblance.measures(images, wanted),
+            grid=torch.stack([images, resemblance.means]) if images.dim() == 4 else None,
         )
+
+    def _inverted(self, clone: nn.Module, start: Tensor, wanted: Tensor, context: ThreatContext) -> Tensor:
+        """Return the image of each class, (K, *shape), of which a clone is most certain after climbing."""
+        climbed = self._climb(clone, start, wanted.repeat_interleave(self.starts), context)
+        return most_certain(clone, climbed, len(wanted))
 
     def _climb(self, clone: nn.Module, start: Tensor, wanted: Tensor, context: ThreatContext) -> Tensor:
         x = start.to(context.device).requires_grad_(True)

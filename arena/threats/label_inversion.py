@@ -23,7 +23,7 @@ from arena.contracts import BadParameter, Count, Oracle, Task, Threat, ThreatCon
 from arena.learning.architectures import drawn_from
 from arena.learning.randomness import child
 from arena.learning.training import one_hot
-from arena.metrics.inversion import class_means, mean_distances
+from arena.threats.resemblance import UNTRAINED, Resemblance, untrained
 
 _STEPS_PER_CLOCK_CHECK = 32
 
@@ -61,24 +61,26 @@ class LabelOnlyInversion(Threat):
         task, classes = oracle.task, oracle.task.classes
         generate = self._trained(inputs[answered], released[answered].argmax(dim=1), task, context, rng=rng)
         asked = min(self.asked, oracle.remaining // classes)
-        images, wanted = self._chosen(clone, generate, task, asked, rng=rng)
+        sampled = torch.randn(classes * self.samples, self.latent, generator=rng)
+        images, wanted = self._chosen(clone, generate, task, asked, sampled)
+        control, _ = self._chosen(untrained(clone, task, rng=child(rng)), generate, task, asked, sampled)
         answer = oracle.query(images)
-        means = class_means(*context.training, classes=classes)
-        distances = mean_distances(images, means)
-        to_class = distances.gather(1, wanted.unsqueeze(1)).squeeze(1)
-        others = (distances.sum(dim=1) - to_class) / max(classes - 1, 1)
+        resemblance = Resemblance(context, task)
         by_class = images.reshape(classes, asked, *task.shape)
         return ThreatReport(
             counts={
                 "victim": Count(
                     int(((answer.posteriors.argmax(dim=1) == wanted) & ~answer.refused).sum()), len(images)
                 ),
-                "judge": Count(int((context.judge(images).argmax(dim=1) == wanted).sum()), len(images)),
-                "nearest": Count(int((distances.argmin(dim=1) == wanted).sum()), len(images)),
+                **resemblance.counts(images, wanted),
+                **resemblance.counts(control, wanted, prefix=UNTRAINED),
+                **resemblance.controls(rows=asked),
                 "classes": Count(len(released[answered].argmax(dim=1).unique()), classes),
             },
-            measures={"distance": float(to_class.mean()), "distance_others": float(others.mean())},
-            grid=torch.cat([by_class.transpose(0, 1), means.unsqueeze(0)]) if len(task.shape) == 3 else None,
+            measures=resemblance.measures(images, wanted),
+            grid=torch.cat([by_class.transpose(0, 1), resemblance.means.unsqueeze(0)])
+            if len(task.shape) == 3
+            else None,
         )
 
     def _trained(
@@ -113,11 +115,11 @@ class LabelOnlyInversion(Threat):
         return generate
 
     def _chosen(
-        self, clone: nn.Module, generate: Callable[[Tensor, Tensor], Tensor], task: Task, asked: int, *, rng: Generator
+        self, clone: nn.Module, generate: Callable[[Tensor, Tensor], Tensor], task: Task, asked: int, sampled: Tensor
     ) -> tuple[Tensor, Tensor]:
-        """Return ``asked`` images for each class, in the order of classes, and their classes."""
+        """Return ``asked`` images of each class in order, of those from latents (K * samples, latent), and the classes."""
         wanted = torch.arange(task.classes).repeat_interleave(self.samples)
-        images = generate(torch.randn(len(wanted), self.latent, generator=rng), wanted)
+        images = generate(sampled, wanted)
         with torch.no_grad():
             posteriors = clone(images.to(next(clone.parameters()).device)).softmax(dim=1).cpu()
         certain = posteriors.gather(1, wanted.unsqueeze(1)).reshape(task.classes, self.samples)

@@ -2,7 +2,7 @@ import torch
 
 from arena.contracts import Task
 from arena.learning.architectures import build
-from arena.learning.training import descent, fit, one_hot, padded_forward, soft_cross_entropy
+from arena.learning.training import counted_steps, descent, fit, one_hot, padded_forward, soft_cross_entropy
 
 TASK = Task(shape=(5,), classes=3)
 
@@ -37,3 +37,13 @@ def test_a_part_of_a_call_padded_to_one_size_gets_the_same_bits_in_any_part():
     model, (inputs, _) = network().eval(), data(100)
     whole = padded_forward(model, inputs, size=64)
     assert torch.equal(padded_forward(model, inputs[70:90], size=64), whole[70:90])
+
+
+def test_steps_are_counted_in_a_context_and_those_inside_it():
+    inputs, targets = data()
+    with counted_steps() as outer:
+        fit(network(), inputs, targets, steps=3, rng=torch.Generator())
+        with counted_steps() as inner:
+            fit(network(), inputs, targets, steps=2, rng=torch.Generator())
+    fit(network(), inputs, targets, steps=5, rng=torch.Generator())
+    assert (outer.taken, inner.taken) == (5, 2)

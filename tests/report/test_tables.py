@@ -38,7 +38,7 @@ def small_tournament():
 
 def test_a_cell_is_a_percentage_with_its_interval():
     text = shown(tournament_report(small_tournament()))
-    assert line_of(text, "knockoff") == ["knockoff", "*", "82.0", "±2.0", "72.0", "±2.0", "77.0", "±2.0", "1-2"]
+    assert line_of(text, "knockoff") == ["knockoff", "*", "82.0", "±2.0", "72.0", "±2.0", "77.0", "±2.0", "1-2", "-"]
     assert line_of(text, "worst case") == ["worst", "case", "92.0", "72.0"]
     assert line_of(text[text.index("worst case") :], "95 %") == ["95", "%", "89.5-94.0", "69.5-74.0"]
     assert line_of(text, "no queries") == ["no", "queries", "10.0", "10.0"]
@@ -58,7 +58,16 @@ def test_what_ranks_say_and_resolve_stands_below_them():
     assert "all ranks of a group hold simultaneously with 95 % confidence" in text
     assert "the smallest difference that is detected about half of the time is" in text
     assert "points in free, scores kept" in text
-    assert line_of(shown(tournament_report([*small_tournament(), *far])), "maze")[-1] == "3"
+    assert line_of(shown(tournament_report([*small_tournament(), *far])), "maze")[-2:] == ["3", "-"]
+
+
+def test_training_steps_are_shown_for_attack_and_referee():
+    measures = {"attack/steps": 4_800.0, "score/steps": 4_000.0}
+    results = [match(measures=measures), match(seed=1, measures={"attack/steps": 5_000.0})]
+    assert line_of(shown(tournament_report(results)), "knockoff")[-1] == "4,900"
+    text = " ".join(shown(match_table(results[0])).split())
+    assert "attack's training 4,800 steps, all networks together" in text
+    assert "referee's training 4,000 steps, each clone" in text
 
 
 def test_yardsticks_are_marked():
@@ -70,7 +79,7 @@ def test_yardsticks_are_marked():
 
 def test_few_seeds_are_shown_without_an_interval():
     text = shown(tournament_report(over_seeds("knockoff", "none", [800, 820])))
-    assert line_of(text, "knockoff") == ["knockoff", "*", "81.0", "81.0", "-"]
+    assert line_of(text, "knockoff") == ["knockoff", "*", "81.0", "81.0", "-", "-"]
     assert line_of(text, "80.0") == ["80.0", "82.0", "80.0", "82.0"]
     assert text.startswith("2 seeds, which is too few for ranks and tests: values and their means")
     assert line_of(text, "none")[-1] == "-"

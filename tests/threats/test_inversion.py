@@ -4,6 +4,7 @@ import torch
 from arena.contracts import BadParameter, Task
 from arena.learning.architectures import build
 from arena.threats.inversion import ModelInversion, most_certain, total_variation
+from arena.threats.resemblance import surest_bought
 from tests.attacks.toy import ToyOracle
 from tests.threats.toy import threat_context
 
@@ -26,6 +27,10 @@ def halves():
     return torch.stack([1 - left, left]), torch.tensor([0, 1])
 
 
+def judged(found):
+    return {name: found.counts[name] for name in ("victim", "judge", "nearest")}
+
+
 def answered(rows):
     return clone()(rows).detach().softmax(dim=1)
 
@@ -35,9 +40,9 @@ def test_recovers_the_halves_that_a_linear_clone_tells_apart():
     oracle = ToyOracle(answered, 10, TASK)
     context = threat_context(inputs, labels, pool=torch.full((3, 1, 4, 4), 0.5), judge=answered)
     found = ModelInversion(noise=0.05).assess(clone(), oracle, context, rng=torch.Generator().manual_seed(0))
-    assert found.counts == {"victim": (2, 2), "judge": (2, 2), "nearest": (2, 2)}
+    assert judged(found) == {"victim": (2, 2), "judge": (2, 2), "nearest": (2, 2)}
     assert oracle.remaining == 8
-    assert found.measures["distance"] < 0.2 < 0.5 < found.measures["distance_others"]
+    assert found.measures["correlation"] > 0.9 > -0.9 > found.measures["correlation_others"]
     assert found.grid is not None
     assert found.grid.shape == (2, 2, 1, 4, 4)
     assert torch.equal(found.grid[1], inputs)
@@ -47,7 +52,45 @@ def test_an_image_that_only_the_victim_believes_in_is_not_counted_by_the_others(
     inputs, labels = halves()
     wrong = threat_context(inputs, 1 - labels, judge=lambda rows: answered(rows).flip(1))  # what the classes really are
     found = ModelInversion().assess(clone(), ToyOracle(answered, 2, TASK), wrong, rng=torch.Generator().manual_seed(0))
-    assert found.counts == {"victim": (2, 2), "judge": (0, 2), "nearest": (0, 2)}
+    assert judged(found) == {"victim": (2, 2), "judge": (0, 2), "nearest": (0, 2)}
+
+
+def test_controls_are_counted_beside_it():
+    inputs, labels = halves()
+    bought = inputs[[0, 0, 1]], torch.tensor([[0.9, 0.1], [0.6, 0.4], [0.2, 0.8]])
+    context = threat_context(inputs, labels, bought=bought, judge=answered)
+    threat = ModelInversion(steps=5, starts=1)
+    found = threat.assess(clone(), ToyOracle(answered, 2, TASK), context, rng=torch.Generator().manual_seed(0))
+    assert found.counts["echo/judge"] == found.counts["echo/nearest"] == (2, 2)
+    assert found.counts["judge_accuracy"] == (2, 2)
+    assert found.counts["untrained/judge"].total == 2
+
+
+def test_an_untrained_clone_does_not_know_which_half_is_which():
+    inputs, labels = halves()
+    context, threat = threat_context(inputs, labels, judge=answered), ModelInversion(steps=20, starts=1)
+    hits = {"judge": 0, "untrained/judge": 0}
+    for seed in range(8):
+        found = threat.assess(clone(), ToyOracle(answered, 2, TASK), context, rng=torch.Generator().manual_seed(seed))
+        hits = {name: hits[name] + found.counts[name].hits for name in hits}
+    assert hits["judge"] == 16
+    assert hits["untrained/judge"] < 14
+
+
+def test_nothing_bought_has_no_echo():
+    inputs, labels = halves()
+    context = threat_context(inputs, labels, bought=(inputs[:0], torch.zeros(0, 2)))
+    threat = ModelInversion(steps=1, starts=1)
+    found = threat.assess(clone(), ToyOracle(answered, 2, TASK), context, rng=torch.Generator().manual_seed(0))
+    assert found.counts["echo/judge"] == found.counts["echo/nearest"] == (0, 0)
+
+
+def test_the_surest_bought_rows_are_those_with_the_largest_released_score():
+    rows = torch.arange(5.0).reshape(5, 1)
+    released = torch.tensor([[0.6, 0.4], [0.9, 0.1], [0.0, 0.0], [0.7, 0.3], [0.4, 0.6]])
+    images, classes = surest_bought(rows, released, rows=2)
+    assert images.flatten().tolist() == [1, 3, 4]
+    assert classes.tolist() == [0, 0, 1]
 
 
 def test_ends_with_the_start_when_there_is_no_time():

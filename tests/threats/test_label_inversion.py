@@ -6,7 +6,7 @@ import torch
 from arena.contracts import BadParameter
 from arena.threats.label_inversion import LabelOnlyInversion, evidence_bound
 from tests.attacks.toy import ToyOracle
-from tests.threats.test_inversion import TASK, answered, clone, halves
+from tests.threats.test_inversion import TASK, answered, clone, halves, judged
 from tests.threats.toy import threat_context
 
 
@@ -24,7 +24,10 @@ def test_what_comes_out_looks_like_what_the_victim_gave_the_label_to():
     oracle = ToyOracle(answered, 9, TASK)
     threat = LabelOnlyInversion(latent=2, hidden=16, steps=300, samples=10, lr=1e-2)
     found = threat.assess(clone(), oracle, context, rng=torch.Generator().manual_seed(0))
-    assert found.counts == {"victim": (8, 8), "judge": (8, 8), "nearest": (8, 8), "classes": (2, 2)}
+    assert judged(found) == {"victim": (8, 8), "judge": (8, 8), "nearest": (8, 8)}
+    assert found.counts["classes"] == (2, 2)
+    assert found.counts["echo/judge"] == found.counts["echo/nearest"] == (8, 8)
+    assert found.counts["untrained/judge"].total == 8
     assert oracle.remaining == 1  # four a class, and one that would be half of a row more
     assert found.grid is not None
     assert found.grid.shape == (5, 2, 1, 4, 4)

@@ -3,6 +3,7 @@
 import torch
 
 from arena.contracts import ThreatContext
+from arena.learning.training import one_hot
 
 
 def threat_context(inputs, labels, *, pool=None, bought=None, judge=None, seconds=60.0):
@@ -12,7 +13,7 @@ def threat_context(inputs, labels, *, pool=None, bought=None, judge=None, second
     return ThreatContext(
         test=(inputs, labels),
         training=(inputs, labels),
-        transfer_set=(inputs, labels) if bought is None else bought,
+        transfer_set=(inputs, one_hot(labels, int(labels.max()) + 1)) if bought is None else bought,
         pool=inputs if pool is None else pool,
         judge=judge or unsure,
         device=torch.device("cpu"),

@@ -17,6 +17,7 @@ import torch
 from torch import Generator, Tensor, nn
 
 from arena.attacks.parts.oracle_views import AttackWrapper, TransformedOracle
+from arena.attacks.parts.rounds import untrained_like
 from arena.attacks.parts.simulation import SimulatedDefense, simulable
 from arena.attacks.parts.transfer_set import TransferSet
 from arena.contracts import AttackContext, BadParameter, Defense, Need, Oracle, Task
@@ -43,8 +44,8 @@ class RecoveryAttack(AttackWrapper):
     each answers ``shadow_rows`` rows that were not queried. Each of the ``guesses`` is applied to these answers, and
     the one whose results look most like the victim's answers is undone. If it is not at most ``closer`` times as far
     from them as the shadows' own answers, nothing is undone. An informed attack knows the defense and does not guess.
-    The inverse is learnt from all shadows but the last, which tests whether it helps. Then the clone of the base is
-    trained for ``steps`` more steps (None: the referee's recipe) on all recovered rows.
+    The inverse is learnt from all shadows but the last, which tests whether it helps. Then a new
+    clone is trained for ``steps`` steps (None: the referee's recipe) on all recovered rows.
     """
 
     needs: ClassVar[frozenset[Need]] = frozenset({"pool"})
@@ -70,7 +71,7 @@ class RecoveryAttack(AttackWrapper):
         """Return a function that maps rows like ``defended`` (N, K) back to rows like ``clean`` (N, K)."""
 
     def extract(self, oracle: Oracle, context: AttackContext, *, rng: Generator) -> nn.Module:
-        """Recognise the defense, play ``base`` on recovered answers, and train its clone further on all of them."""
+        """Recognise the defense, play ``base`` on recovered answers, and train a new clone on all of them."""
         spare = oracle.remaining - self.base.min_budget(oracle.task)
         size = min(int(self.share * oracle.remaining), int(self.share * len(context.pool)), spare)
         if size == 0:
@@ -82,6 +83,7 @@ class RecoveryAttack(AttackWrapper):
         context = replace(context, pool=pool[size:])
         restore = self._restore(transfer_set, context, rng=draws)
         clone = self.base.extract(TransformedOracle(oracle=transfer_set, transform=restore), context, rng=rng)
+        clone = untrained_like(clone, oracle.task, rng=draws)
         inputs, released = transfer_set.answered()
         return distil(clone, inputs, restore(released), rng=draws, steps=self.steps, time_left=context.time_left)
 
