@@ -38,6 +38,9 @@ HONEST_HEAVY = CountName("honest/heavy")  # rows that the heavy honest account q
 HONEST_LIGHT = CountName("honest/light")  # the same for all light accounts together
 ARGMAX_BROKEN = CountName("promise/argmax_broken")
 L1_BROKEN = CountName("promise/l1_broken")
+MAP_MOVED = CountName(
+    "explanation/moved"
+)  # test images on which another class than the victim's, or none, is explained
 
 UNIFORM_LARGEST_SHARE = MeasureName("victim/unif_largest_share")
 L1 = MeasureName("utility/l1")
@@ -55,6 +58,15 @@ AUDIT_PART_P = MeasureName("audit/part_p")  # p-value as above, for that part of
 AUDIT_COPIES = MeasureName("audit/copies")  # the number of outliers that are near copies of a row of the pool
 AVERAGE_DROP = MeasureName("explanation/average_drop")
 AVERAGE_DROP_OWN = MeasureName("explanation/average_drop_own")
+DROP_DEVIATION = MeasureName("explanation/drop_deviation")  # standard deviation over images
+DROP_DEVIATION_OWN = MeasureName("explanation/drop_deviation_own")
+DROP_DIFFERENCE = MeasureName(
+    "explanation/drop_difference"
+)  # mean over images, of the served map minus the victim's own
+DROP_LOW = MeasureName("explanation/drop_low")  # 95 % bootstrap interval of the difference
+DROP_HIGH = MeasureName("explanation/drop_high")
+DROP_P_DIFFERENT = MeasureName("explanation/drop_p_different")  # Wilcoxon's signed-rank test
+DROP_P_EQUIVALENT = MeasureName("explanation/drop_p_equivalent")  # two one-sided tests for a difference within 0.05
 TOP_OVERLAP = MeasureName("explanation/top_overlap")
 RANK_CORRELATION = MeasureName("explanation/rank_correlation")
 ATTACK_WALL_SECONDS = MeasureName("attack/wall_seconds")
@@ -67,12 +79,13 @@ SCORE_CPU_SECONDS = MeasureName("score/cpu_seconds")
 
 _COUNTS = frozenset({
     VICTIM_ACCURACY, DEPLOYED_ACCURACY, KEPT, HONEST_ACCURACY, CLEAN_ACCURACY, REFUSED, SHIFTED, ONE_HOT, ARGMAX_BROKEN,
-    L1_BROKEN, HONEST_HEAVY, HONEST_LIGHT,
+    L1_BROKEN, MAP_MOVED, HONEST_HEAVY, HONEST_LIGHT,
 })  # fmt: skip
 _MEASURES = frozenset({
     UNIFORM_LARGEST_SHARE, L1, L1_MAX, ECE, ECE_CLEAN, BRIER_COST, LOG_LOSS, AUDIT_OVERLAP, AUDIT_TWO_SAMPLE, AUDIT_P,
     AUDIT_POWER, AUDIT_PART, AUDIT_PART_P, AUDIT_COPIES,
-    AVERAGE_DROP, AVERAGE_DROP_OWN, TOP_OVERLAP, RANK_CORRELATION, ATTACK_WALL_SECONDS, ATTACK_CPU_SECONDS, ATTACK_STEPS, CLONE_STEPS, UNSPENT,
+    AVERAGE_DROP, AVERAGE_DROP_OWN, DROP_DEVIATION, DROP_DEVIATION_OWN, DROP_DIFFERENCE, DROP_LOW, DROP_HIGH,
+    DROP_P_DIFFERENT, DROP_P_EQUIVALENT, TOP_OVERLAP, RANK_CORRELATION, ATTACK_WALL_SECONDS, ATTACK_CPU_SECONDS, ATTACK_STEPS, CLONE_STEPS, UNSPENT,
     SCORE_WALL_SECONDS, SCORE_CPU_SECONDS,
 })  # fmt: skip
 _TRACK = r"(a|a-hard|b|floor|curve/\d+/a)"

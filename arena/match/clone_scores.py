@@ -11,7 +11,6 @@ from arena.contracts import (
     AttackFault,
     Count,
     CountName,
-    Defense,
     DefenseFault,
     Matchup,
     MeasureName,
@@ -26,8 +25,7 @@ from arena.learning.training import hardened
 from arena.match.attacking import AttackReport
 from arena.match.cache import Cache
 from arena.match.clones import WatchedClone, posteriors_of
-from arena.match.deployed import REFUSED, served_decisions
-from arena.match.preparation import DefendedVictim
+from arena.match.deployed import REFUSED, Deployed
 from arena.match.reference import Reference, load_reference
 from arena.match.site import Site
 from arena.metrics.fidelity import agreement, cohen_kappa, labels_of, majority_share, total_variation
@@ -57,18 +55,15 @@ def score_clones(
     matchup: Matchup,
     transcript: Transcript,
     report: AttackReport,
-    *,
-    defense: Defense,
-    defended: DefendedVictim,
-    site: Site,
-    cache: Cache,
+    deployed: Deployed,
 ) -> CloneScores:
     """Score the victim, the floor, the attack's clone, and the referee's clones of tracks A and A-hard."""
+    site = deployed.site
     judge = _Judge(load_reference(matchup.victim, matchup.victim_seed, site))
-    trainer = _Trainer(matchup, judge.reference, site, cache)
+    trainer = _Trainer(matchup, judge.reference, site, deployed.cache)
     if not matchup.is_undefended and report.verdict.fault != "defense":
         try:
-            judge.defended_by(served_decisions(matchup, defense, defended, judge.reference, site, cache))
+            judge.defended_by(deployed.decisions())
         except DefenseFault as fault:
             judge.found.faults.append(fault)
     judge.victim()

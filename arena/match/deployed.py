@@ -1,16 +1,18 @@
-"""What a deployed defense decides on the referee's test rows: what an honest user would be served there."""
+"""What a deployed defense answers on the referee's test rows: what an honest user would be served there."""
 
 from __future__ import annotations
+
+from dataclasses import dataclass
 
 import torch
 from torch import Tensor
 
-from arena.contracts import Defense, Matchup, QueryBatch
+from arena.contracts import Answer, Defense, Matchup, QueryBatch
 from arena.learning.tensors import digest_of, load_state, save_state
 from arena.match.cache import Cache
 from arena.match.deployment import deploy
 from arena.match.preparation import DefendedVictim, player_parts
-from arena.match.reference import Reference
+from arena.match.reference import load_reference
 from arena.match.site import Site
 from arena.metrics.fidelity import labels_of
 from arena.oracle.guard import Guard
@@ -21,33 +23,62 @@ REFUSED = -1
 """Stands for the decision on a row that was refused."""
 
 
-def served_decisions(
-    matchup: Matchup, defense: Defense, defended: DefendedVictim, reference: Reference, site: Site, cache: Cache
-) -> Tensor:
-    """Return the classes (N,), int64, that a fresh deployment answers on the test rows, `REFUSED` where it refuses.
+@dataclass(frozen=True, kw_only=True, eq=False)
+class Deployed:
+    """The defense of a matchup, deployed afresh for the referee's test rows.
 
-    They are the same for every attack that meets the defense on a seed, and are kept in ``cache``. Raises
-    `DefenseFault` if the defense cannot be deployed or answers wrongly.
+    What it answers is the same for every attack that meets it on a seed, and is kept in ``cache``. Everything that asks
+    raises `DefenseFault` if the defense cannot be deployed or answers wrongly.
     """
 
-    def ask() -> bytes:
-        responder = deploy(matchup, defense, defended, site)
-        guard = Guard(responder, classes=reference.victim.task.classes, explainer=None, decimals=matchup.decimals)
-        return save_state({"served": torch.cat([_asked(guard, rows) for rows in reference.inputs.split(MAX_ROWS)])})
+    matchup: Matchup
+    defense: Defense
+    defended: DefendedVictim
+    site: Site
+    cache: Cache
 
-    return load_state(cache.once(_key(matchup, defense, defended, site), ask))["served"]
+    def decisions(self) -> Tensor:
+        """Return the classes (N,), int64, that are served on the test rows, `REFUSED` where a row is refused."""
+
+        def ask() -> bytes:
+            return save_state({"decisions": torch.cat([_decisions(answer) for answer in self._answers(explain=False)])})
+
+        return load_state(self.cache.once(self._key("decisions"), ask))["decisions"]
+
+    def explained(self, rows: int) -> tuple[Tensor, Tensor]:
+        """Return the maps (N, h, w) that are served on the first ``rows`` test rows, and the decisions (N,) on them."""
+
+        def ask() -> bytes:
+            answers = self._answers(explain=True, rows=rows)
+            maps = [answer.explanations for answer in answers if answer.explanations is not None]
+            return save_state({"maps": torch.cat(maps), "decisions": torch.cat([_decisions(one) for one in answers])})
+
+        found = load_state(self.cache.once(self._key(f"maps {rows}"), ask))
+        return found["maps"], found["decisions"]
+
+    def _answers(self, *, explain: bool, rows: int | None = None) -> list[Answer]:
+        reference = load_reference(self.matchup.victim, self.matchup.victim_seed, self.site)
+        guard = Guard(
+            deploy(self.matchup, self.defense, self.defended, self.site),
+            classes=reference.victim.task.classes,
+            explainer=self.defended.context.explainer,
+            decimals=self.matchup.decimals,
+        )
+        answers = []
+        for inputs in reference.inputs[:rows].split(MAX_ROWS):
+            queries = QueryBatch(inputs=inputs, explain=explain)
+            answers.append(guard(queries))
+            guard.mark_recorded(queries)
+        return answers
+
+    def _key(self, what: str) -> str:
+        machine = (torch.__version__, torch.device(self.site.device).type, self.site.secret.digest)
+        about = (what, self.matchup.seed, self.matchup.decimals, repr(self.matchup.explanation), machine)
+        code = code_digest_of(__name__)
+        return "served-" + digest_of(
+            [repr(about), code, *self.defended.artefacts, *player_parts(self.defense, trained=False)]
+        )
 
 
-def _asked(guard: Guard, rows: Tensor) -> Tensor:
-    queries = QueryBatch(inputs=rows)
-    answer = guard(queries)
-    guard.mark_recorded(queries)
+def _decisions(answer: Answer) -> Tensor:
     return labels_of(answer.posteriors).masked_fill(answer.refused, REFUSED)
-
-
-def _key(matchup: Matchup, defense: Defense, defended: DefendedVictim, site: Site) -> str:
-    machine = (torch.__version__, torch.device(site.device).type, site.secret.digest)
-    about = (matchup.seed, matchup.decimals, machine)
-    return "served-" + digest_of(
-        [repr(about), code_digest_of(__name__), *defended.artefacts, *player_parts(defense, trained=False)]
-    )

@@ -1,4 +1,4 @@
-"""Scores a defense by its answers to honest users, by the promises it broke, and by the quality of its explanations."""
+"""Scores a defense by its answers to honest users and by the promises that it broke."""
 
 from __future__ import annotations
 
@@ -6,19 +6,16 @@ from dataclasses import dataclass
 
 import torch
 
-from arena.contracts import Defense, Explainer, HonestOutcomes, Matchup, Scores
+from arena.contracts import Defense, HonestOutcomes, Matchup, Scores
 from arena.contracts import scores as names
 from arena.match.reference import load_reference
 from arena.match.rows import honest_traffic
 from arena.match.site import Site
 from arena.match.victims import load_splits
-from arena.metrics.attribution import drops, map_agreement
 from arena.metrics.fidelity import labels_of
 from arena.metrics.honest_outcomes import pack
 from arena.metrics.utility import count_broken_promises, utility
 from arena.oracle.transcript import Transcript
-
-EXPLAINED_ROWS = 200  # the number of released maps that are compared with the victim's own
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -55,29 +52,6 @@ def promise_scores(matchup: Matchup, transcript: Transcript, defense: Defense, s
         decimals=matchup.decimals,
     )
     return Scores(counts=broken)
-
-
-def explanation_scores(matchup: Matchup, transcript: Transcript, explainer: Explainer | None, site: Site) -> Scores:
-    """Compare the maps that were released to the attack with the victim's own, both as explanations of the victim."""
-    calls = [call for call in transcript.attack_calls if call.explanations is not None]
-    victim = load_reference(matchup.victim, matchup.victim_seed, site).victim
-    if explainer is None or not calls or len(victim.task.shape) != 3:
-        return Scores()
-    answers = [call.answer for call in calls]
-    inputs = torch.cat([call.queries.inputs for call in calls])[:EXPLAINED_ROWS]
-    classes = labels_of(torch.cat([answer.posteriors for answer in answers])[:EXPLAINED_ROWS])
-    released = torch.cat([answer.explanations for answer in answers if answer.explanations is not None])
-    own, released = explainer(inputs, classes), released[: len(inputs)]
-    theirs, ours = (drops(victim, inputs, maps, classes) for maps in (released, own))
-    correlation, overlap = map_agreement(released, own)
-    measures = {
-        names.AVERAGE_DROP: float(theirs.mean()),
-        names.AVERAGE_DROP_OWN: float(ours.mean()),
-        names.TOP_OVERLAP: overlap,
-    }
-    if correlation == correlation:  # NaN if every map is constant
-        measures[names.RANK_CORRELATION] = correlation
-    return Scores(measures=measures)
 
 
 def volume_scores(matchup: Matchup, site: Site) -> Scores:

@@ -9,8 +9,6 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from arena.contracts import (
-    Count,
-    CountName,
     Defense,
     DefenseFault,
     Fault,
@@ -18,6 +16,7 @@ from arena.contracts import (
     Matchup,
     MeasureName,
     PlayerFault,
+    Scores,
     Verdict,
     matchup_id,
 )
@@ -28,7 +27,9 @@ from arena.match.assessment import Assessment, assess
 from arena.match.attacking import AttackReport
 from arena.match.cache import Cache
 from arena.match.clone_scores import CloneScores, score_clones
-from arena.match.honest_scores import explanation_scores, honest_scores, promise_scores, volume_scores
+from arena.match.deployed import Deployed
+from arena.match.explanation_scores import explanation_scores
+from arena.match.honest_scores import honest_scores, promise_scores, volume_scores
 from arena.match.preparation import DefendedVictim
 from arena.match.site import Site
 from arena.oracle.transcript import Transcript
@@ -76,59 +77,73 @@ def score_match(
     scored. Utility covers the honest rows that were answered; what a faulty defense left unanswered, the referee counts
     from the undefended match. A fault of a player during scoring becomes a verdict, and everything else is scored.
     """
-    matchup, report = played.matchup, played.report
     wall, cpu = time.perf_counter(), time.process_time()
+    deployed = Deployed(
+        matchup=played.matchup,
+        defense=defense,
+        defended=defended,
+        site=site,
+        cache=cache or Cache(folder=site.cache),
+    )
     with one_thread():
-        clones = score_clones(
-            matchup,
-            transcript,
-            report,
-            defense=defense,
-            defended=defended,
-            site=site,
-            cache=cache or Cache(folder=site.cache),
-        )
-        counts: dict[CountName, Count] = {**clones.counts}
-        measures: dict[MeasureName, float] = {**played.measures, **clones.measures}
-        honest = honest_scores(matchup, transcript, site)
-        for found in (
-            honest,
-            promise_scores(matchup, transcript, defense, site),
-            volume_scores(matchup, site),
-            explanation_scores(matchup, transcript, defended.context.explainer, site),
-        ):
-            counts |= found.counts
-            measures |= found.measures
+        clones = score_clones(played.matchup, transcript, played.report, deployed)
+        honest = honest_scores(played.matchup, transcript, site)
+        explained, faults = _explained(deployed, played.report)
         assessment = _assessed(played, clones, transcript, defense=defense, defended=defended, site=site)
-        counts |= assessment.counts
-        measures |= assessment.measures
-    pictures = {f"{matchup_id(matchup)}-{name}.png": data for name, data in assessment.grids.items()}
+    parts = (
+        Scores(measures=played.measures),
+        Scores(counts=clones.counts, measures=clones.measures),
+        honest,
+        promise_scores(played.matchup, transcript, defense, site),
+        volume_scores(played.matchup, site),
+        explained,
+        Scores(counts=assessment.counts, measures=assessment.measures),
+        _effort(played, transcript, wall=time.perf_counter() - wall, cpu=time.process_time() - cpu),
+    )
+    pictures = {f"{matchup_id(played.matchup)}-{name}.png": data for name, data in assessment.grids.items()}
     result = MatchResult(
-        matchup=matchup,
+        matchup=played.matchup,
         attempt=played.attempt,
-        verdict=_verdict(report.verdict, [*clones.faults, *assessment.faults]),
+        verdict=_verdict(played.report.verdict, [*clones.faults, *faults, *assessment.faults]),
         isolation=played.isolation,
         transcript_digest=transcript.digest,
-        clone_digest=report.clone_digest,
+        clone_digest=played.report.clone_digest,
         spent=transcript.counts.spent,
         rows=transcript.counts.rows,
         distinct_rows=transcript.counts.distinct_rows,
         calls=transcript.counts.calls,
-        counts=counts,
-        measures={
-            **{name: value for name, value in measures.items() if math.isfinite(value)},
-            names.ATTACK_WALL_SECONDS: report.wall_seconds,
-            names.ATTACK_CPU_SECONDS: report.cpu_seconds,
-            names.ATTACK_STEPS: float(report.steps),
-            names.SCORE_WALL_SECONDS: time.perf_counter() - wall,
-            names.SCORE_CPU_SECONDS: time.process_time() - cpu,
-            names.UNSPENT: float(matchup.budget - transcript.counts.spent),
-        },
+        counts={name: count for part in parts for name, count in part.counts.items()},
+        measures={name: value for part in parts for name, value in part.measures.items() if math.isfinite(value)},
         pictures=tuple(sorted(pictures)),
-        flags=(*played.flags, *clones.flags, *assessment.flags, *((TIMED,) if report.timed else ())),
+        flags=(*played.flags, *clones.flags, *assessment.flags, *((TIMED,) if played.report.timed else ())),
         honest=honest.outcomes,
     )
     return Scored(result=result, pictures=pictures)
+
+
+def _explained(deployed: Deployed, report: AttackReport) -> tuple[Scores, list[PlayerFault]]:
+    """Score the explanations that the defense serves, unless it failed before or fails now."""
+    if report.verdict.fault == "defense":
+        return Scores(), []
+    try:
+        return explanation_scores(deployed), []
+    except DefenseFault as fault:
+        return Scores(), [fault]
+
+
+def _effort(played: PlayedMatch, transcript: Transcript, *, wall: float, cpu: float) -> Scores:
+    """Return what the attack and the scoring took, in seconds and steps, and what the attack left of its budget."""
+    report = played.report
+    return Scores(
+        measures={
+            names.ATTACK_WALL_SECONDS: report.wall_seconds,
+            names.ATTACK_CPU_SECONDS: report.cpu_seconds,
+            names.ATTACK_STEPS: float(report.steps),
+            names.SCORE_WALL_SECONDS: wall,
+            names.SCORE_CPU_SECONDS: cpu,
+            names.UNSPENT: float(played.matchup.budget - transcript.counts.spent),
+        }
+    )
 
 
 def _verdict(before: Verdict, faults: Sequence[PlayerFault]) -> Verdict:

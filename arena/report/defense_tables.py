@@ -1,4 +1,4 @@
-"""Tables about defenses for a terminal: what they knew and cost, what they deploy, and their trade-offs."""
+"""Tables about defenses for a terminal: what they knew and cost, and their trade-offs."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from arena.payoff.cost import SCORES_BOUND, Cost
 from arena.report.findings import DefenseRow, Findings, GroupRows, MatchedLoss, SweptDefense
 from arena.report.payoff_tables import fewer_seeds, starred
 from arena.report.rich_tables import add_row, table_of, titled
-from arena.report.sentences import of_ranks, percent, percent_and_range, percent_of, points
+from arena.report.sentences import of_ranks, percent_and_range, points
 
 
 def defense_table(found: Findings) -> RenderableType:
@@ -86,25 +86,6 @@ def _flipped(cost: Cost) -> str:
     if cost.changed or cost.images is None:
         return f"{100 * cost.changed / cost.rows:.2f} %"
     return f"0 of {cost.images:,}\n< {100 * unseen_at_most(cost.images):.2g} %"
-
-
-def deployed_table(found: Findings) -> RenderableType | None:
-    """Return the fidelity to what is served, for defenses that decide otherwise than the victim, or None."""
-    if not found.deployed:
-        return None
-    numbers = ["to the victim", "to what is served", "victim right", "served right"]
-    table = table_of("defense", "attack", numbers=numbers)
-    for row in found.deployed:
-        both = map(percent, (row.to_victim, row.to_deployed))
-        right = map(percent_of, (row.victim_right, row.served_right))
-        add_row(table, row.defense.name, row.attack.name, *both, *right)
-    return titled(
-        "Defenses that decide otherwise than the victim",
-        table,
-        caption="Fidelity of the best track, %, to the undefended victim and to the decisions of the deployed defense; the "
-        "payoff is the larger one. Right: test rows, %, that the victim and the deployed defense classify correctly; a "
-        "refused row is not served right.",
-    )
 
 
 def tradeoff_table(found: Findings) -> RenderableType | None:

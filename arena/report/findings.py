@@ -6,34 +6,26 @@ Nothing here depends on a layout. A renderer takes its figures and sentences fro
 from __future__ import annotations
 
 import itertools
-import statistics
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
-from arena.contracts import Count, CountName, Knowledge, MatchResult, MeasureName
+from arena.contracts import Count, CountName, Knowledge, MatchResult
 from arena.contracts import scores as names
-from arena.metrics.intervals import Interval, share_interval
+from arena.metrics.intervals import Interval
 from arena.metrics.rank_intervals import RankInterval
 from arena.payoff.cost import Cost
-from arena.payoff.matrix import PayoffMatrix, Setting, WorstCase, largest_share, matrices, pooled
+from arena.payoff.matrix import PayoffMatrix, Setting, WorstCase, matrices, pooled
 from arena.payoff.mixture import Mixture, mixture
 from arena.payoff.ranking import AttackGroup, DefenseGroup, Standing, attack_group, defense_groups, set_apart
 from arena.payoff.tradeoff import ALLOWED_LOSSES, TradeOff, at_matched_loss, tradeoffs
-from arena.report.sentences import FLOOR, YARDSTICK_ATTACK, YARDSTICK_DEFENSE, of_intervals, sentences, share
+from arena.report.players import Player, player_of
+from arena.report.sentences import FLOOR, of_intervals, sentences, share
+from arena.report.served import DeployedRow, ErrorRow, MapRow, deployed_rows, error_rows, map_rows, mean_of
 
 PROMISES: Mapping[CountName, str] = {
     names.ARGMAX_BROKEN: "the same decision",
     names.L1_BROKEN: "a bounded L1 shift",
 }
-
-
-@dataclass(frozen=True, kw_only=True)
-class Player:
-    """A player of a matrix as it is shown."""
-
-    label: str  # as the matrix knows it
-    name: str  # the shortest name that is unique on its side
-    yardstick: bool
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -78,18 +70,6 @@ class GroupRows:
 
     group: DefenseGroup
     rows: tuple[DefenseRow, ...]
-
-
-@dataclass(frozen=True, kw_only=True)
-class DeployedRow:
-    """Fidelity to the victim and to a defense that decides otherwise, and the share of test rows that each gets right."""
-
-    defense: Player
-    attack: Player
-    to_victim: Interval | None
-    to_deployed: Interval | None
-    victim_right: float | None
-    served_right: float | None
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -155,6 +135,8 @@ class Findings:
     groups: tuple[GroupRows, ...]  # by division and class
     set_apart: tuple[DefenseRow, ...]  # shown, but not ranked
     deployed: tuple[DeployedRow, ...]
+    maps: tuple[MapRow, ...]
+    errors: tuple[ErrorRow, ...]
     swept: tuple[SweptDefense, ...]
     threats: tuple[ThreatFindings, ...]
     broken_promises: tuple[BrokenPromise, ...]
@@ -178,14 +160,14 @@ def findings_of(matrix: PayoffMatrix) -> Findings:
         images=matrix.images,
         intervals=of_intervals(matrix),
         told=_told(matrix),
-        defenses=tuple(_player(matrix, defense) for defense in matrix.defenses),
+        defenses=tuple(player_of(matrix, defense) for defense in matrix.defenses),
         attacks=tuple(
             AttackRow(
-                attack=_player(matrix, attack),
+                attack=player_of(matrix, attack),
                 cells=tuple(matrix.cell(attack, defense) for defense in matrix.defenses),
                 own=standings[attack].score if attack in standings else None,
                 ranks=standings[attack].ranks if attack in standings else None,
-                steps=_mean(_of_attack(matrix, attack), names.ATTACK_STEPS),
+                steps=mean_of(_of_attack(matrix, attack), names.ATTACK_STEPS),
             )
             for attack in matrix.attacks
         ),
@@ -198,7 +180,9 @@ def findings_of(matrix: PayoffMatrix) -> Findings:
             for group in defense_groups(matrix)
         ),
         set_apart=tuple(_defense_row(matrix, standing) for standing in set_apart(matrix)),
-        deployed=tuple(_deployed(matrix)),
+        deployed=tuple(deployed_rows(matrix)),
+        maps=tuple(map_rows(matrix)),
+        errors=tuple(error_rows(matrix)),
         swept=tuple(_swept(matrix, curve) for curve in tradeoffs(matrix)),
         threats=tuple(_threats(matrix)),
         broken_promises=broken,
@@ -211,11 +195,6 @@ def known(knowledge: Knowledge) -> tuple[str, ...]:
     """Return what a defense was let know, in words; empty if nothing."""
     stated = (("surrogate", knowledge.surrogate), ("outliers", knowledge.outliers))
     return tuple(f"{kind} {value}" for kind, value in stated if value != "none")
-
-
-def _player(matrix: PayoffMatrix, label: str) -> Player:
-    yardstick = matrix.specs[label].name in (YARDSTICK_ATTACK, YARDSTICK_DEFENSE)
-    return Player(label=label, name=matrix.short(label), yardstick=yardstick)
 
 
 def _told(matrix: PayoffMatrix) -> str:
@@ -242,13 +221,13 @@ def _worst_cases(matrix: PayoffMatrix) -> list[WorstCases]:
 def _defense_row(matrix: PayoffMatrix, standing: Standing) -> DefenseRow:
     played = matrix.of_defense(standing.defense)
     return DefenseRow(
-        defense=_player(matrix, standing.defense),
+        defense=player_of(matrix, standing.defense),
         knew=known(played[0].matchup.knowledge),
         leak=standing.defense in matrix.leaked,
         not_ranked=_why_not_ranked(matrix, standing.defense),
         standing=standing,
         worst_attack=matrix.short(standing.worst_case.attack),
-        brier_cost=_mean(played, names.BRIER_COST),
+        brier_cost=mean_of(played, names.BRIER_COST),
     )
 
 
@@ -260,38 +239,6 @@ def _why_not_ranked(matrix: PayoffMatrix, defense: str) -> str:
 
 def _of_attack(matrix: PayoffMatrix, attack: str) -> list[MatchResult]:
     return [result for defense in matrix.defenses for result in matrix.results.get((attack, defense), ())]
-
-
-def _mean(results: Sequence[MatchResult], name: MeasureName) -> float | None:
-    values = [result.measures[name] for result in results if name in result.measures]
-    return statistics.fmean(values) if values else None
-
-
-def _deployed(matrix: PayoffMatrix) -> list[DeployedRow]:
-    return [
-        DeployedRow(
-            defense=_player(matrix, defense),
-            attack=_player(matrix, attack),
-            to_victim=_largest_over_seeds(matrix, (attack, defense), "fidelity"),
-            to_deployed=_largest_over_seeds(matrix, (attack, defense), "fidelity_deployed"),
-            victim_right=share(matrix.of_defense(defense), names.VICTIM_ACCURACY),
-            served_right=share(matrix.of_defense(defense), names.DEPLOYED_ACCURACY),
-        )
-        for defense, attack in itertools.product(matrix.defenses, matrix.attacks)
-        if _decides_otherwise(matrix, defense)
-    ]
-
-
-def _decides_otherwise(matrix: PayoffMatrix, defense: str) -> bool:
-    """Whether a deployed defense decides any test row of any match otherwise than the victim."""
-    return any(largest_share(result, ("fidelity_deployed",)) is not None for result in matrix.of_defense(defense))
-
-
-def _largest_over_seeds(matrix: PayoffMatrix, place: tuple[str, str], what: names.CloneCount) -> Interval | None:
-    """Return the largest share over tracks of a count in a cell, mean over seeds, None if no match has it."""
-    played = matrix.results.get(place, ())
-    values = [value for result in played if (value := largest_share(result, (what,))) is not None]
-    return share_interval(values, images=matrix.images) if values else None
 
 
 def _swept(matrix: PayoffMatrix, curve: TradeOff) -> SweptDefense:
@@ -320,8 +267,8 @@ def _threats(matrix: PayoffMatrix) -> list[ThreatFindings]:
         columns = [name for name in counted if name.split("/")[1] == threat]
         rows = tuple(
             ThreatRow(
-                attack=_player(matrix, attack),
-                defense=_player(matrix, defense),
+                attack=player_of(matrix, attack),
+                defense=player_of(matrix, defense),
                 shares=tuple(share(played, name) for name in columns),
             )
             for (attack, defense), played in matrix.results.items()
@@ -338,7 +285,7 @@ def _promises(matrix: PayoffMatrix) -> tuple[tuple[BrokenPromise, ...], int]:
         count = pooled(matrix.of_defense(defense), name)
         checked += count.total
         if count.hits:
-            broken.append(BrokenPromise(defense=_player(matrix, defense), promise=words, broken=count))
+            broken.append(BrokenPromise(defense=player_of(matrix, defense), promise=words, broken=count))
     return tuple(broken), checked
 
 

@@ -9,7 +9,8 @@ from rich.table import Table
 
 from arena.metrics.intervals import Interval
 from arena.payoff.mixture import Spread
-from arena.report.findings import Findings, Player
+from arena.report.findings import Findings
+from arena.report.players import Player
 from arena.report.rich_tables import GUTTER, add_row, counted, table_of, titled
 from arena.report.sentences import of_ranks, percent, percent_of, percent_range, points
 

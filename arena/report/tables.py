@@ -9,11 +9,12 @@ from rich.text import Text
 
 from arena.contracts import MatchResult, matchup_id
 from arena.payoff.matrix import bare_label
-from arena.report.defense_tables import defense_table, deployed_table, tradeoff_table
+from arena.report.defense_tables import defense_table, tradeoff_table
 from arena.report.findings import Findings, findings
 from arena.report.payoff_tables import payoff_table
 from arena.report.rich_tables import add_row, table_of, titled
 from arena.report.sentences import percent_of
+from arena.report.served_tables import deployed_table, error_table, map_table
 
 SHOWN_FAULTS = 20
 SHOWN_ID, SHOWN_REASON = 8, 80  # characters
@@ -23,7 +24,13 @@ def tournament_report(results: Sequence[MatchResult]) -> RenderableType:
     """Return all tables of a tournament, with a summary for each payoff matrix."""
     parts: list[RenderableType] = []
     for found in findings(results):
-        further = (deployed_table(found), tradeoff_table(found), threat_table(found))
+        further = (
+            deployed_table(found),
+            tradeoff_table(found),
+            threat_table(found),
+            map_table(found),
+            error_table(found),
+        )
         parts += [
             Text(found.intervals),
             Text(),

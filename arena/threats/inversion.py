@@ -31,7 +31,7 @@ class ModelInversion(Threat):
 
     Adam takes ``steps`` steps with rate ``lr``. ``smooth`` and ``small`` are the weights of the total variation and L2
     penalties. The counts are over classes: how often the ``victim`` and the ``judge`` predict the class, and how often
-    its mean is the ``nearest`` of all, by correlation. ``echo/`` counts the surest bought row of each class as it is,
+    its mean is the ``nearest`` of all, by correlation. ``echo/`` counts the surest labelled query of each class as it is,
     ``untrained/`` the images from an untrained clone, and ``judge_accuracy`` the judge on natural rows. The measures are
     the correlation with the mean of the class and, on average, with the means of the others.
     """

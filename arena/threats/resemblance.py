@@ -1,8 +1,8 @@
 """How much reconstructed images resemble their classes, with the controls without which such a count says nothing.
 
 Source: the arena's own. The victim's label alone proves nothing, because noise can get it too; an independent classifier
-and the means of the classes judge the images as well. Both threats of inversion are counted beside three controls: what
-was bought, shown as it is; the same procedure with an untrained clone; and the accuracy of the independent classifier.
+and the means of the classes judge the images as well. Both threats of inversion are counted beside three controls: the
+labelled queries, shown as they are; the same procedure with an untrained clone; and the judge's accuracy.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ from arena.learning.architectures import architecture_of, build
 from arena.metrics.inversion import class_means, mean_correlations
 
 ECHO, UNTRAINED = "echo/", "untrained/"
-"""Prefixes of the counts of a control: the surest bought rows, and an untrained clone in the place of the clone."""
+"""Prefixes of the counts of a control: the surest labelled queries, and an untrained clone in the place of the clone."""
 
 JUDGED_ROWS = 2_000  # of the training rows, on which the accuracy of the independent classifier is counted
 
@@ -44,15 +44,15 @@ class Resemblance:
         return {"correlation": float(own.mean()), "correlation_others": float(others.mean())}
 
     def controls(self, *, rows: int) -> dict[str, Count]:
-        """Count the ``rows`` bought rows per class whose released score is largest, and the judge's own accuracy."""
-        images, wanted = surest_bought(*self._context.transfer_set, rows=rows)
+        """Count the ``rows`` labelled queries per class with the largest released score, and the judge's own accuracy."""
+        images, wanted = surest_queries(*self._context.transfer_set, rows=rows)
         inputs, labels = (part[:JUDGED_ROWS] for part in self._context.training)
         right = self._context.judge(inputs).argmax(dim=1) == labels
         echo = self.counts(images, wanted, prefix=ECHO)
         return {**echo, "judge_accuracy": Count(int(right.sum()), len(right))}
 
 
-def surest_bought(inputs: Tensor, released: Tensor, *, rows: int) -> tuple[Tensor, Tensor]:
+def surest_queries(inputs: Tensor, released: Tensor, *, rows: int) -> tuple[Tensor, Tensor]:
     """Return, for each class, up to ``rows`` inputs (N, *shape) that were released with it most surely, and the classes.
 
     ``released`` are (N, K). A class that no answer names has no rows.

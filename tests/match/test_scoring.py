@@ -30,6 +30,7 @@ from arena.learning.composition import answered_by
 from arena.learning.distillation import distil
 from arena.learning.training import hardened
 from arena.match import clone_scores
+from arena.match.explanation_scores import EXPLAINED_ROWS
 from arena.match.play import play
 from arena.match.reference import load_reference
 from arena.match.secret import Secret
@@ -142,6 +143,40 @@ class UpsideDown(Defense):
         return respond
 
 
+@dataclass(frozen=True, kw_only=True)
+class Serves(Defense):
+    """Serves the victim's rows turned by ``turn`` classes, refuses rows whose mean is larger than ``refuse_above``."""
+
+    turn: int = 0
+    refuse_above: float = 1.0
+    deployments: ClassVar[list[int]] = []
+
+    def deploy(self, context: DefenseContext, state: State, *, rng: Generator) -> Responder:
+        self.deployments.append(self.turn)
+
+        def respond(queries: QueryBatch) -> Answer:
+            rows = context.victim(queries.inputs).roll(self.turn, dims=1)
+            refused = queries.inputs.flatten(1).mean(dim=1) > self.refuse_above
+            return Answer(posteriors=rows * ~refused[:, None], refused=refused)
+
+        return respond
+
+
+@dataclass(frozen=True, kw_only=True)
+class Speechless(Defense):
+    """Answers as the victim does, and fails as soon as an explanation is wanted."""
+
+    def deploy(self, context: DefenseContext, state: State, *, rng: Generator) -> Responder:
+        below = answered_by(context.victim)
+
+        def respond(queries: QueryBatch) -> Answer:
+            if queries.explain:
+                raise ZeroDivisionError
+            return below(queries)
+
+        return respond
+
+
 class TestExplanations:
     matchup = replace(MATCHUP, explanation=Spec(name="gradient-input"), explanation_price=2, budget=60)
 
@@ -158,9 +193,37 @@ class TestExplanations:
         assert result.measures["explanation/rank_correlation"] == pytest.approx(-1.0)
         assert result.measures["explanation/average_drop"] > result.measures["explanation/average_drop_own"]
 
-    def test_that_nobody_asked_for_are_not_scored(self, site: Site):
-        result = played(replace(self.matchup, attack=KNOCKOFF), site)
+    def test_are_compared_on_test_images_image_by_image(self, site: Site):
+        turned = replace(self.matchup, defense=Spec(name="planted"))
+        result = play(turned, attack=AskExplained(), defense=UpsideDown(), site=site)
+        assert result.counts["explanation/moved"] == (0, EXPLAINED_ROWS)
+        measures = result.measures
+        difference = measures["explanation/average_drop"] - measures["explanation/average_drop_own"]
+        assert measures["explanation/drop_difference"] == pytest.approx(difference)
+        assert measures["explanation/drop_low"] < difference < measures["explanation/drop_high"]
+        assert measures["explanation/drop_p_different"] < 0.01 < measures["explanation/drop_p_equivalent"]
+        assert measures["explanation/drop_deviation"] > 0
+
+    def test_of_an_answer_that_moved_are_counted_apart_and_explode_nothing(self, site: Site):
+        turned = replace(self.matchup, defense=Spec(name="planted"))
+        result = play(turned, attack=AskExplained(), defense=Serves(turn=1), site=site)
+        assert result.counts["explanation/moved"] == (EXPLAINED_ROWS, EXPLAINED_ROWS)
         assert not any(name.startswith("explanation/") for name in result.measures)
+        some = play(turned, attack=AskExplained(), defense=Serves(refuse_above=0.3), site=site)
+        moved = some.counts["explanation/moved"].hits
+        assert 0 < moved < EXPLAINED_ROWS
+        assert some.measures["explanation/drop_difference"] == 0
+        assert some.measures["explanation/drop_p_different"] == 1
+
+    def test_that_cannot_be_made_are_the_defenses_fault(self, site: Site):
+        turned = replace(self.matchup, defense=Spec(name="planted"))
+        result = play(turned, attack=build_attack(KNOCKOFF), defense=Speechless(), site=site)
+        assert (result.verdict.outcome, result.verdict.fault, result.verdict.stage) == ("crashed", "defense", "score")
+        assert "b/fidelity" in result.counts
+
+    def test_that_are_not_offered_are_not_scored(self, matches: Matches):
+        result = matches.result(MATCHUP)
+        assert not any(name.startswith("explanation/") for name in (*result.counts, *result.measures))
 
 
 class TestTheRefereesClones:
@@ -218,25 +281,6 @@ class TestTheRefereesClones:
         assert len(trainings) == 4
 
 
-@dataclass(frozen=True, kw_only=True)
-class Serves(Defense):
-    """Serves the victim's rows turned by ``turn`` classes, refuses every row if told so, and notes its deployments."""
-
-    turn: int = 0
-    refuses: bool = False
-    deployments: ClassVar[list[int]] = []
-
-    def deploy(self, context: DefenseContext, state: State, *, rng: Generator) -> Responder:
-        self.deployments.append(self.turn)
-
-        def respond(queries: QueryBatch) -> Answer:
-            rows = context.victim(queries.inputs).roll(self.turn, dims=1)
-            refused = torch.full((len(rows),), fill_value=self.refuses)
-            return Answer(posteriors=rows * ~refused[:, None], refused=refused)
-
-        return respond
-
-
 class TestWhatIsServed:
     """Clones are compared with the decisions of every deployed defense, whatever it declares."""
 
@@ -256,7 +300,7 @@ class TestWhatIsServed:
         assert not any(name.endswith("fidelity_deployed") for name in result.counts)
 
     def test_a_refused_row_is_not_served_right_and_stays_the_victims(self, site: Site):
-        result = self.served(Serves(refuses=True), site)
+        result = self.served(Serves(refuse_above=0.0), site)
         assert result.counts["deployed/accuracy"][0] == 0
         assert "floor/fidelity_deployed" not in result.counts
 

@@ -4,7 +4,7 @@ import torch
 from arena.contracts import BadParameter, Task
 from arena.learning.architectures import build
 from arena.threats.inversion import ModelInversion, most_certain, total_variation
-from arena.threats.resemblance import surest_bought
+from arena.threats.resemblance import surest_queries
 from tests.attacks.toy import ToyOracle
 from tests.threats.toy import threat_context
 
@@ -85,10 +85,10 @@ def test_nothing_bought_has_no_echo():
     assert found.counts["echo/judge"] == found.counts["echo/nearest"] == (0, 0)
 
 
-def test_the_surest_bought_rows_are_those_with_the_largest_released_score():
+def test_the_surest_queries_rows_are_those_with_the_largest_released_score():
     rows = torch.arange(5.0).reshape(5, 1)
     released = torch.tensor([[0.6, 0.4], [0.9, 0.1], [0.0, 0.0], [0.7, 0.3], [0.4, 0.6]])
-    images, classes = surest_bought(rows, released, rows=2)
+    images, classes = surest_queries(rows, released, rows=2)
     assert images.flatten().tolist() == [1, 3, 4]
     assert classes.tolist() == [0, 0, 1]
 

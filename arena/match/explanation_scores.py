@@ -1,0 +1,50 @@
+"""Scores the explanations that a defense serves beside the victim's own, on test images: Average Drop, and agreement."""
+
+from __future__ import annotations
+
+from arena.contracts import Count, MeasureName, Scores
+from arena.contracts import scores as names
+from arena.match.deployed import Deployed
+from arena.match.reference import load_reference
+from arena.metrics.attribution import drops, map_agreement, paired_drops
+from arena.metrics.fidelity import labels_of
+
+EXPLAINED_ROWS = 200  # test images, the first ones
+
+
+def explanation_scores(deployed: Deployed) -> Scores:
+    """Compare, on test images, the served maps with the victim's own as explanations of the undefended victim.
+
+    Both maps of an image are judged by the class that the victim predicts, whose posterior is at least 1/K. Images on
+    which another class is served, or none, are counted as moved and not compared: their map explains another answer.
+    Raises `DefenseFault`. Nothing is scored for tables, or in a matchup without explanations.
+    """
+    matchup, explainer = deployed.matchup, deployed.defended.context.explainer
+    reference = load_reference(matchup.victim, matchup.victim_seed, deployed.site)
+    if explainer is None or len(reference.victim.task.shape) != 3:
+        return Scores()
+    inputs, classes = reference.inputs[:EXPLAINED_ROWS], labels_of(reference.posteriors[:EXPLAINED_ROWS])
+    served, decided = deployed.explained(EXPLAINED_ROWS)
+    kept = decided == classes
+    counts = {names.MAP_MOVED: Count(int((~kept).sum()), len(inputs))}
+    if int(kept.sum()) < 2:
+        return Scores(counts=counts)
+    inputs, classes, served = inputs[kept], classes[kept], served[kept]
+    own = explainer(inputs, classes)
+    theirs, ours = (drops(reference.victim, inputs, maps, classes) for maps in (served, own))
+    paired = paired_drops(theirs, ours, rng=deployed.site.secret.generator(matchup.seed, "referee", "explanations"))
+    correlation, overlap = map_agreement(served, own)
+    measures: dict[MeasureName, float] = {
+        names.AVERAGE_DROP: float(theirs.mean()),
+        names.DROP_DEVIATION: float(theirs.std()),
+        names.AVERAGE_DROP_OWN: float(ours.mean()),
+        names.DROP_DEVIATION_OWN: float(ours.std()),
+        names.DROP_DIFFERENCE: paired.difference,
+        names.DROP_LOW: paired.low,
+        names.DROP_HIGH: paired.high,
+        names.DROP_P_DIFFERENT: paired.different,
+        names.DROP_P_EQUIVALENT: paired.equivalent,
+        names.TOP_OVERLAP: overlap,
+        names.RANK_CORRELATION: correlation,  # NaN, and left out, if every map is constant
+    }
+    return Scores(counts=counts, measures=measures)
