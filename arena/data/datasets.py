@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import NamedTuple, Protocol, TypeAlias, cast
 
@@ -16,6 +16,7 @@ from PIL import Image
 from torch import Tensor
 
 from arena.contracts import BadParameter, DataMissing, UnknownName, nearest
+from arena.data.colouring import coloured
 from arena.data.images import reshaped, square_levels, to_unit
 from arena.learning.torchvision_import import torchvision_module
 
@@ -63,11 +64,11 @@ def load(name: str, *, folder: Path | None = None, side: int | None = None, grey
     if side is not None and side < 1:
         message = f"side = {side} must be at least 1"
         raise BadParameter(message)
-    if name in _TABLES or name == "digits":
+    if name in _TABLES or name in _DIGITS:
         if side is not None or grey:
             message = f"{name} comes from scikit-learn unchanged, so side and grey do not apply to it"
             raise BadParameter(message)
-        return _digits() if name == "digits" else _table(name)
+        return _DIGITS[name]() if name in _DIGITS else _table(name)
     if name.startswith(IMAGE_FOLDER):
         return _image_folder(name, side=side or DEFAULT_SIDES[IMAGE_FOLDER], grey=grey)
     if name not in _TORCHVISION:
@@ -79,7 +80,7 @@ def load(name: str, *, folder: Path | None = None, side: int | None = None, grey
 
 def dataset_names() -> tuple[str, ...]:
     """Return the names that `load` accepts, except ``image-folder:/a/path``."""
-    return ("digits", *_TABLES, *_TORCHVISION)
+    return (*_DIGITS, *_TABLES, *_TORCHVISION)
 
 
 def data_folder(folder: Path | None) -> Path:
@@ -97,6 +98,11 @@ def _digits() -> Dataset:
         labels=torch.tensor(found.target, dtype=torch.int64),
         class_names=tuple(str(label) for label in found.target_names),
     )
+
+
+def _colour_digits() -> Dataset:
+    grey = _digits()
+    return replace(grey, name="colour-digits", stored=coloured(grey.stored, name="colour-digits"))
 
 
 def _table(name: str) -> Dataset:
@@ -220,6 +226,7 @@ def _read_flowers(part: object, side: int | None) -> _Labelled:
     return _Labelled(torch.stack(images), torch.tensor(labels))
 
 
+_DIGITS = {"digits": _digits, "colour-digits": _colour_digits}
 _TABLES = {"breast-cancer": "load_breast_cancer", "wine": "load_wine", "iris": "load_iris"}
 _TORCHVISION = {
     "mnist": _Published(kind="MNIST", read=_read_mnist),
