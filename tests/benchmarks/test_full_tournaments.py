@@ -74,7 +74,7 @@ def test_a_match_is_played_against_each_defense(file: Path, data: Path, monkeypa
     knockoff = {matchup.defense.name: matchup for matchup in matchups(file) if matchup.attack.name == "knockoff"}
     for name, whole in knockoff.items():
         arch = "resnet18" if name == "none" else "small-cnn"  # a defended ResNet-18 takes a minute even here
-        matchup = replace(whole, victim=tiny(whole.victim, arch=arch))
+        matchup = replace(whole, victim=tiny(whole.victim, arch=arch, side=16))
         attack, defense = build_attack(matchup.attack), build_defense(matchup.defense)
         result = play(matchup, attack=attack, defense=defense, site=site)
         assert result.verdict.outcome == "completed", result.verdict
