@@ -104,6 +104,11 @@ class TestVersions:
         assert label(complete("attack", Spec.named("knockoff@1"))) == "knockoff@1"
         assert label(complete("attack", spec("knockoff"))) == "knockoff"
 
+    def test_older_versions_play_by_their_number_and_are_not_listed(self):
+        assert build_attack(Spec.named("knockoff-adaptive@1")) != build_attack(spec("knockoff-adaptive"))
+        assert complete("attack", Spec.named("knockoff-adaptive@1")).full_name == "knockoff-adaptive@1"
+        assert not [name for role in TABLES for name in names(role) if "@" in name]
+
     def test_a_version_that_is_not_in_this_release_is_refused(self):
         with pytest.raises(UnknownName, match="knockoff has no version 7 in this release; its newest is knockoff@1"):
             build_attack(Spec.named("knockoff@7"))

@@ -65,7 +65,11 @@ ATTACKS: Mapping[str, Registered] = {
     "jbda": _at("arena.attacks.jacobian:JacobianAugmentation", mode="jbda"),
     "jbda-tr": _at("arena.attacks.jacobian:JacobianAugmentation", mode="targeted-random"),
     "knockoff": _at("arena.attacks.knockoff:KnockoffNets"),
-    "knockoff-adaptive": _at("arena.attacks.knockoff_adaptive:KnockoffAdaptive"),
+    "knockoff-adaptive": _at("arena.attacks.knockoff_adaptive:KnockoffAdaptive", version=2),
+    "knockoff-adaptive@1": Registered(
+        where="arena.attacks.knockoff_adaptive:KnockoffAdaptive",
+        default={"floor": 0.5, "warmup": 0.3, "batch": 50, "step": 0.5},
+    ),
     "maze": _at("arena.attacks.data_free:DataFreeExtraction", variant="maze"),
     "rank-sharpening": _at("arena.attacks.sharpening:Sharpening", kept="ranks"),
     "recovery-network": _guessing("arena.attacks.recovery_network:RecoveryNetwork"),
