@@ -22,6 +22,7 @@ from arena.contracts import (
 from arena.defenses.none import NoDefense
 from arena.defenses.rounding import Rounding
 from arena.payoff.matrix import label
+from arena.referee.tournament_file import read_tournament
 from arena.registry import (
     ATTACKS,
     Registered,
@@ -35,6 +36,7 @@ from arena.registry import (
     manifest,
     names,
     player_class,
+    player_defaults,
 )
 from arena.registry.builtins import TABLES
 from tests.players import every
@@ -282,3 +284,28 @@ def test_a_folder_that_is_no_entry_does_not_hide_a_built_in_player(tmp_path: Pat
     Path("knockoff").mkdir()
     assert entry_folder("knockoff") is None
     assert build_attack(spec("knockoff")) == build_attack(spec("knockoff", arch="auto"))
+
+
+def guessed() -> list[Spec]:
+    found = player_defaults("attack", "recovery-network")["guesses"]
+    assert isinstance(found, tuple)
+    assert found == player_defaults("attack", "recovery-table")["guesses"]
+    return [one for one in found if isinstance(one, Spec)]
+
+
+@pytest.mark.parametrize("guess", guessed(), ids=lambda guess: f"{guess.name} {dict(guess.params)}")
+def test_a_blind_guess_is_never_the_defense_that_is_played(guess: Spec):
+    built = build_defense(guess)
+    assert built != build_defense(Spec(name=guess.name))
+    assert type(built).sweep is not None
+    swept, points = type(built).sweep or ("", ())
+    assert getattr(built, swept) not in points
+    assert built not in [build_defense(one) for one in shipped_defenses()]
+
+
+def shipped_defenses() -> list[Spec]:
+    """The defenses of every tournament that ships with the source."""
+    root = Path(__file__).parents[1]
+    files = [*root.glob("arena/tournaments/*.toml"), *root.glob("benchmarks/tournaments/**/*.toml")]
+    assert len(files) > 5
+    return [one.spec for file in files for one in read_tournament(file).defenses]
