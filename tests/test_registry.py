@@ -21,6 +21,7 @@ from arena.contracts import (
 )
 from arena.defenses.none import NoDefense
 from arena.defenses.rounding import Rounding
+from arena.learning.tensors import digest_of
 from arena.payoff.matrix import label
 from arena.referee.tournament_file import read_tournament
 from arena.registry import (
@@ -39,6 +40,7 @@ from arena.registry import (
     player_defaults,
 )
 from arena.registry.builtins import TABLES
+from tests.defenses.toy import deployed, inputs
 from tests.players import every
 
 ATTACK = """
@@ -284,6 +286,14 @@ def test_a_folder_that_is_no_entry_does_not_hide_a_built_in_player(tmp_path: Pat
     Path("knockoff").mkdir()
     assert entry_folder("knockoff") is None
     assert build_attack(spec("knockoff")) == build_attack(spec("knockoff", arch="auto"))
+
+
+def test_no_defense_stands_twice_under_two_names():
+    """By default, and with the posteriors alone: a detector that has not fired answers as the victim does."""
+    names_of_rows: dict[str, str] = {}
+    for name in ("label-only", "top-k", "rounding", "gaussian-noise", "gaussian-noise-fresh", "reverse-sigmoid"):
+        rows = digest_of([deployed(build_defense(spec(name)))(inputs())])
+        assert names_of_rows.setdefault(rows, name) == name
 
 
 def guessed() -> list[Spec]:

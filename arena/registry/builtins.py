@@ -94,6 +94,7 @@ DEFENSES: Mapping[str, Registered] = {
     ),
     "diverse-ensemble": _at("arena.defenses.diverse_ensemble:DiverseEnsemble"),
     "gaussian-noise": _at("arena.defenses.gaussian_noise:GaussianNoise"),
+    "gaussian-noise-fresh": _at("arena.defenses.gaussian_noise:GaussianNoise", fresh=True),  # averaging removes it
     "gradient-redirection": _at("arena.defenses.gradient_redirection:GradientRedirection"),
     "hoda": _at("arena.defenses.hoda:Hoda"),
     "isolation-induction": _at("arena.defenses.isolation_induction:IsolationInduction"),
@@ -106,7 +107,8 @@ DEFENSES: Mapping[str, Registered] = {
     "prada": _at("arena.defenses.prada:Prada"),
     "reverse-sigmoid": _at("arena.defenses.reverse_sigmoid:ReverseSigmoid"),
     "rounding": _at("arena.defenses.rounding:Rounding"),
-    "top-k": _at("arena.defenses.top_k:TopK"),
+    "top-k": _at("arena.defenses.top_k:TopK", version=2),
+    "top-k@1": Registered(where="arena.defenses.top_k:TopK", default={"k": 1}),
 }
 EXPLANATIONS: Mapping[str, Registered] = {
     "grad-cam": _at("arena.explanations.grad_cam:GradCam"),

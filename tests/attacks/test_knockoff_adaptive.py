@@ -5,7 +5,14 @@ import pytest
 import torch
 from scipy.stats import chisquare
 
-from arena.attacks.knockoff_adaptive import KnockoffAdaptive, Level, centred_ranks, certainty, distance_from_uniform, tree_of
+from arena.attacks.knockoff_adaptive import (
+    KnockoffAdaptive,
+    Level,
+    centred_ranks,
+    certainty,
+    distance_from_uniform,
+    tree_of,
+)
 from arena.contracts import AttackContext, BadParameter
 from tests.attacks.toy import IMAGES, VICTIMS, ToyOracle, context
 
