@@ -82,7 +82,7 @@ ATTACKS: Mapping[str, Registered] = {
     "uniform-noise": _at("arena.attacks.uniform_noise:UniformNoise"),
 }
 DEFENSES: Mapping[str, Registered] = {
-    "adaptive-misinformation": _at("arena.defenses.adaptive_misinformation:AdaptiveMisinformation"),
+    "adaptive-misinformation": _at("arena.defenses.adaptive_misinformation:AdaptiveMisinformation", version=2),
     "deep-defense": _at("arena.defenses.deep_defense:DeepDefense"),
     "deep-defense-literal": _at(
         "arena.defenses.deep_defense:DeepDefense",
@@ -96,7 +96,7 @@ DEFENSES: Mapping[str, Registered] = {
     "gaussian-noise": _at("arena.defenses.gaussian_noise:GaussianNoise"),
     "gaussian-noise-fresh": _at("arena.defenses.gaussian_noise:GaussianNoise", fresh=True),  # averaging removes it
     "gradient-redirection": _at("arena.defenses.gradient_redirection:GradientRedirection"),
-    "hoda": _at("arena.defenses.hoda:Hoda"),
+    "hoda": _at("arena.defenses.hoda:Hoda", version=2),
     "isolation-induction": _at("arena.defenses.isolation_induction:IsolationInduction"),
     "label-only": _at("arena.defenses.label_only:LabelOnly"),
     "mad": _at("arena.defenses.prediction_poisoning:PredictionPoisoning", argmax=False),
