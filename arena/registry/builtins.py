@@ -54,7 +54,7 @@ Rounding is left out, because any guess that matters would be the very defense t
 """
 
 ATTACKS: Mapping[str, Registered] = {
-    "activethief": _at("arena.attacks.activethief:ActiveThief"),
+    "activethief": _at("arena.attacks.activethief:ActiveThief", version=2),
     "argmax": _at("arena.attacks.argmax:Argmax"),
     "averaging": _at("arena.attacks.averaging:Averaging"),
     "benign-mix": _at("arena.attacks.benign_mix:BenignMix", version=2),
