@@ -64,6 +64,7 @@ ATTACKS: Mapping[str, Registered] = {
     "dfme": _at("arena.attacks.data_free:DataFreeExtraction", variant="dfme"),
     "equation-solving": _at("arena.attacks.equation_solving:EquationSolving"),
     "jbda": _at("arena.attacks.jacobian:JacobianAugmentation", mode="jbda"),
+    "jbda-papernot": _at("arena.attacks.jacobian:JacobianAugmentation", mode="jbda", direction="gradient"),
     "jbda-tr": _at("arena.attacks.jacobian:JacobianAugmentation", mode="targeted-random"),
     "knockoff": _at("arena.attacks.knockoff:KnockoffNets"),
     "knockoff-adaptive": _at("arena.attacks.knockoff_adaptive:KnockoffAdaptive", version=2),
