@@ -107,8 +107,7 @@ class AdaptiveMisinformation(Defense):
 
     def _tau(self, state: State, *, note: Note) -> float:
         """Return the threshold, and state what it costs the validation rows."""
-        benign, confidence = state.get(CALIBRATION, state[CONFIDENCE]), state[CONFIDENCE]
-        tau = self.tau
+        benign, confidence, tau = calibrating_confidence(state), state[CONFIDENCE], self.tau
         if tau is None:
             tau = lowest_share(benign, share=self.cost)
             note("calibration_rows", len(benign))
@@ -147,6 +146,11 @@ class AdaptiveMisinformation(Defense):
 
         for _ in descent(network, backward, rows=len(inputs), steps=self.steps, rng=rng):
             pass
+
+
+def calibrating_confidence(state: State) -> Tensor:
+    """Return the largest posteriors (N,) of the benign rows on which tau is calibrated."""
+    return state.get(CALIBRATION, state[CONFIDENCE])
 
 
 def uniform_cross_entropy(logits: Tensor) -> Tensor:
