@@ -2,8 +2,9 @@
 
 Source: S. Lee, Han, "Libra-CAM: An Activation-Based Attribution Based on the Linear Approximation of Deep Neural Nets
 and Threshold Calibration", IJCAI 2022, pp. 3185-3191; which maps are kept as in the authors' code (sanglee/Libra-CAM).
-Departures: The references are drawn from the training inputs with the explanation's generator. A constant map becomes
-zeros.
+Departures: One library of references serves every class, where the authors keep one for each; it is drawn from the
+training inputs with the explanation's generator. The second calibration is left out, which sets those lowest tenths of
+a map to zero that raise the class's posterior most. A constant map becomes zeros.
 Published number: none that a later table repeats. Reproduced: formula.
 """
 
