@@ -17,6 +17,7 @@ from dataclasses import dataclass
 
 import torch
 from torch import Generator, Tensor, nn
+from torch.func import vjp
 
 from arena.contracts import BadParameter, Explainer, Explanation
 from arena.learning.chains import RESIDUAL_BLOCKS, device_of, in_padded_chunks, split_after_convolution
@@ -117,9 +118,10 @@ def _positive(module: nn.Linear | nn.Conv2d) -> Callable[[Tensor], Tensor]:
 
 
 def shared_out(function: Callable[[Tensor], Tensor], inputs: Tensor, relevance: Tensor) -> Tensor:
-    """Return R_i = sum_j a_i w_ij / (sum_i' a_i' w_i'j + 1e-9) R_j for a layer linear in its inputs a, by weights w."""
-    with torch.enable_grad():
-        inputs_with_gradient = inputs.detach().requires_grad_(True)
-        outputs = function(inputs_with_gradient)
-        (shares,) = torch.autograd.grad(outputs, inputs_with_gradient, relevance / (outputs.detach() + STABILISER))
+    """Return R_i = sum_j a_i w_ij / (sum_i' a_i' w_i'j + 1e-9) R_j for a layer linear in its inputs a, by weights w.
+
+    It can be differentiated, and mapped over weights by `torch.func.vmap`.
+    """
+    outputs, transposed, *_ = vjp(function, inputs)
+    shares: Tensor = transposed(relevance / (outputs + STABILISER))[0]
     return inputs * shares
