@@ -43,11 +43,15 @@ class RelevanceCam(Explanation):
             activations = split.bottom(inputs)
             outputs = split.top(activations)
             relevance = relevances(split.top, activations, contrastive(classes, outputs.shape[1]))
-            weights = relevance.sum(dim=(2, 3), keepdim=True)
-            maps: Tensor = (weights * activations).sum(dim=1).clamp(min=0)
-            return maps
+            return relevance_map(activations, relevance)
 
         return in_padded_chunks(attribute, device=device_of(module))
+
+
+def relevance_map(activations: Tensor, relevance: Tensor) -> Tensor:
+    """Return ReLU(sum_k R_k A_k) as (N, h, w); R_k is the ``relevance`` (N, C, h, w) of channel k, summed over pixels."""
+    weights = relevance.sum(dim=(2, 3), keepdim=True)
+    return (weights * activations).sum(dim=1).clamp(min=0)
 
 
 def contrastive(classes: Tensor, total: int) -> Tensor:

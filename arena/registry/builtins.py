@@ -84,9 +84,10 @@ ATTACKS: Mapping[str, Registered] = {
 }
 DEFENSES: Mapping[str, Registered] = {
     "adaptive-misinformation": _at("arena.defenses.adaptive_misinformation:AdaptiveMisinformation", version=2),
-    "deep-defense": _at("arena.defenses.deep_defense:DeepDefense"),
+    "deep-defense": _at("arena.defenses.deep_defense:DeepDefense", version=2),
     "deep-defense-literal": _at(
         "arena.defenses.deep_defense:DeepDefense",
+        version=2,
         hinge="posterior",
         margin=0.0,
         map_weight=1.0,

@@ -132,7 +132,7 @@ class Reference:
         }
         activation = functional_call(below, own, (x,)).requires_grad_()
         if isinstance(self.explanation, RelevanceCam):
-            pull = relevance_by_hand(above, rest, activation, label, total)
+            pull = relevance_by_hand(above, rest, activation, label, total) * activation[0, 0].numel()  # a sum, no mean
         else:
             logit = functional_call(above, rest, (activation,))[0, label]
             (pull,) = torch.autograd.grad(logit, activation, create_graph=True)
@@ -413,6 +413,44 @@ def test_explained_rows_get_the_map_of_their_own_network():
     assert torch.equal(plain.posteriors, explained.posteriors)
     own = GradCam().deploy(on.victim.module, inputs, rng=torch.Generator())(inputs, plain.posteriors.argmax(dim=1))
     assert not torch.allclose(explained.explanations, own)
+
+
+def test_what_is_released_depends_on_the_map_that_is_served():
+    """The order of another map is kept, so other weights answer, although nobody asks for an explanation."""
+    inputs = rows(6)
+    served = [SERVED[name] for name in ("grad-cam", "gradient-input", "relevance-cam", "libra-cam")]
+    released = [answer(DeepDefense(steps=6), inputs, context(explanation=one)) for one in served]
+    for number, one in enumerate(released):
+        assert all(not torch.equal(one, other) for other in released[:number])
+    assert torch.equal(answer(DeepDefense(steps=6), inputs), answer(DeepDefense(steps=6), inputs, grad_cam_context()))
+
+
+def grad_cam_context():
+    return context(explanation=GradCam())
+
+
+def test_the_order_of_the_served_map_is_kept_better_than_without_its_hinge():
+    inputs, on = rows(30), context(explanation=GradientInput())
+
+    def rises(weight):
+        """By how much maps rise along the falling order of the victim's, over their range."""
+        respond = deployed(DeepDefense(map_weight=weight, steps=10), on)
+        maps = respond(QueryBatch(inputs=inputs, explain=True)).explanations.flatten(1)
+        own = GradientInput().deploy(on.victim.module, inputs, rng=torch.Generator())
+        wanted = own(inputs, on.victim(inputs).argmax(dim=1)).flatten(1)
+        ranges = (maps.amax(dim=1) - maps.amin(dim=1)).clamp(min=1e-9)  # a constant map does not rise
+        return float((map_hinge(maps, wanted, literal=True) / ranges).mean())
+
+    assert rises(3.0) < 0.5 * rises(0.0)
+
+
+@pytest.mark.parametrize("arch", ["bench-cnn", "mlp"])
+def test_another_activation_parts_the_weights_elsewhere(arch):
+    inputs, on = rows(6), context(victim(arch))
+    first, second = (answer(DeepDefense(steps=6, back=back, alpha=0.2, sensitivity=1.0), inputs, on) for back in (1, 2))
+    assert not torch.allclose(first, second, atol=1e-3)
+    with pytest.raises(BadParameter, match="use a smaller number"):
+        answer(DeepDefense(back=9), inputs, on)
 
 
 def test_a_victim_that_only_answers_is_refused():

@@ -20,7 +20,7 @@ from arena.defenses.parts.layer_weights import Weights, is_image_network
 from arena.explanations.grad_cam import GradCam, class_activation_map
 from arena.explanations.gradient_input import GradientInput, summed_over_channels
 from arena.explanations.libra_cam import LibraCam, accepted_references, base_maps
-from arena.explanations.relevance_cam import RelevanceCam, contrastive, relevances
+from arena.explanations.relevance_cam import RelevanceCam, contrastive, relevance_map, relevances
 from arena.learning.chains import device_of, split_after_convolution
 from arena.learning.training import padded
 
@@ -118,7 +118,7 @@ def _relevance(seen: Seen) -> Tensor:
 
     start = contrastive(seen.label, seen.classes).to(seen.values.dtype)
     relevance = vmap(one)(own, seen.values, start) if own else network(seen.values, start)
-    return class_activation_map(seen.values, relevance).flatten(1)
+    return relevance_map(seen.values, relevance).flatten(1)
 
 
 def _of(weights: Weights, name: str) -> list[tuple[str, Tensor]]:
