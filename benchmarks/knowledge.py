@@ -13,8 +13,9 @@ import torch
 from torch import Tensor
 
 from arena.contracts import Knowledge, Matchup, OutlierKind, PoolKind, Spec
-from arena.defenses.adaptive_misinformation import CONFIDENCE, EXPOSED, AdaptiveMisinformation, calibrated
+from arena.defenses.adaptive_misinformation import EXPOSED, AdaptiveMisinformation, calibrating_confidence
 from arena.defenses.diverse_ensemble import DiverseEnsemble, coherence
+from arena.defenses.parts.calibration import lowest_share
 from arena.defenses.parts.defender_networks import restored
 from arena.learning.training import one_thread, predict
 from arena.match.preparation import DefendedVictim, prepare
@@ -59,7 +60,7 @@ def deceived(kind: OutlierKind, pool: str, seed: int, site: Site, benign: Tensor
     found, queries = prepared("adaptive-misinformation", kind, pool, seed, site)
     network = restored(found.state, EXPOSED, found.context) if kind != "none" else found.context.victim.module
     assert network is not None  # our victims show theirs
-    taus = [calibrated(found.state[CONFIDENCE], cost=cost) for cost in COSTS]
+    taus = [lowest_share(calibrating_confidence(found.state), share=cost) for cost in COSTS]
     confidence = [predict(network, rows).amax(dim=1) for rows in (benign, queries)]
     return [float((rows < tau).double().mean()) for tau in taus for rows in confidence]
 

@@ -21,7 +21,9 @@ from arena.contracts import (
 )
 from arena.defenses.none import NoDefense
 from arena.defenses.rounding import Rounding
+from arena.learning.tensors import digest_of
 from arena.payoff.matrix import label
+from arena.referee.tournament_file import read_tournament
 from arena.registry import (
     ATTACKS,
     Registered,
@@ -35,8 +37,10 @@ from arena.registry import (
     manifest,
     names,
     player_class,
+    player_defaults,
 )
 from arena.registry.builtins import TABLES
+from tests.defenses.toy import deployed, inputs
 from tests.players import every
 
 ATTACK = """
@@ -103,6 +107,11 @@ class TestVersions:
         assert type(build_attack(Spec.named("knockoff@1"))).__name__ == "KnockoffNets"
         assert label(complete("attack", Spec.named("knockoff@1"))) == "knockoff@1"
         assert label(complete("attack", spec("knockoff"))) == "knockoff"
+
+    def test_older_versions_play_by_their_number_and_are_not_listed(self):
+        assert build_attack(Spec.named("knockoff-adaptive@1")) != build_attack(spec("knockoff-adaptive"))
+        assert complete("attack", Spec.named("knockoff-adaptive@1")).full_name == "knockoff-adaptive@1"
+        assert not [name for role in TABLES for name in names(role) if "@" in name]
 
     def test_a_version_that_is_not_in_this_release_is_refused(self):
         with pytest.raises(UnknownName, match="knockoff has no version 7 in this release; its newest is knockoff@1"):
@@ -277,3 +286,36 @@ def test_a_folder_that_is_no_entry_does_not_hide_a_built_in_player(tmp_path: Pat
     Path("knockoff").mkdir()
     assert entry_folder("knockoff") is None
     assert build_attack(spec("knockoff")) == build_attack(spec("knockoff", arch="auto"))
+
+
+def test_no_defense_stands_twice_under_two_names():
+    """By default, and with the posteriors alone: a detector that has not fired answers as the victim does."""
+    names_of_rows: dict[str, str] = {}
+    for name in ("label-only", "top-k", "rounding", "gaussian-noise", "gaussian-noise-fresh", "reverse-sigmoid"):
+        rows = digest_of([deployed(build_defense(spec(name)))(inputs())])
+        assert names_of_rows.setdefault(rows, name) == name
+
+
+def guessed() -> list[Spec]:
+    found = player_defaults("attack", "recovery-network")["guesses"]
+    assert isinstance(found, tuple)
+    assert found == player_defaults("attack", "recovery-table")["guesses"]
+    return [one for one in found if isinstance(one, Spec)]
+
+
+@pytest.mark.parametrize("guess", guessed(), ids=lambda guess: f"{guess.name} {dict(guess.params)}")
+def test_a_blind_guess_is_never_the_defense_that_is_played(guess: Spec):
+    built = build_defense(guess)
+    assert built != build_defense(Spec(name=guess.name))
+    assert type(built).sweep is not None
+    swept, points = type(built).sweep or ("", ())
+    assert getattr(built, swept) not in points
+    assert built not in [build_defense(one) for one in shipped_defenses()]
+
+
+def shipped_defenses() -> list[Spec]:
+    """The defenses of every tournament that ships with the source."""
+    root = Path(__file__).parents[1]
+    files = [*root.glob("arena/tournaments/*.toml"), *root.glob("benchmarks/tournaments/**/*.toml")]
+    assert len(files) > 5
+    return [one.spec for file in files for one in read_tournament(file).defenses]

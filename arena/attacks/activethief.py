@@ -4,12 +4,14 @@ Source: Pal, Gupta, Shukla, Kanade, Shevade, Ganapathy, "ActiveThief: Model Extr
 Unannotated Public Data", AAAI 2020 (earlier text: arXiv 1905.09165). Its strategies come from Sener, Savarese, arXiv
 1708.00489 (k-center) and Ducoffe, Precioso, arXiv 1802.09841 (DFAL).
 Departures: Clones are trained by the arena's recipe for a fixed number of steps, so no labelled query is held back for
-validation and early stopping. DeepFool is run on the logits, and on fewer candidates than the other strategies.
+validation and early stopping. DeepFool is run on the logits, neither clipped to [0, 1] nor run to its end, and on fewer
+candidates than the other strategies.
 Published number: none on equal terms (its pools are ImageNet and WikiText-2). Reproduced: formula.
 """
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 from typing import ClassVar, Literal
 
@@ -35,8 +37,8 @@ class ActiveThief(Attack):
     """Spends ``seed_share`` of the budget on random rows, then ``rounds`` equal shares by ``strategy``.
 
     ``uncertainty`` prefers rows of high entropy, ``k-center`` rows whose posteriors are far from those of all queried
-    rows, and ``dfal`` rows near the clone's decision boundary. ``dfal+k-center`` takes as many rows by ``dfal`` as the
-    budget has, and chooses among them by ``k-center``. Each round chooses among ``candidates`` random rows, or among
+    rows, and ``dfal`` rows near the clone's decision boundary. ``dfal+k-center`` takes the rows by ``dfal`` that make
+    up the same share of the candidates as the budget of the pool, and chooses among them by ``k-center``. Each round chooses among ``candidates`` random rows, or among
     ``fooled`` rows if it needs DeepFool, which takes ``iterations`` steps. The clone of a round is trained for
     ``steps_inner`` steps, the last one for ``steps`` (None: the referee's recipe).
     """
@@ -74,21 +76,30 @@ class ActiveThief(Attack):
             if self.strategy != "random":
                 clone = clones.fitted(transfer_set, steps=self.steps_inner)
                 rows = context.pool[candidates]
-                candidates = candidates[self._best(clone, rows, transfer_set.inputs, share, budget=budget)]
+                near = max(share, near_rows(len(rows), budget=budget, pool=len(unqueried)))
+                candidates = candidates[self._best(clone, rows, transfer_set.inputs, share, near=near)]
             transfer_set.extend(unqueried.take(candidates[:share]))
         return clones.fitted(transfer_set, steps=self.steps)
 
-    def _best(self, clone: nn.Module, rows: Tensor, queried: Tensor, share: int, *, budget: int) -> Tensor:
-        """Return the indices of the ``share`` best of the rows (C, *shape) by the strategy, best first."""
+    def _best(self, clone: nn.Module, rows: Tensor, queried: Tensor, share: int, *, near: int) -> Tensor:
+        """Return the indices of the ``share`` best of the rows (C, *shape) by the strategy, best first.
+
+        ``near`` is how many of them ``dfal+k-center`` chooses among.
+        """
         if self.strategy == "uncertainty":
             return entropy(predict(clone, rows)).argsort(descending=True, stable=True)[:share]
-        near = torch.arange(len(rows))
+        filtered = torch.arange(len(rows))
         if self.strategy != "k-center":
             lengths = boundary_distances(clone, rows, iterations=self.iterations)
-            near = lengths.argsort(stable=True)[: share if self.strategy == "dfal" else budget]
+            filtered = lengths.argsort(stable=True)[: share if self.strategy == "dfal" else near]
         if self.strategy == "dfal":
-            return near
-        return near[k_center(predict(clone, rows[near]), predict(clone, queried), share)]
+            return filtered
+        return filtered[k_center(predict(clone, rows[filtered]), predict(clone, queried), share)]
+
+
+def near_rows(candidates: int, *, budget: int, pool: int) -> int:
+    """Return how many of the candidates DFAL keeps: the paper's ``budget`` rows of a pool, as a share of each."""
+    return math.ceil(candidates * min(1.0, budget / max(1, pool)))
 
 
 def k_center(points: Tensor, centres: Tensor, chosen: int) -> Tensor:

@@ -3,9 +3,10 @@
 Source: repeated queries against randomised answers, as in Orekondy, Schiele, Fritz, "Prediction Poisoning", ICLR
 2020, arXiv 1906.10908, section 5.3, and in the smoothing attacker of Tang et al., "ModelGuard", USENIX Security 2024.
 Departures: A probe first determines whether there is any noise to average, and whether it is a function of the input's
-bytes, so that only perturbed copies receive fresh noise. The probe's rows do not train the clone. If the budget is
-below 30 times ``probe`` rows, probing would cost more than a tenth of it, and the base plays unchanged. Averaging
-removes variance but not bias: the mean of noise that was clipped to the simplex remains.
+bytes, so that only perturbed copies receive fresh noise. The probe's rows do not train the clone, and the base may
+query them once more. If the budget is below 30 times ``probe`` rows, probing would cost more than a tenth of it, and
+the base plays unchanged. Averaging removes variance but not bias: the mean of noise that was clipped to the simplex
+remains.
 Published number: none on equal terms. Reproduced: formula.
 """
 

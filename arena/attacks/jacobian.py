@@ -1,13 +1,15 @@
 """Start from a few pool rows and move each along a gradient of the clone, so that queries cross its decision boundary.
 
-Source: ``jbda``: Papernot, McDaniel, Goodfellow, Jha, Celik, Swami, "Practical Black-Box Attacks against Machine
-Learning", ASIA CCS 2017, arXiv 1602.02697. ``jbda-tr`` (targeted-random): Juuti, Szyller, Marchal, Asokan, "PRADA:
-Protecting Against DNN Model Stealing Attacks", EuroS&P 2019, arXiv 1805.02628.
-Departures: The number of rounds follows from the budget. Papernot et al. step along the gradient of the predicted
-class's score (``direction = "gradient"``). The default ``"loss"``, which later implementations use, steps along the
-gradient of the loss, whose sign is the opposite for log p but not for the logit. If a step leads to a row that has
-already been queried, a fresh row of the pool takes its place, or a random step once the pool is used up. Each round
-trains its clone from scratch.
+Source: ``jbda`` and ``jbda-papernot``: Papernot, McDaniel, Goodfellow, Jha, Celik, Swami, "Practical Black-Box Attacks
+against Machine Learning", ASIA CCS 2017, arXiv 1602.02697. ``jbda-tr`` (targeted-random): Juuti, Szyller, Marchal,
+Asokan, "PRADA: Protecting Against DNN Model Stealing Attacks", EuroS&P 2019, arXiv 1805.02628.
+``jbda-papernot`` is Algorithm 1 of the paper: it steps up the score of the victim's class (``direction = "gradient"``),
+away from the boundary, and so do the implementations of adaptive misinformation's and MAZE's authors. ``jbda`` steps up
+the loss at that class (``direction = "loss"``), towards the boundary, and so does that of prediction poisoning's
+authors. It is the stronger attack here, and therefore has the plain name.
+Departures: The number of rounds follows from the budget. The score is the logit, where the paper takes the posterior;
+the two gradients differ by those of the other classes. If a step leads to a row that has already been queried, a fresh
+row of the pool takes its place, or a random step once the pool is used up. Each round trains its clone from scratch.
 Published number: none on equal terms. Reproduced: formula.
 """
 
@@ -34,7 +36,7 @@ REACH = 1.85
 class JacobianAugmentation(Attack):
     """Queries ``seeds`` rows of the pool, then moves every queried row by ``step`` in each round; inputs are in [0, 1].
 
-    ``step`` changes its sign every ``flip_every`` rounds. After ``doubling_rounds``, each round moves only
+    ``direction`` is what a step climbs: ``loss`` at the victim's class, or its logit, ``gradient``. ``step`` changes its sign every ``flip_every`` rounds. After ``doubling_rounds``, each round moves only
     ``reservoir`` random rows. A targeted-random step consists of ``inner_steps`` small ones. The clone of a round, of
     architecture ``arch``, is trained for ``steps_inner`` steps, the last one for ``steps`` (None: the referee's
     recipe).

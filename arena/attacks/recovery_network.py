@@ -5,6 +5,8 @@ meta-classifier of defenses over shadow models, and a recovery network.
 Departures: There are a few shadow models, trained on the queried labels, instead of 20. The defense is recognised by
 statistics of its answers instead of a trained classifier. The network learns the difference from its input row, and
 keeps the argmax if the defense does.
+A blind attacker guesses methods with other parameters than any that is played by default, so it rarely has the defense
+itself. One that knows it is an informed matchup.
 Published number: none on equal terms. Reproduced: direction.
 """
 

@@ -6,6 +6,8 @@ Departures: The prior is the answers of the attacker's own networks. The paper's
 which its code fits to the victim's clean rows; no attacker has these, and a guessed distribution makes rounded rows
 worse. A row that is far from every entry of the table stays as it is; otherwise all entries as near as the
 ``neighbours``-th are averaged.
+A blind attacker guesses methods with other parameters than any that is played by default, so it rarely has the defense
+itself. One that knows it is an informed matchup.
 Published number: none on equal terms. Reproduced: direction.
 """
 

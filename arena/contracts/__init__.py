@@ -35,6 +35,7 @@ from arena.contracts.errors import (
     UsageError,
 )
 from arena.contracts.explanation import Explanation
+from arena.contracts.facts import Note
 from arena.contracts.matchup import Fault, HonestOutcomes, MatchResult, Matchup, Outcome, Recipe, Verdict
 from arena.contracts.parameters import checked, nearest
 from arena.contracts.ports import Ledger, Runner, Tracker
@@ -87,6 +88,7 @@ __all__ = [
     "Need",
     "NeedUnmet",
     "NotAuthorised",
+    "Note",
     "Oracle",
     "Outcome",
     "OutlierKind",

@@ -10,6 +10,7 @@ from typing import ClassVar, Protocol
 from torch import Generator, Tensor, device, nn
 
 from arena.contracts.defense import Defense
+from arena.contracts.facts import Note, unnoted
 from arena.contracts.query import Answer
 from arena.contracts.spec import Need, Spec, StopReason
 from arena.contracts.task import Task
@@ -54,6 +55,7 @@ class AttackContext:
     time_left: Callable[[], float]
     defense: Spec | None = None  # its name and public parameters, never keys or seeds; None in a blind match
     simulated: Defense | None = None  # the same defense, built: an informed attack may deploy it on its own networks
+    note: Note = unnoted  # states facts about the attack's own play, which the result shows
 
 
 class Attack(ABC):

@@ -9,6 +9,7 @@ from typing import ClassVar, Literal
 from torch import Generator, Tensor, device, nn
 
 from arena.contracts.explanation import Explanation
+from arena.contracts.facts import Note, unnoted
 from arena.contracts.query import Responder
 from arena.contracts.spec import Need, OutlierKind, SurrogateKind
 from arena.contracts.task import Explainer, State, Task, Victim
@@ -45,6 +46,7 @@ class DefenseContext:
     surrogate: nn.Module | None = None  # from inputs to logits
     explanation: Explanation | None = None  # the explanation that the oracle offers
     explainer: Explainer | None = None  # the same explanation, deployed on the victim
+    note: Note = unnoted  # states facts about the deployed defense, which the result shows
 
 
 class Defense(ABC):

@@ -90,6 +90,7 @@ _MEASURES = frozenset({
 })  # fmt: skip
 _TRACK = r"(a|a-hard|b|floor|curve/\d+/a)"
 _THREAT = re.compile(r"threat/[^/]+/.+")  # the author of a threat names its scores
+_FACT = re.compile(r"(attack|defense)/fact/[a-z0-9_]+")  # the author of a player names its facts
 _CLONE_COUNT = re.compile(rf"{_TRACK}/(accuracy|fidelity|fidelity_deployed|fidelity_unif)")
 _CLONE_MEASURE = re.compile(rf"{_TRACK}/(tv_test|tv_unif|unif_kappa|divergence)")
 
@@ -139,6 +140,11 @@ def threat_measure(threat: str, what: str) -> MeasureName:
     return MeasureName(f"threat/{threat}/{what}")
 
 
+def fact_measure(player: Literal["attack", "defense"], what: str) -> MeasureName:
+    """Return the name of a fact that a player states about its own play: ``attack/fact/WHAT``."""
+    return MeasureName(f"{player}/fact/{what}")
+
+
 def is_threat(name: CountName | MeasureName) -> bool:
     """Return whether a score belongs to a threat: its name is ``threat/NAME/...``."""
     return name.startswith("threat/")
@@ -153,4 +159,4 @@ def is_count(name: str) -> bool:
 @functools.cache
 def is_measure(name: str) -> bool:
     """Return whether a result may have a measure of this name."""
-    return name in _MEASURES or bool(_CLONE_MEASURE.fullmatch(name) or _THREAT.fullmatch(name))
+    return name in _MEASURES or any(one.fullmatch(name) for one in (_CLONE_MEASURE, _THREAT, _FACT))

@@ -13,6 +13,11 @@ stationary at w and nothing would move. A linear layer's matrix is displaced by 
 which has an effect of the same size on any one input. The hinges apply to logits and have a margin. Of all iterates
 that keep the promised order, the one with the smallest cosines is released; if there is none, the clean row is
 released. ``deep-defense-literal`` uses the published losses instead, releases the last iterate and verifies nothing.
+The sensitivity of a layer is that of the predicted class, where the paper takes the label.
+The map whose order is kept is that of the explanation that is served: Grad-CAM, Relevance-CAM, Gradient x Input, or
+Libra-CAM with the victim's library and the references that the victim's own map accepts. Zeros of a map that has no
+negative values have no order. If no explanation is served, it is the Grad-CAM map, and none for a network without a
+convolution. Maps are not verified: their hinge is only part of the loss, and a map that became constant breaks no order.
 Published number: clones at 8 to 12 % with the top-1 kept. Reproduced: no; such numbers appear only where most of the
 released labels are wrong, as with the literal variant.
 """
@@ -22,6 +27,7 @@ from __future__ import annotations
 import copy
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from functools import partial
 from typing import ClassVar, Literal, NamedTuple
 
 import torch
@@ -38,19 +44,19 @@ from arena.contracts import (
     Responder,
     State,
 )
+from arena.defenses.parts.kept_maps import KeptMap, kept_map
 from arena.defenses.parts.layer_weights import (
     BOTTOM,
     TOP,
     Weights,
     in_part,
-    is_image_network,
     selected,
     sensitivities,
     split_of,
     weights_of,
 )
 from arena.defenses.parts.misdirection_objective import ROW, SMOOTH, cosine, keeps_order, map_hinge, order_hinge
-from arena.defenses.parts.query_networks import MAP, Iterate, QueryNetworks, View, gradients
+from arena.defenses.parts.query_networks import CONSTANTS, MAP, Iterate, QueryNetworks, View, gradients
 from arena.learning.randomness import generator, keyed_normal
 from arena.learning.release import released
 
@@ -61,7 +67,8 @@ _CPU_WEIGHTS = 4 << 20  # of all queries together: malloc maps blocks over 32 Mi
 class DeepDefense(Defense):
     """``alpha`` weights the cosine below the activation; ``order_weight`` and ``map_weight`` weight the hinges.
 
-    The first ``k`` classes keep their order (None: all classes), by a ``hinge`` with ``margin`` on logits or
+    The activation is the ``back``-th convolutional one from the end, or without a convolution the input of the
+    ``back``-th layer with weights; an explanation has its own ``back``. The first ``k`` classes keep their order (None: all classes), by a ``hinge`` with ``margin`` on logits or
     posteriors. SGD takes ``steps`` steps with ``lr`` and ``momentum``, and starts ``noise`` standard deviations of each
     layer's weights away from the victim. Layers are selected in falling order of sensitivity, measured on ``rows``
     training rows, until they account for a share ``sensitivity`` of the total. ``at_once`` queries are solved together,
@@ -72,6 +79,7 @@ class DeepDefense(Defense):
     sweep: ClassVar[tuple[str, tuple[float, ...]] | None] = ("sensitivity", (0.5, 0.7, 0.9))
 
     alpha: float = 0.5
+    back: int = 1
     order_weight: float = 1.0
     map_weight: float = 0.1
     k: int | None = None
@@ -102,8 +110,8 @@ class DeepDefense(Defense):
                 "order_weight, map_weight, margin, noise, steps and tolerance must be at least 0, and lr more than 0"
             )
             raise BadParameter(message)
-        if min(self.rows, self.at_once, 1 if self.k is None else self.k) < 1:
-            message = "rows, at_once and k must be at least 1"
+        if min(self.back, self.rows, self.at_once, 1 if self.k is None else self.k) < 1:
+            message = "back, rows, at_once and k must be at least 1"
             raise BadParameter(message)
 
     @property
@@ -113,15 +121,22 @@ class DeepDefense(Defense):
     def train(self, context: DefenseContext, *, rng: Generator) -> State:
         """Measure how sensitive the posterior of the predicted class is to each layer."""
         chosen = torch.randperm(len(context.training[0]), generator=rng)[: self.rows]
-        by_layer = sensitivities(split_of(_module(context)), context.training[0][chosen].to(context.device))
+        by_layer = sensitivities(
+            split_of(_module(context), back=self.back), context.training[0][chosen].to(context.device)
+        )
         return {"sensitivities": torch.stack(list(by_layer.values()))}
 
     def deploy(self, context: DefenseContext, state: State, *, rng: Generator) -> Responder:
         module, victim, device = _module(context), context.victim, context.device
-        names = selected(weights_of(split_of(module)), state["sensitivities"].tolist(), share=self.sensitivity)
-        solver = Misdirection(self, module, names, victim.task.shape)
-        at_once = self.at_once if device.type != "cpu" else max(1, min(self.at_once, _CPU_WEIGHTS // solver.columns))
+        weights = weights_of(split_of(module, back=self.back))
+        names = selected(weights, state["sensitivities"].tolist(), share=self.sensitivity)
         key, library = (int(torch.randint(2**62, (1,), generator=rng).item()) for _ in range(2))
+        references = context.training[0]
+        kept = kept_map(
+            context.explanation, module, back=self.back, references=references, rng=generator(library, "library")
+        )
+        solver = Misdirection(self, module, names, victim.task.shape, kept=kept)
+        at_once = self.at_once if device.type != "cpu" else max(1, min(self.at_once, _CPU_WEIGHTS // solver.columns))
 
         def maps_of(inputs: Tensor, solution: Solution) -> list[Tensor]:
             """Explain each row by the network that answered it."""
@@ -132,7 +147,7 @@ class DeepDefense(Defense):
                 network = solver.networks.with_weights(
                     {name: value[number] for name, value in solution.weights.items()}
                 )
-                explain = context.explanation.deploy(network, context.training[0], rng=generator(library, "library"))
+                explain = context.explanation.deploy(network, references, rng=generator(library, "library"))
                 maps.append(explain(inputs[number : number + 1], row.argmax(dim=0, keepdim=True)))
             return maps
 
@@ -213,10 +228,19 @@ class Misdirection:
     A query has the same solution as it would have alone, up to the last bits of float32.
     """
 
-    def __init__(self, terms: DeepDefense, module: nn.Module, names: Sequence[str], shape: Sequence[int]) -> None:
+    def __init__(
+        self,
+        terms: DeepDefense,
+        module: nn.Module,
+        names: Sequence[str],
+        shape: Sequence[int],
+        *,
+        kept: KeptMap | None = None,
+    ) -> None:
         self._terms, self._verified = terms, terms.release == "verified"
-        self._with_map = terms.map_weight > 0 and is_image_network(module)
-        self.networks = QueryNetworks(module, names, shape, with_map=self._with_map)
+        self._kept = kept if terms.map_weight > 0 else None
+        split = partial(split_of, back=terms.back)
+        self.networks = QueryNetworks(split, module, names, shape, kept=self._kept)
         self.columns = self.networks.columns
 
     def solve(self, inputs: Tensor, clean: Tensor, normal: Tensor, *, keep: bool = False) -> Solution:
@@ -226,7 +250,7 @@ class Misdirection:
         """
         search, best = self._started(inputs, clean, normal), self._clean(clean, keep=keep)
         for step in range(self._terms.steps + 1):
-            view = self.networks.view(search.iterate, search.inputs, search.order[:, 0])
+            view = self.networks.view(search.iterate, search.inputs, search.order[:, 0], search.targets[CONSTANTS])
             objective = self._objective(view, search)
             self._record(best, search, view, objective.alignment)
             unfinished = best.alignment[search.active] > self._terms.tolerance
@@ -239,9 +263,12 @@ class Misdirection:
     def _started(self, inputs: Tensor, clean: Tensor, normal: Tensor) -> Search:
         """Return the search at its start; its targets are the victim's own gradients and map."""
         order = clean.argsort(dim=1, descending=True, stable=True)
+        empty = inputs.new_empty(len(inputs), 0)
+        constants = empty if self._kept is None else self._kept.prepare(inputs, order[:, 0])
         inputs = self.networks.before_selected(inputs)
-        victim = self.networks.view(self._displaced(torch.zeros_like(normal)), inputs, order[:, 0])
-        targets = {name: value.detach() for name, value in {**victim.gradients, MAP: victim.map}.items()}
+        victim = self.networks.view(self._displaced(torch.zeros_like(normal)), inputs, order[:, 0], constants)
+        found = {**victim.gradients, MAP: victim.map, CONSTANTS: constants}
+        targets = {name: value.detach() for name, value in found.items()}
         iterate = self._displaced(normal)
         return Search(
             active=torch.arange(len(inputs), device=inputs.device),
@@ -279,8 +306,9 @@ class Misdirection:
             if of_part := in_part(view.gradients, part):
                 cos = cosine(of_part, in_part(search.targets, part))
                 loss, alignment = loss + share * (cos.square() + SMOOTH**2).sqrt(), alignment + share * cos.abs()
-        if self._with_map:
-            loss = loss + terms.map_weight * map_hinge(view.map, search.targets[MAP], literal=not self._verified)
+        if self._kept is not None:
+            hinge = map_hinge(view.map, search.targets[MAP], literal=not self._verified, signed=self._kept.signed)
+            loss = loss + terms.map_weight * hinge
         return Objective(loss, alignment.detach())
 
     def _record(self, best: Best, search: Search, view: View, alignment: Tensor) -> None:

@@ -2,9 +2,9 @@
 
 Source: the random baselines of Orekondy, Schiele, Fritz, "Prediction Poisoning", ICLR 2020, arXiv 1906.10908, and of
 Mazeika, Li, Forsyth, "How to Steer Your Adversary", ICML 2022, arXiv 2206.14157 (the step of weight epsilon / 2).
-Departures: Noise is added to log posteriors, which differ from the logits by a constant for each row. ``fresh`` noise
-changes when a query is repeated, so averaging removes it; otherwise the noise is a function of a secret key and the
-row.
+Departures: Noise is added to log posteriors, which differ from the logits by a constant for each row. The noise
+of ``gaussian-noise`` is a function of a secret key and the row, so an equal row gets equal noise and averaging gains
+nothing. That of ``gaussian-noise-fresh`` changes when a row is repeated, and averaging removes it; play both.
 Published number: none. Reproduced: formula.
 """
 

@@ -7,7 +7,9 @@ A gradient is linear in the row that caused it. Its product with a fixed directi
 row, and the best row is the solution of a linear programme.
 Departures: ``away`` steers each row against its own honest gradient, where the authors' code takes the mean gradient of
 the rows that happen to be in the batch. ``layers = "last"`` considers only the surrogate's last layer, in closed form:
-the costs are y - p. ``preserve_argmax`` is ours. Where float32 cannot distinguish the costs, the clean row is released.
+the costs are y - p. Unless a matchup says otherwise, the surrogate is an untrained network, where the paper trains it;
+play ``surrogate = "same-architecture"`` for the paper's. ``preserve_argmax`` is ours. Where float32 cannot distinguish
+the costs, the clean row is released.
 Published number: none on equal terms. Reproduced: formula.
 """
 

@@ -4,8 +4,11 @@ Source: Sadeghzadeh, Sobhanian, Dehghan, Jalili, "HODA: Hardness-Oriented Detect
 Transactions on Information Forensics and Security, arXiv 2106.11424, and the authors' code for the hardness degree: the
 first snapshot of a training run from which on all snapshots agree on the input's class.
 Departures: Victims come without snapshots, so the defender trains a network of the victim's architecture to get them.
-The normal histogram is that of the validation rows. The threshold is the largest distance from it among ``sequences``
-random sequences that are drawn from it. The histogram of an account's last ``window`` rows is compared after each row.
+The normal histogram is that of training rows that are held out of that run. The threshold is
+the largest distance from it among ``sequences`` random sequences that are drawn from it. The histogram of an account's
+last ``window`` rows is compared after each row, where the paper compares disjoint sequences.
+Facts of the result: ``threshold``, ``calibration_rows``, and ``benign_sequences_suspected``, the share of random
+sequences of validation rows that lie beyond the threshold.
 Published number: attacks detected from 100 rows on. Reproduced: formula; direction (queries from other data sets are
 detected within a window, and synthetic ones soon after; noise that the victim assigns to one class is easy, and is not
 detected).
@@ -13,6 +16,7 @@ detected).
 
 from __future__ import annotations
 
+import copy
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import ClassVar
@@ -27,7 +31,8 @@ from arena.defenses.parts.detection import DetectingDefense, Watch
 from arena.learning.randomness import child
 from arena.learning.training import descent, one_hot, predict
 
-NORMAL = "normal"  # the name of the validation rows' hardness degrees in the state
+NORMAL, BENIGN = "normal", "benign"  # the names of the training and validation rows' hardness degrees in the state
+BENIGN_SEQUENCES = 1_000  # random sequences of validation rows that are compared with the threshold
 _NOTHING = 1e-12  # a histogram with a smaller spread counts as flat
 
 
@@ -35,23 +40,25 @@ _NOTHING = 1e-12  # a histogram with a smaller spread counts as flat
 class Hoda(DetectingDefense):
     """Takes ``snapshots`` at even intervals of a training run of ``steps``; hardness runs from 0 to snapshots - 1.
 
-    ``window`` is how many of an account's last rows are compared with the normal histogram.
+    ``window`` is how many of an account's last rows are compared with the normal histogram. That is of
+    a share ``held`` of the training rows, from which the snapshots do not learn.
     """
 
-    trained_by: ClassVar[frozenset[str]] = frozenset({"snapshots", "steps"})
+    trained_by: ClassVar[frozenset[str]] = frozenset({"held", "snapshots", "steps"})
     sweep: ClassVar[tuple[str, tuple[float, ...]] | None] = ("window", (50, 100, 200, 500))
 
     snapshots: int = 11
     window: int = 100
     sequences: int = 40_000
+    held: float = 0.5
     steps: int = 2_000
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        if not 2 <= self.snapshots <= self.steps or self.window < 1 or self.sequences < 1:
+        if not 2 <= self.snapshots <= self.steps or self.window < 1 or self.sequences < 1 or not 0 < self.held < 1:
             message = (
                 f"snapshots = {self.snapshots} must lie between 2 and steps = {self.steps}; window = {self.window} and "
-                f"sequences = {self.sequences} must be at least 1"
+                f"sequences = {self.sequences} must be at least 1, and held = {self.held} between 0 and 1"
             )
             raise BadParameter(message)
 
@@ -60,33 +67,44 @@ class Hoda(DetectingDefense):
         return max(super().detection_delay, self.window)
 
     def train(self, context: DefenseContext, *, rng: Generator) -> State:
-        """Train the snapshots, and measure the hardness degrees of the validation rows."""
+        """Train the snapshots, and measure the hardness degrees of benign rows that they have not learnt from."""
+        inputs, labels = context.training
+        if len(inputs) < 2:
+            message = "hoda needs training rows, from which it learns what is normal"
+            raise BadParameter(message)
+        size = max(1, int(self.held * len(inputs)))
+        held, learnt = torch.randperm(len(inputs), generator=child(rng)).split([size, len(inputs) - size])
+        networks = self._snapshots(context, inputs[learnt], labels[learnt], rng=rng)
+        state = {key: value for number, one in enumerate(networks) for key, value in stored(one, _name(number)).items()}
+        normal = hardness(networks, inputs[held])
+        validation, _ = context.validation
+        benign = hardness(networks, validation) if len(validation) else torch.empty(0, dtype=torch.int64)
+        return {**super().train(context, rng=child(rng)), **state, NORMAL: normal, BENIGN: benign}
+
+    def watches(self, context: DefenseContext, state: State, *, rng: Generator) -> Callable[[], Watch]:
+        networks = [restored(state, _name(number), context) for number in range(self.snapshots)]
+        normal, benign = (state[name].bincount(minlength=self.snapshots).double() for name in (NORMAL, BENIGN))
+        drawn = sequences_from(normal, window=self.window, sequences=self.sequences, rng=rng)
+        threshold = float(pearson_distance(drawn, normal).max())
+        context.note("calibration_rows", len(state[NORMAL]))
+        context.note("threshold", threshold)
+        if len(state[BENIGN]):
+            drawn = sequences_from(benign, window=self.window, sequences=BENIGN_SEQUENCES, rng=rng)
+            suspected = pearson_distance(drawn, normal) > threshold
+            context.note("benign_sequences_suspected", float(suspected.float().mean()))
+        return lambda: Histogram(networks, normal, window=self.window, threshold=threshold)
+
+    def _snapshots(self, context: DefenseContext, inputs: Tensor, labels: Tensor, *, rng: Generator) -> list[nn.Module]:
+        """Return the snapshots of a training run of a `network_like_victim`, in eval mode."""
         network = network_like_victim(context, rng=rng)
-        inputs, labels = (part.to(context.device) for part in context.training)
-        due = [self.steps * (number + 1) // self.snapshots for number in range(self.snapshots)]
-        state: dict[str, Tensor] = {}
+        inputs, labels = inputs.to(context.device), labels.to(context.device)
+        due = {self.steps * (number + 1) // self.snapshots for number in range(self.snapshots)}
 
         def backward(chosen: Tensor) -> None:
             cross_entropy(network(inputs[chosen]), labels[chosen]).backward()
 
-        for step in descent(network, backward, rows=len(inputs), steps=self.steps, rng=child(rng)):
-            if step in due:
-                state |= stored(network, _name(due.index(step)))
-        validation, _ = context.validation
-        if len(inputs) == 0 or len(validation) == 0:
-            message = "hoda needs training rows to learn from and validation rows to define what is normal"
-            raise BadParameter(message)
-        normal = hardness(self._networks(context, state), validation)
-        return {**super().train(context, rng=child(rng)), **state, NORMAL: normal}
-
-    def watches(self, context: DefenseContext, state: State, *, rng: Generator) -> Callable[[], Watch]:
-        networks = self._networks(context, state)
-        normal = state[NORMAL].bincount(minlength=self.snapshots).double()
-        threshold = largest_distance(normal, window=self.window, sequences=self.sequences, rng=rng)
-        return lambda: Histogram(networks, normal, window=self.window, threshold=threshold)
-
-    def _networks(self, context: DefenseContext, state: State) -> list[nn.Module]:
-        return [restored(state, _name(number), context) for number in range(self.snapshots)]
+        run = descent(network, backward, rows=len(inputs), steps=self.steps, rng=child(rng))
+        return [copy.deepcopy(network).eval() for step in run if step in due]
 
 
 class Histogram:
@@ -123,11 +141,11 @@ def pearson_distance(counts: Tensor, normal: Tensor) -> Tensor:
     return 1 - torch.where(lengths > _NOTHING, one @ other / lengths.clamp(min=_NOTHING), 0.0)
 
 
-def largest_distance(normal: Tensor, *, window: int, sequences: int, rng: Generator) -> float:
-    """Draw ``sequences`` samples of ``window`` rows from a histogram, and return their largest distance from it."""
-    degrees = torch.multinomial(normal, sequences * window, replacement=True, generator=rng).reshape(sequences, window)
-    counts = torch.zeros(sequences, len(normal)).scatter_add_(1, degrees, torch.ones(sequences, window))
-    return float(pearson_distance(counts, normal).max())
+def sequences_from(histogram: Tensor, *, window: int, sequences: int, rng: Generator) -> Tensor:
+    """Draw ``sequences`` samples of ``window`` rows from a histogram (B,), and return theirs, (sequences, B)."""
+    degrees = torch.multinomial(histogram, sequences * window, replacement=True, generator=rng)
+    degrees = degrees.reshape(sequences, window)
+    return torch.zeros(sequences, len(histogram)).scatter_add_(1, degrees, torch.ones(sequences, window))
 
 
 def _name(number: int) -> str:

@@ -4,10 +4,14 @@ Source: Orekondy, Schiele, Fritz, "Prediction Poisoning: Towards Defenses Agains
 2020, arXiv 1906.10908; MAD (``mad``) and MAD-argmax (``mad-argmax``).
 For the last linear layer, the gradient of a soft cross entropy is (p - y) outer h, so the angle between two gradients
 is the angle between y - p and y' - p. That takes K numbers for each row, and no features.
-Departures: Only the gradient of the last layer is considered. ``search = "paper"`` chooses a vertex before shrinking it
-into the ball, as the authors' code does. ``"scaled"`` chooses it afterwards, which is never worse, and at small
-distances gives several times the angle. Above 10 classes the paper grows one set of classes greedily; ``scaled`` tries
-that set and prefixes of six orders.
+Only the gradient of the last layer is considered, as in the authors' code (tribhuvanesh/prediction-poisoning).
+``search = "paper"`` searches as that code does: it chooses a vertex before shrinking it into the ball, and above 10
+classes it grows one set of classes from the predicted one, adds the best class in every round, and takes the best set
+of all rounds.
+Departures: ``"scaled"``, the default, chooses the vertex after shrinking it, which is never worse, and at small
+distances gives several times the angle; above 10 classes it also tries prefixes of six orders. The objective is always
+the angle; up to 10 classes the authors' code takes the distance between the gradients unless it is told
+``objmax``. With fewer than 46 classes the authors' search fails once every class is in the set, and ours ends there.
 Published number: none on equal terms. Reproduced: formula; direction (a larger angle than the paper's on every row).
 """
 
@@ -43,7 +47,8 @@ LEAD = 1e-5  # what the paper's code adds to the predicted class of a vertex
 NEAREST = 1e-6  # a candidate this near to p has no direction, and few digits in an expanded square
 SCORE_DECIMALS = 10  # scores that agree to so many decimals tie: the last bits depend on the rest of the batch
 EXHAUSTIVE_CLASSES = 10  # up to this many classes, all 2^(K - 1) sets are tried
-GREEDY_EVALUATIONS = 1_024  # the paper's number, for more classes
+GREEDY_EVALUATIONS = 1_024  # for more classes: a row's last round is the one in which it reaches this number
+NO_DIRECTION = 2.0  # the score of a set without a direction, which is worse than any cosine
 _ELEMENTS = 2**22  # numbers that the candidates of a chunk of rows hold in memory
 
 
@@ -192,20 +197,24 @@ def _prefixes(y: Tensor, p: Tensor) -> Tensor:
 
 
 def _greedy(y: Tensor, p: Tensor) -> Tensor:
-    """Return the paper's vertex (N, K): add the class that helps most, while one helps and evaluations remain."""
+    """Return the vertex (N, K) of the best set of all rounds; each round adds the class that is best to add.
+
+    The rounds end after `GREEDY_EVALUATIONS`, or when every class has been added.
+    """
     rows, others = len(y), y.shape[1] - 1
     members = torch.zeros(rows, others, dtype=torch.bool)
-    score = _cosines(y, p, _vertices(members).unsqueeze(1), torch.ones(rows, 1, dtype=y.dtype))
-    for _ in range(max(1, GREEDY_EVALUATIONS // others)):
+    found, score, evaluations = members, torch.full((rows, 1), torch.inf, dtype=y.dtype), 0
+    for left in range(others, 0, -1):
         larger = members.unsqueeze(1) | torch.eye(others, dtype=torch.bool)
         scores = _cosines(y, p, _vertices(larger), torch.ones(rows, others, dtype=y.dtype))
+        scores = scores.where(scores.isfinite(), NO_DIRECTION).masked_fill(members, torch.inf)
         best, added = scores.min(dim=1, keepdim=True)
-        helps = best < score
-        if not bool(helps.any()):
+        members = members | torch.zeros_like(members).scatter(1, added, True)
+        found, score = torch.where(best < score, members, found), torch.minimum(score, best)
+        evaluations += left
+        if evaluations >= GREEDY_EVALUATIONS:
             break
-        members = members | (helps & torch.zeros_like(members).scatter(1, added, True))
-        score = torch.minimum(score, best)
-    return _vertices(members)
+    return _vertices(found)
 
 
 def _vertices(others: Tensor) -> Tensor:

@@ -4,7 +4,8 @@ Source: Tramèr, Zhang, Juels, Reiter, Ristenpart, "Stealing Machine Learning Mo
 Security 2016, arXiv 1609.02943, section 7.
 Departures: The other classes' mass is removed by normalising (``zero``) or divided evenly among them (``spread``),
 because every released row must lie on the simplex.
-Published number: none that a later table repeats. Reproduced: formula; k = 1 with ``zero`` is label-only.
+Published number: none that a later table repeats. Reproduced: formula. With ``zero``, k = 1 is label-only,
+so the default is 2; version 1 had k = 1.
 """
 
 from __future__ import annotations
@@ -27,7 +28,7 @@ class TopK(ComposableDefense):
 
     sweep: ClassVar[tuple[str, tuple[float, ...]] | None] = ("k", (5, 3, 2, 1))
 
-    k: int = 1
+    k: int = 2
     rest: Rest = "zero"
 
     def __post_init__(self) -> None:

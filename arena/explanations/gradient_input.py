@@ -31,4 +31,9 @@ class GradientInput(Explanation):
 def gradient_times_input(module: nn.Module, inputs: Tensor, classes: Tensor) -> Tensor:
     """Return x dz_c / dx for classes c (N,), summed over channels: (N, H, W) for images, (N, d) for tables."""
     maps = inputs * input_gradient(module, inputs, classes, direction="gradient").to(inputs.device)
+    return summed_over_channels(maps)
+
+
+def summed_over_channels(maps: Tensor) -> Tensor:
+    """Return maps (N, H, W) of images (N, C, H, W); those of tables (N, d) stay as they are."""
     return maps.sum(dim=1) if maps.dim() == 4 else maps

@@ -2,14 +2,16 @@
 
 Source: S. Lee, Han, "Libra-CAM: An Activation-Based Attribution Based on the Linear Approximation of Deep Neural Nets
 and Threshold Calibration", IJCAI 2022, pp. 3185-3191; which maps are kept as in the authors' code (sanglee/Libra-CAM).
-Departures: The references are drawn from the training inputs with the explanation's generator. A constant map becomes
-zeros.
+Departures: One library of references serves every class, where the authors keep one for each; it is drawn from the
+training inputs with the explanation's generator. The second calibration is left out, which sets those lowest tenths of
+a map to zero that raise the class's posterior most. A constant map becomes zeros.
 Published number: none that a later table repeats. Reproduced: formula.
 """
 
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import NamedTuple
 
 import torch
 from torch import Generator, Tensor, nn
@@ -38,7 +40,7 @@ class LibraCam(Explanation):
 
     def deploy(self, module: nn.Module, references: Tensor, *, rng: Generator) -> Explainer:
         split, device = split_after_convolution(module, back=self.back), device_of(module)
-        chosen = references[torch.randperm(len(references), generator=rng)[: self.references]]
+        chosen = self.drawn_from(references, rng=rng)
         with torch.no_grad():
             library = split.bottom(chosen.to(device))
 
@@ -47,24 +49,45 @@ class LibraCam(Explanation):
 
         return in_padded_chunks(attribute, device=device)
 
+    def drawn_from(self, references: Tensor, *, rng: Generator) -> Tensor:
+        """Return the inputs (R, *shape) whose activations are the library."""
+        return references[torch.randperm(len(references), generator=rng)[: self.references]]
+
 
 def calibrated_map(split: Split, inputs: Tensor, classes: Tensor, library: Tensor) -> Tensor:
     """Return the average (N, H, W) of the accepted base maps for classes (N,).
 
     Each reference activation of the ``library`` (R, C, h, w) gives one base map.
     """
+    found = _candidates(split, inputs, classes, library)
+    weights = found.accepted.to(found.maps.dtype)
+    return (found.maps * weights[..., None, None]).sum(dim=1) / weights.sum(dim=1)[:, None, None]
+
+
+def accepted_references(split: Split, inputs: Tensor, classes: Tensor, library: Tensor) -> Tensor:
+    """Return which references of the ``library`` (R, C, h, w) give a base map that counts, (N, R) bool."""
+    return _candidates(split, inputs, classes, library).accepted
+
+
+class _Candidates(NamedTuple):
+    """The base maps (N, R, H, W) in the inputs' size, and which of them count, (N, R) bool."""
+
+    maps: Tensor
+    accepted: Tensor
+
+
+def _candidates(split: Split, inputs: Tensor, classes: Tensor, library: Tensor) -> _Candidates:
     with torch.no_grad():
         activations = split.bottom(inputs)
-    activations = activations.requires_grad_(True)
-    logits = split.top(activations)
-    (gradients,) = torch.autograd.grad(logits.gather(1, classes.unsqueeze(1)).sum(), activations)
+    with torch.enable_grad():
+        activations = activations.requires_grad_(True)
+        logits = split.top(activations)
+        (gradients,) = torch.autograd.grad(logits.gather(1, classes.unsqueeze(1)).sum(), activations)
     with torch.no_grad():
         maps = base_maps(activations, gradients, library)
         maps = interpolate(maps, size=inputs.shape[2:], mode="bilinear", align_corners=False)
         before = logits.softmax(dim=1).gather(1, classes.unsqueeze(1))
-        gains = _masked_posteriors(split, inputs, classes, maps) - before
-        weights = accepted(gains).to(maps.dtype)
-        return (maps * weights[..., None, None]).sum(dim=1) / weights.sum(dim=1)[:, None, None]
+        return _Candidates(maps, accepted(_masked_posteriors(split, inputs, classes, maps) - before))
 
 
 def base_maps(activations: Tensor, gradients: Tensor, library: Tensor) -> Tensor:
@@ -77,7 +100,7 @@ def base_maps(activations: Tensor, gradients: Tensor, library: Tensor) -> Tensor
 def unit_range(maps: Tensor) -> Tensor:
     """Return maps (..., h, w) shifted and scaled to [0, 1]; a constant map becomes zeros."""
     low, high = maps.amin(dim=(-2, -1), keepdim=True), maps.amax(dim=(-2, -1), keepdim=True)
-    return torch.where(high > low, (maps - low) / (high - low), 0.0)
+    return (maps - low) / (high - low).clamp(min=torch.finfo(maps.dtype).tiny)  # differentiable, also if constant
 
 
 def accepted(gains: Tensor) -> Tensor:

@@ -17,6 +17,7 @@ from dataclasses import dataclass
 
 import torch
 from torch import Generator, Tensor, nn
+from torch.func import vjp
 
 from arena.contracts import BadParameter, Explainer, Explanation
 from arena.learning.chains import RESIDUAL_BLOCKS, device_of, in_padded_chunks, split_after_convolution
@@ -42,11 +43,15 @@ class RelevanceCam(Explanation):
             activations = split.bottom(inputs)
             outputs = split.top(activations)
             relevance = relevances(split.top, activations, contrastive(classes, outputs.shape[1]))
-            weights = relevance.sum(dim=(2, 3), keepdim=True)
-            maps: Tensor = (weights * activations).sum(dim=1).clamp(min=0)
-            return maps
+            return relevance_map(activations, relevance)
 
         return in_padded_chunks(attribute, device=device_of(module))
+
+
+def relevance_map(activations: Tensor, relevance: Tensor) -> Tensor:
+    """Return ReLU(sum_k R_k A_k) as (N, h, w); R_k is the ``relevance`` (N, C, h, w) of channel k, summed over pixels."""
+    weights = relevance.sum(dim=(2, 3), keepdim=True)
+    return (weights * activations).sum(dim=1).clamp(min=0)
 
 
 def contrastive(classes: Tensor, total: int) -> Tensor:
@@ -117,9 +122,10 @@ def _positive(module: nn.Linear | nn.Conv2d) -> Callable[[Tensor], Tensor]:
 
 
 def shared_out(function: Callable[[Tensor], Tensor], inputs: Tensor, relevance: Tensor) -> Tensor:
-    """Return R_i = sum_j a_i w_ij / (sum_i' a_i' w_i'j + 1e-9) R_j for a layer linear in its inputs a, by weights w."""
-    with torch.enable_grad():
-        inputs_with_gradient = inputs.detach().requires_grad_(True)
-        outputs = function(inputs_with_gradient)
-        (shares,) = torch.autograd.grad(outputs, inputs_with_gradient, relevance / (outputs.detach() + STABILISER))
+    """Return R_i = sum_j a_i w_ij / (sum_i' a_i' w_i'j + 1e-9) R_j for a layer linear in its inputs a, by weights w.
+
+    It can be differentiated, and mapped over weights by `torch.func.vmap`.
+    """
+    outputs, transposed, *_ = vjp(function, inputs)
+    shares: Tensor = transposed(relevance / (outputs + STABILISER))[0]
     return inputs * shares

@@ -6,8 +6,8 @@ import contextlib
 import io
 import time
 import traceback
-from collections.abc import Iterator
-from dataclasses import dataclass, replace
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field, replace
 
 import torch
 from torch import Tensor, nn
@@ -20,6 +20,7 @@ from arena.contracts import (
     AttackContext,
     DeadlinePassed,
     Matchup,
+    MeasureName,
     Oracle,
     Task,
     Verdict,
@@ -27,6 +28,7 @@ from arena.contracts import (
 from arena.learning.randomness import generator
 from arena.learning.training import counted_steps, one_thread
 from arena.match.clones import checked_clone, clone_digest
+from arena.match.facts import Facts
 from arena.oracle.interrupts import is_operators
 from arena.registry import build_defense
 
@@ -45,6 +47,7 @@ class AttackReport:
     cpu_seconds: float = 0.0
     steps: int = 0  # optimiser steps in the training loops of this package, for all of the attack's networks together
     timed: bool = False  # the time ran out, so the outcome depends on the machine's speed
+    facts: Mapping[MeasureName, float] = field(default_factory=dict)  # what the attack stated about its play
 
 
 class Clock:
@@ -108,12 +111,14 @@ def attack_stage(
     raises is the attack's fault, unless its last query failed because of the infrastructure. A fault of the defense is
     recorded by the oracle's session and read when that closes. What the attack prints is kept with its verdict.
     """
+    facts = Facts("attack")
     context = AttackContext(
         pool=pool,
         device=torch.device(device),
         time_left=clock,
         defense=matchup.defense if matchup.informed else None,
         simulated=build_defense(matchup.defense) if matchup.informed else None,
+        note=facts.note,
     )
     wall, cpu = time.perf_counter(), time.process_time()
     witnessed = WitnessedOracle(oracle)
@@ -137,6 +142,7 @@ def attack_stage(
         cpu_seconds=time.process_time() - cpu,
         steps=steps.taken,
         timed=clock.expired,
+        facts=facts.measures,
     )
 
 

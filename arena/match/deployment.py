@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
-from arena.contracts import Defense, DefenseFault, Matchup, Responder, Task, matchup_id
+from arena.contracts import Defense, DefenseFault, Matchup, Note, Responder, Task, matchup_id
+from arena.contracts.facts import unnoted
+from arena.match.facts import Facts
 from arena.match.preparation import DefendedVictim
 from arena.match.rows import honest_traffic
 from arena.match.site import Site
@@ -28,14 +31,16 @@ def open_session(
         for left_over in path.parent.glob(f"{path.name}*"):  # from a run that ended in the middle of this match
             left_over.unlink()
         ledger = SqliteLedger.open(path, budget=matchup.budget, attempt=attempt)
+    facts = Facts("defense")
     return Session(
         oracle_terms(matchup, defended.context.victim.task),
-        responder=deploy(matchup, defense, defended, site),
+        responder=deploy(matchup, defense, defended, site, note=facts.note),
         ledger=ledger,
         account_numbers=traffic.account_numbers,
         explainer=defended.context.explainer,
         decimals=matchup.decimals,
         honest=traffic,
+        facts=lambda: facts.measures,
     )
 
 
@@ -50,11 +55,13 @@ def oracle_terms(matchup: Matchup, task: Task) -> OracleTerms:
     )
 
 
-def deploy(matchup: Matchup, defense: Defense, defended: DefendedVictim, site: Site) -> Responder:
+def deploy(
+    matchup: Matchup, defense: Defense, defended: DefendedVictim, site: Site, *, note: Note = unnoted
+) -> Responder:
     """Return a fresh responder, which draws from the defense's generator of this match. Raises `DefenseFault`."""
     rng = site.secret.generator(matchup.seed, "defense")
     try:
-        return defense.deploy(defended.context, defended.state, rng=rng)
+        return defense.deploy(replace(defended.context, note=note), defended.state, rng=rng)
     except BaseException as error:
         if is_operators(error):
             raise

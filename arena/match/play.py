@@ -128,7 +128,7 @@ def prepare_match(matchup: Matchup, attack: Attack, defense: Defense, site: Site
 
 def closed(session: Session) -> Closed:
     """Return the outcome of closing a session."""
-    return Closed(defense_fault=str(session.fault) if session.fault else "")
+    return Closed(defense_fault=str(session.fault) if session.fault else "", facts=session.facts())
 
 
 def play(

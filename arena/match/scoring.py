@@ -91,7 +91,7 @@ def score_match(
         explained, faults = _explained(deployed, played.report)
         assessment = _assessed(played, clones, transcript, defense=defense, defended=defended, site=site)
     parts = (
-        Scores(measures=played.measures),
+        Scores(measures={**played.measures, **played.report.facts}),
         Scores(counts=clones.counts, measures=clones.measures),
         honest,
         promise_scores(played.matchup, transcript, defense, site),

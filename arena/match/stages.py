@@ -43,6 +43,7 @@ class Closed:
     """The oracle answers no more queries."""
 
     defense_fault: str = ""  # what the defense did wrong; empty if nothing
+    facts: Mapping[MeasureName, float] = field(default_factory=dict)  # what the defense stated about itself
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -135,6 +136,7 @@ class Match:
 
     def _closed(self, closed: Closed) -> None:
         """Move to scoring, unless the infrastructure failed; a fault of the defense overrides the attack's verdict."""
+        self.preparation = replace(self.preparation, measures={**self.preparation.measures, **closed.facts})
         verdict = self.report.verdict
         if verdict.outcome == "infrastructure":
             self._end(verdict)

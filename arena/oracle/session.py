@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 
 from arena.contracts import (
@@ -14,6 +14,7 @@ from arena.contracts import (
     InvalidQuery,
     LedgerCorrupt,
     MatchClosed,
+    MeasureName,
     QueryBatch,
     Responder,
 )
@@ -32,7 +33,7 @@ class Session:
     they are replayed through the responder and compared with the record, and the honest script continues from there.
     ``account_numbers[k]`` is the number under which the defense sees the attack's account k. ``decimals`` rounds
     released rows. If the defense returns no explanations, ``explainer`` explains the class with the largest released
-    posterior.
+    posterior. ``facts`` returns what the defense has stated about itself so far.
 
     Raises `LedgerCorrupt` if a replayed answer differs from the recorded one.
     """
@@ -47,8 +48,10 @@ class Session:
         explainer: Explainer | None = None,
         decimals: int | None = None,
         honest: HonestScript | None = None,
+        facts: Callable[[], Mapping[MeasureName, float]] = dict,
     ) -> None:
         self.terms = terms
+        self.facts = facts
         self._account_numbers = tuple(range(terms.accounts) if account_numbers is None else account_numbers)
         if len(self._account_numbers) != terms.accounts:
             raise BadParameter(

@@ -43,8 +43,8 @@ def settled(matchup: Matchup, play: Callable[[Matchup], MatchResult]) -> MatchRe
 
 
 def _is_the_defenses_own(name: CountName | MeasureName) -> bool:
-    """Return whether a score belongs to the faulty match itself: its utility, promises, leak audit or attack."""
-    return name.startswith(("utility/", "promise/", "audit/", "attack/"))
+    """Return whether a score belongs to the faulty match itself: its utility, promises, leak audit, attack or facts."""
+    return name.startswith(("utility/", "promise/", "audit/", "attack/", "defense/"))
 
 
 def _unanswered_as_wrong(faulty: MatchResult, stand_in: MatchResult) -> dict[CountName, Count]:

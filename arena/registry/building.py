@@ -93,9 +93,9 @@ def is_newest(spec: Spec) -> bool:
 
 
 def names(role: Role) -> list[str]:
-    """Return the names of all built-ins and of the entry points of installed packages."""
+    """Return the names of all built-ins, without older versions, and of the entry points of installed packages."""
     installed = [point.name for point in importlib.metadata.entry_points(group=_group(role))]
-    return sorted({*TABLES[role], *installed})
+    return sorted({*(name for name in TABLES[role] if "@" not in name), *installed})
 
 
 def player_class(role: Role, name: str) -> PlayerClass:

@@ -32,41 +32,47 @@ def _at(where: str, *, version: int = 1, **preset: Parameter) -> Registered:
 
 
 def _guessing(where: str) -> Registered:
-    """Return an attack that guesses among the default defenses unless its spec lists others."""
-    return Registered(where=where, version=2, default={"guesses": _GUESSED})
+    """Return an attack that guesses among defenses unless its spec lists others."""
+    return Registered(where=where, version=3, default={"guesses": _GUESSED})
 
 
 _GUESSED: Parameter = tuple(
     Spec(name=name, params=tuple(params.items()))
     for name, params in (
-        ("rounding", {"decimals": 1}),
-        ("rounding", {"decimals": 2}),
-        ("reverse-sigmoid", {"beta": 1.0, "gamma": 0.1}),
-        ("reverse-sigmoid", {"beta": 1.0, "gamma": 0.2}),
-        ("reverse-sigmoid", {"beta": 0.5, "gamma": 0.4}),
-        ("mad", {"epsilon": 0.5}),
-        ("mad-argmax", {"epsilon": 0.5}),
-        ("mad-argmax", {"epsilon": 1.0}),
-        ("modelguard-w", {"epsilon": 1.0}),
-        ("gradient-redirection", {"epsilon": 0.5}),
+        ("reverse-sigmoid", {"beta": 0.7, "gamma": 0.15}),
+        ("reverse-sigmoid", {"beta": 0.7, "gamma": 0.3}),
+        ("mad", {"epsilon": 0.7}),
+        ("mad-argmax", {"epsilon": 0.3}),
+        ("mad-argmax", {"epsilon": 0.7}),
+        ("modelguard-w", {"epsilon": 0.7}),
+        ("gradient-redirection", {"epsilon": 0.75}),
     )
 )
+"""An attacker knows the methods, not their parameters: no guess has those of a default or of a trade-off curve.
+
+Rounding is left out, because any guess that matters would be the very defense that is played.
+"""
 
 ATTACKS: Mapping[str, Registered] = {
-    "activethief": _at("arena.attacks.activethief:ActiveThief"),
+    "activethief": _at("arena.attacks.activethief:ActiveThief", version=2),
     "argmax": _at("arena.attacks.argmax:Argmax"),
     "averaging": _at("arena.attacks.averaging:Averaging"),
     "benign-mix": _at("arena.attacks.benign_mix:BenignMix", version=2),
     "cam-matching": _at("arena.attacks.cam_matching:CamMatching"),
     "collage": _at("arena.attacks.collage:Collage"),
     "confidence-filter": _at("arena.attacks.confidence_filter:ConfidenceFilter", version=2),
-    "dfme": _at("arena.attacks.data_free:DataFreeExtraction", variant="dfme"),
+    "dfme": _at("arena.attacks.data_free:DataFreeExtraction", version=2, variant="dfme"),
     "equation-solving": _at("arena.attacks.equation_solving:EquationSolving"),
     "jbda": _at("arena.attacks.jacobian:JacobianAugmentation", mode="jbda"),
+    "jbda-papernot": _at("arena.attacks.jacobian:JacobianAugmentation", mode="jbda", direction="gradient"),
     "jbda-tr": _at("arena.attacks.jacobian:JacobianAugmentation", mode="targeted-random"),
     "knockoff": _at("arena.attacks.knockoff:KnockoffNets"),
-    "knockoff-adaptive": _at("arena.attacks.knockoff_adaptive:KnockoffAdaptive"),
-    "maze": _at("arena.attacks.data_free:DataFreeExtraction", variant="maze"),
+    "knockoff-adaptive": _at("arena.attacks.knockoff_adaptive:KnockoffAdaptive", version=2),
+    "knockoff-adaptive@1": Registered(
+        where="arena.attacks.knockoff_adaptive:KnockoffAdaptive",
+        default={"floor": 0.5, "warmup": 0.3, "batch": 50, "step": 0.5},
+    ),
+    "maze": _at("arena.attacks.data_free:DataFreeExtraction", version=2, variant="maze"),
     "rank-sharpening": _at("arena.attacks.sharpening:Sharpening", kept="ranks"),
     "recovery-network": _guessing("arena.attacks.recovery_network:RecoveryNetwork"),
     "recovery-table": _guessing("arena.attacks.recovery_table:RecoveryTable"),
@@ -77,10 +83,11 @@ ATTACKS: Mapping[str, Registered] = {
     "uniform-noise": _at("arena.attacks.uniform_noise:UniformNoise"),
 }
 DEFENSES: Mapping[str, Registered] = {
-    "adaptive-misinformation": _at("arena.defenses.adaptive_misinformation:AdaptiveMisinformation"),
-    "deep-defense": _at("arena.defenses.deep_defense:DeepDefense"),
+    "adaptive-misinformation": _at("arena.defenses.adaptive_misinformation:AdaptiveMisinformation", version=2),
+    "deep-defense": _at("arena.defenses.deep_defense:DeepDefense", version=2),
     "deep-defense-literal": _at(
         "arena.defenses.deep_defense:DeepDefense",
+        version=2,
         hinge="posterior",
         margin=0.0,
         map_weight=1.0,
@@ -89,19 +96,21 @@ DEFENSES: Mapping[str, Registered] = {
     ),
     "diverse-ensemble": _at("arena.defenses.diverse_ensemble:DiverseEnsemble"),
     "gaussian-noise": _at("arena.defenses.gaussian_noise:GaussianNoise"),
+    "gaussian-noise-fresh": _at("arena.defenses.gaussian_noise:GaussianNoise", fresh=True),  # averaging removes it
     "gradient-redirection": _at("arena.defenses.gradient_redirection:GradientRedirection"),
-    "hoda": _at("arena.defenses.hoda:Hoda"),
+    "hoda": _at("arena.defenses.hoda:Hoda", version=2),
     "isolation-induction": _at("arena.defenses.isolation_induction:IsolationInduction"),
     "label-only": _at("arena.defenses.label_only:LabelOnly"),
-    "mad": _at("arena.defenses.prediction_poisoning:PredictionPoisoning", argmax=False),
-    "mad-argmax": _at("arena.defenses.prediction_poisoning:PredictionPoisoning", argmax=True),
+    "mad": _at("arena.defenses.prediction_poisoning:PredictionPoisoning", version=2, argmax=False),
+    "mad-argmax": _at("arena.defenses.prediction_poisoning:PredictionPoisoning", version=2, argmax=True),
     "modelguard-s": _at("arena.defenses.modelguard:ModelGuardS"),
     "modelguard-w": _at("arena.defenses.modelguard:ModelGuardW"),
     "none": _at("arena.defenses.none:NoDefense"),
     "prada": _at("arena.defenses.prada:Prada"),
     "reverse-sigmoid": _at("arena.defenses.reverse_sigmoid:ReverseSigmoid"),
     "rounding": _at("arena.defenses.rounding:Rounding"),
-    "top-k": _at("arena.defenses.top_k:TopK"),
+    "top-k": _at("arena.defenses.top_k:TopK", version=2),
+    "top-k@1": Registered(where="arena.defenses.top_k:TopK", default={"k": 1}),
 }
 EXPLANATIONS: Mapping[str, Registered] = {
     "grad-cam": _at("arena.explanations.grad_cam:GradCam"),

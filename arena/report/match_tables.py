@@ -116,8 +116,23 @@ def _trace_rows(result: MatchResult) -> list[tuple[str, str]]:
         if name in result.measures:
             what = "all networks together" if name == names.ATTACK_STEPS else "each clone"
             rows.append((words, f"{result.measures[name]:,.0f} steps, {what}"))
+    rows += _fact_rows(result)
     rows.append(("its output", result.verdict.output[-SHOWN_OUTPUT:].rstrip()))
     return [(name, value) for name, value in rows if value]
+
+
+def _fact_rows(result: MatchResult) -> list[tuple[str, str]]:
+    """Return a row for each player: the facts that it stated about its own play."""
+    stated: dict[str, list[str]] = {}
+    for name, value in result.measures.items():
+        player, _, fact = name.partition("/fact/")
+        if fact:
+            stated.setdefault(player, []).append(f"{fact.replace('_', ' ')} {_number(value)}")
+    return [(f"{player}'s own facts", ", ".join(facts)) for player, facts in sorted(stated.items())]
+
+
+def _number(value: float) -> str:
+    return f"{value:,.0f}" if value.is_integer() else f"{value:.4g}"
 
 
 def _estimate(result: MatchResult, name: CountName) -> str:

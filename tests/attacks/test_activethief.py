@@ -1,7 +1,7 @@
 import pytest
 import torch
 
-from arena.attacks.activethief import ActiveThief, k_center
+from arena.attacks.activethief import ActiveThief, k_center, near_rows
 from arena.contracts import BadParameter
 from arena.learning.architectures import build
 from arena.learning.release import entropy
@@ -28,17 +28,36 @@ def clone():
 
 def test_uncertainty_takes_the_highest_entropy_first(clone):
     rows = context(rows=50).pool
-    best = ActiveThief(strategy="uncertainty")._best(clone, rows, rows[:1], 5, budget=20)
+    best = ActiveThief(strategy="uncertainty")._best(clone, rows, rows[:1], 5, near=20)
     entropies = entropy(predict(clone, rows))
     assert torch.equal(entropies[best], entropies.sort(descending=True).values[:5])
 
 
 def test_dfal_with_k_center_chooses_among_as_many_near_rows_as_the_budget(clone):
     rows = context(rows=50).pool
-    near = ActiveThief(strategy="dfal")._best(clone, rows, rows[:1], 20, budget=20)
-    best = ActiveThief(strategy="dfal+k-center")._best(clone, rows, rows[:1], 5, budget=20)
+    near = ActiveThief(strategy="dfal")._best(clone, rows, rows[:1], 20, near=20)
+    best = ActiveThief(strategy="dfal+k-center")._best(clone, rows, rows[:1], 5, near=20)
     assert set(best.tolist()) <= set(near.tolist())
     assert set(best.tolist()) != set(near[:5].tolist())
+
+
+def test_dfal_keeps_the_share_of_the_candidates_that_the_budget_is_of_the_pool():
+    # of 2,000 candidates from a pool of 30,000: at a budget of 3,000 a tenth, however large the budget
+    assert near_rows(2_000, budget=3_000, pool=30_000) == 200
+    assert near_rows(50, budget=20, pool=50) == 20  # all of the pool are candidates: the budget, as in the paper
+    assert near_rows(50, budget=80, pool=70) == 50
+
+
+def test_dfal_still_matters_where_the_budget_exceeds_the_candidates():
+    """With half of the pool to spend and 60 candidates, 30 of the nearest remain, and k-center chooses among them."""
+
+    def leads(strategy):
+        oracle = ToyOracle(VICTIMS["softmax_victim"], 500)
+        play(ActiveThief(strategy=strategy, rounds=50, fooled=60, candidates=60, steps=5, steps_inner=50), oracle)
+        best = torch.cat(oracle.answers[1:26]).topk(2, dim=1).values
+        return float((best[:, 0] - best[:, 1]).mean())
+
+    assert leads("dfal+k-center") < leads("k-center") - 0.05
 
 
 def test_the_first_rows_are_random_and_the_rounds_share_out_the_rest():

@@ -42,7 +42,7 @@ STRATEGIES = {
     "activethief": ActiveThief(rounds=3, **ROUNDS),
     "cam-matching": CamMatching(**FEW),
     "collage": Collage(candidates=40, **ROUNDS),
-    "data-free": DataFreeExtraction(batch=4, replays=1),
+    "data-free": DataFreeExtraction(batch=4, replays=1, steps=5),
     "equation-solving": EquationSolving(iterations=2),
     "jbda": JacobianAugmentation(seeds=20, **ROUNDS),
     "knockoff": KnockoffNets(**FEW),

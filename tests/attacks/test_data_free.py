@@ -14,7 +14,7 @@ SOFT = VICTIMS["softmax_victim"]
 
 
 def attack(variant="dfme", **fields):
-    return DataFreeExtraction(variant=variant, **fields)
+    return DataFreeExtraction(variant=variant, **{"steps": 5, **fields})
 
 
 def softmax_pair(columns):
@@ -135,7 +135,15 @@ def test_the_generator_finds_disagreement():
         return SOFT(inputs)
 
     oracle = ToyOracle(listening, 80 * 24, TABLE)
-    terms = {"batch": 8, "directions": 1, "clone_steps": 1, "replays": 0, "clone_rate": 1e-9, "generator_rate": 1e-2}
+    terms = {
+        "batch": 8,
+        "directions": 1,
+        "clone_steps": 1,
+        "replays": 0,
+        "clone_rate": 1e-9,
+        "generator_rate": 1e-2,
+        "steps": 0,
+    }
     clone = play(attack("maze", **terms), oracle)
     gaps = [float(disagreement(clone(rows).detach(), SOFT(rows), variant="maze").mean()) for rows in seen]
     assert sum(gaps[-20:]) > 1.1 * sum(gaps[:20])
@@ -165,6 +173,38 @@ def test_argmax_of_it_is_it_on_labels():
         for one, victim in ((Argmax(base=attack()), SOFT), (attack(), VICTIMS["labels"]))
     ]
     assert digest(clones[0]) == digest(clones[1])
+
+
+@pytest.mark.parametrize("variant", ["dfme", "maze"])
+class TestTheClone:
+    def test_is_trained_on_the_whole_transfer_set_at_the_end(self, variant):
+        """A clone of the rounds has taken a few dozen steps, most of them on one batch."""
+
+        def fidelity(steps):
+            clone = play(attack(variant, steps=steps, batch=8), ToyOracle(SOFT, 200, TABLE))
+            rows = context(TABLE).pool
+            return float((clone(rows).argmax(dim=1) == SOFT(rows).argmax(dim=1)).float().mean())
+
+        assert fidelity(600) > fidelity(0) + 0.1
+
+    def test_of_the_rounds_is_returned_without_steps_at_the_end(self, variant):
+        oracles = [ToyOracle(SOFT, 150, IMAGES) for _ in range(2)]
+        clones = [play(attack(variant, steps=steps), oracle) for steps, oracle in zip((0, 5), oracles, strict=True)]
+        assert oracles[0].transcript == oracles[1].transcript
+        assert digest(clones[0]) != digest(clones[1])
+
+    def test_has_its_steps_in_the_result(self, variant):
+        facts = {}
+        rounds = attack(variant, replays=2)
+        terms = replace(context(IMAGES), note=facts.__setitem__)
+        rounds.extract(ToyOracle(SOFT, 2 * rounds.round_rows, IMAGES), terms, rng=torch.Generator().manual_seed(0))
+        assert facts == {"loop_steps": 2 * (5 + 2), "final_steps": 5}
+
+    def test_of_the_rounds_is_returned_where_no_time_is_left(self, variant):
+        facts = {}
+        terms = replace(context(IMAGES), note=facts.__setitem__, time_left=iter([1.0, *[0.0] * 9]).__next__)
+        attack(variant).extract(ToyOracle(SOFT, 300, IMAGES), terms, rng=torch.Generator().manual_seed(0))
+        assert "final_steps" not in facts
 
 
 def test_a_batch_of_one_cannot_be_normalised():

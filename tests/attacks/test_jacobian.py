@@ -2,9 +2,10 @@ import pytest
 import torch
 
 from arena.attacks.jacobian import JacobianAugmentation, jacobian_step, other_classes, targeted_steps
-from arena.contracts import BadParameter
+from arena.contracts import BadParameter, Spec
 from arena.learning.architectures import build
 from arena.learning.tensors import row_digests
+from arena.registry import build_attack
 from tests.attacks.toy import TABLE, VICTIMS, ToyOracle, context, play
 
 FEW = {"steps": 5, "steps_inner": 5}
@@ -34,6 +35,16 @@ def test_a_step_up_the_loss_lowers_the_probability_and_one_down_raises_it(linear
     up, down = (jacobian_step(linear, inputs, classes, step=step, direction="loss") for step in (0.1, -0.1))
     assert bool((probability(up) < probability(inputs)).all())
     assert bool((probability(down) > probability(inputs)).all())
+
+
+@pytest.mark.parametrize(("name", "rises"), [("jbda-papernot", True), ("jbda", False)])
+def test_the_papers_algorithm_climbs_the_victims_class_and_the_default_leaves_it(name, rises, linear):
+    attack = build_attack(Spec(name=name))
+    inputs, classes = torch.full((3, 6), 0.5), torch.arange(3)
+    released = torch.nn.functional.one_hot(classes, 3).float()
+    stepped = attack._stepped(linear, inputs, released, 0, rng=torch.Generator())
+    before, after = (linear(rows).softmax(dim=1).gather(1, classes.unsqueeze(1)) for rows in (inputs, stepped))
+    assert bool((after > before).all() if rises else (after < before).all())
 
 
 def test_targeted_steps_stay_near_and_approach_their_target(linear):

@@ -1,14 +1,24 @@
 import math
+from dataclasses import replace
 
 import pytest
 import torch
 from scipy.stats import chisquare
 
-from arena.attacks.knockoff_adaptive import KnockoffAdaptive, Level, centred_ranks, certainty, tree_of
+from arena.attacks.knockoff_adaptive import (
+    KnockoffAdaptive,
+    Level,
+    centred_ranks,
+    certainty,
+    distance_from_uniform,
+    tree_of,
+)
 from arena.contracts import AttackContext, BadParameter
 from tests.attacks.toy import IMAGES, VICTIMS, ToyOracle, context
 
 FEW = {"steps": 5, "steps_inner": 5}
+GENTLE = {"floor": 0.5, "warmup": 0.3, "batch": 50, "step": 0.5}
+"""As in version 1, for tests of how warm-up and batches divide the budget."""
 
 
 def rng(seed=0):
@@ -121,12 +131,32 @@ def test_the_group_that_teaches_is_asked_more_often():
     early, late = [], []
     for seed in range(3):
         oracle = ToyOracle(victim, 2000)
-        KnockoffAdaptive(steps=5, steps_inner=20, arms=(2, 1)).extract(oracle, place, rng=rng(seed))
+        KnockoffAdaptive(**GENTLE, steps=5, steps_inner=20, arms=(2, 1)).extract(oracle, place, rng=rng(seed))
         rich = (torch.cat(oracle.calls).mean(dim=1) > 0.5).float()
         early.append(float(rich[:600].mean()))
         late.append(float(rich[1000:].mean()))
     assert sum(early) / 3 == pytest.approx(0.25, abs=0.05)  # the warm-up is random
     assert sum(late) / 3 > 1.3 * 0.25
+
+
+def test_the_distance_from_uniform_by_hand():
+    # shares 3/4 and 1/4: a quarter of the rows is drawn differently
+    assert distance_from_uniform(torch.tensor([3.0, 1.0])) == pytest.approx(0.25)
+    assert distance_from_uniform(torch.ones(7)) == pytest.approx(0.0)
+
+
+def stated(attack, *, budget=400):
+    """The facts that an attack states, where certainty differs between groups of the pool."""
+    facts = {}
+    place = replace(context(rows=2000), note=facts.__setitem__)
+    attack.extract(ToyOracle(VICTIMS["softmax_victim"], budget), place, rng=rng())
+    return facts
+
+
+def test_by_default_the_draw_moves_far_from_random_and_the_result_says_how_far():
+    assert stated(KnockoffAdaptive(**FEW))["distance_from_uniform"] > 0.2
+    assert stated(KnockoffAdaptive(**GENTLE, **FEW))["distance_from_uniform"] < 0.1
+    assert stated(KnockoffAdaptive(floor=1.0, **FEW))["distance_from_uniform"] == pytest.approx(0.0, abs=1e-6)
 
 
 def test_floor_one_is_random_sampling_without_replacement():
@@ -136,7 +166,7 @@ def test_floor_one_is_random_sampling_without_replacement():
 
 def test_asks_in_batches_after_a_random_share():
     oracle = ToyOracle(VICTIMS["softmax_victim"], 400)
-    KnockoffAdaptive(**FEW).extract(oracle, context(), rng=rng())
+    KnockoffAdaptive(**GENTLE, **FEW).extract(oracle, context(), rng=rng())
     assert [len(call) for call in oracle.calls] == [120, 50, 50, 50, 50, 50, 30]
 
 

@@ -56,7 +56,7 @@ ATTACKS = [
         Retraining(policy=policy, hidden=3, restarts=1, iterations=STEPS)
         for policy in ("uniform", "line-search", "adaptive")
     ),
-    *(DataFreeExtraction(variant=variant, batch=8) for variant in ("dfme", "maze")),
+    *(DataFreeExtraction(variant=variant, batch=8, steps=STEPS) for variant in ("dfme", "maze")),
     Argmax(base=KnockoffNets(steps=STEPS)),
     Argmax(base=EquationSolving(iterations=STEPS)),
     Averaging(base=KnockoffNets(steps=STEPS)),

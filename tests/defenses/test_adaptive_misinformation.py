@@ -6,7 +6,6 @@ import torch
 from arena.contracts import BadParameter, QueryBatch
 from arena.defenses.adaptive_misinformation import (
     AdaptiveMisinformation,
-    calibrated,
     misleading_weights,
     misled,
     uniform_cross_entropy,
@@ -53,22 +52,40 @@ def test_a_certain_answer_has_a_finite_loss_and_gradient():
     assert bool(logits.grad.isfinite().all())
 
 
-@pytest.mark.parametrize(("cost", "tau"), [(0.0, 0.2), (0.25, 0.4), (0.5, 0.6), (0.6, 0.6), (0.99, 0.8)])
-def test_tau_is_an_order_statistic_of_the_benign_rows(cost, tau):
-    confidence = torch.tensor([0.2, 0.4, 0.6, 0.8])
-    assert calibrated(confidence, cost=cost) == pytest.approx(tau)
-    assert int((confidence < tau).sum()) <= cost * 4
+def stated(defense, here, state):
+    """The facts that the deployed defense states."""
+    facts = {}
+    defense.deploy(replace(here, note=facts.__setitem__), state, rng=torch.Generator())
+    return facts
 
 
-def test_a_cost_that_floats_hold_badly_is_counted_right():
-    assert calibrated(torch.arange(100.0), cost=0.29) == 29.0
+def test_about_the_cost_of_new_benign_rows_is_misled_and_the_result_says_how_many():
+    defense = AdaptiveMisinformation(cost=0.1, nu=1e6, steps=200)
+    rows = inputs(2_000, seed=40)
+    here, state = trained(defense, replace(context(), validation=(rows, LinearVictim()(rows).argmax(dim=1))))
+    changed = answers(defense, here, state, rows) - answers(at(0.0), here, state, rows)
+    misled_rows = float((changed.abs().amax(dim=1) > 1e-6).float().mean())
+    facts = stated(defense, here, state)
+    assert facts["calibration_rows"] == len(here.training[0]) == 60
+    assert facts["benign_rows_misled"] == pytest.approx(misled_rows, abs=0.002)
+    assert misled_rows == pytest.approx(0.1, abs=0.09)  # two standard deviations of the 6th lowest of 60
 
 
-def test_at_most_the_cost_of_the_validation_rows_is_misled():
-    defense = AdaptiveMisinformation(cost=0.1, nu=1e6, steps=30)
-    here, state = trained(defense)
-    changed = answers(defense, here, state, here.validation[0]) - answers(at(0.0), here, state, here.validation[0])
-    assert int((changed.abs().amax(dim=1) > 1e-6).sum()) <= 0.1 * len(here.validation[0]) + 1  # and the row at tau
+def test_training_rows_are_judged_by_networks_that_have_not_learnt_them():
+    """Where labels are pure chance, a network is certain of what it has learnt by heart and of nothing else."""
+    few = replace(context(), training=(inputs(40, seed=11), torch.randint(6, (40,), generator=torch.Generator())))
+    here, state = trained(AdaptiveMisinformation(steps=400, folds=4), few)
+    learnt = answers(at(0.0), here, state, here.training[0]).amax(dim=1)
+    assert len(state["calibration"]) == 40
+    assert float(state["calibration"].min()) < float(learnt.min())
+
+
+def test_without_outliers_the_validation_rows_calibrate():
+    here, state = trained(AdaptiveMisinformation(cost=0.1, steps=3), replace(context(), outliers=None))
+    facts = stated(AdaptiveMisinformation(cost=0.1), here, state)
+    assert facts["calibration_rows"] == len(here.validation[0])
+    assert facts["benign_rows_misled"] <= 0.1
+    assert "calibration_rows" not in stated(AdaptiveMisinformation(tau=0.5), here, state)
 
 
 def at(tau):
@@ -115,16 +132,19 @@ def test_what_acts_in_replies_alone_trains_nothing_new():
     assert all(torch.equal(one[name], other[name]) for name in one)
 
 
-def test_without_validation_rows_tau_must_be_given():
-    here, state = trained(
-        AdaptiveMisinformation(steps=3), replace(context(), validation=(inputs(0), torch.empty(0).long()))
-    )
-    with pytest.raises(BadParameter, match="set tau"):
+def test_without_rows_to_calibrate_on_tau_must_be_given():
+    nothing = inputs(0), torch.empty(0).long()
+    here, state = trained(AdaptiveMisinformation(steps=3), replace(context(), validation=nothing))
+    AdaptiveMisinformation(steps=3).deploy(here, state, rng=torch.Generator())  # calibrated on the training rows
+    here, state = trained(AdaptiveMisinformation(steps=3), replace(context(), validation=nothing, outliers=None))
+    with pytest.raises(BadParameter, match="set it"):
         AdaptiveMisinformation(steps=3).deploy(here, state, rng=torch.Generator())
     AdaptiveMisinformation(tau=0.5, steps=3).deploy(here, state, rng=torch.Generator())
 
 
-@pytest.mark.parametrize("fields", [{"tau": 1.5}, {"cost": 1.0}, {"nu": 0.0}, {"exposure": -1.0}, {"steps": 0}])
+@pytest.mark.parametrize(
+    "fields", [{"tau": 1.5}, {"cost": 1.0}, {"nu": 0.0}, {"exposure": -1.0}, {"folds": 1}, {"steps": 0}]
+)
 def test_values_that_make_no_sense_are_bad_parameters(fields):
     with pytest.raises(BadParameter, match=next(iter(fields))):
         AdaptiveMisinformation(**fields)

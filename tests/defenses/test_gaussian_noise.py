@@ -1,9 +1,10 @@
 import pytest
 import torch
 
-from arena.contracts import BadParameter
+from arena.contracts import BadParameter, Spec
 from arena.defenses.gaussian_noise import GaussianNoise, noisy_logits, towards_random_class
-from tests.defenses.toy import deployed, inputs
+from arena.registry import build_defense
+from tests.defenses.toy import LinearVictim, deployed, inputs
 
 ROW, TO_SECOND = torch.tensor([[0.7, 0.2, 0.1]]), torch.tensor([[9.0, 1.0, 0.0]])
 
@@ -34,6 +35,18 @@ def test_fresh_noise_changes_and_keyed_noise_stays(kind):
     fresh, keyed = (deployed(GaussianNoise(kind=kind, fresh=fresh)) for fresh in (True, False))
     assert not torch.equal(fresh(asked), fresh(asked))
     assert torch.equal(keyed(asked), keyed(asked))
+
+
+def test_averaging_removes_fresh_noise_and_no_keyed_noise():
+    asked, clean = inputs(), LinearVictim()(inputs()).log()
+
+    def error(name, times):
+        answer = deployed(build_defense(Spec(name=name)))
+        rows = sum(answer(asked).log() for _ in range(times)) / times
+        return float((rows.log_softmax(dim=1) - clean.log_softmax(dim=1)).abs().mean())
+
+    assert error("gaussian-noise-fresh", 64) < error("gaussian-noise-fresh", 1) / 4
+    assert error("gaussian-noise", 64) == pytest.approx(error("gaussian-noise", 1), rel=1e-5)
 
 
 def test_another_match_has_another_key():

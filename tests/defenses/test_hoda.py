@@ -5,7 +5,7 @@ import torch
 from torch import nn
 
 from arena.contracts import BadParameter, QueryBatch
-from arena.defenses.hoda import Histogram, Hoda, hardness, largest_distance, pearson_distance
+from arena.defenses.hoda import Histogram, Hoda, hardness, pearson_distance, sequences_from
 from arena.defenses.parts.defender_networks import restored
 from tests.defenses.toy import LinearVictim, context, inputs
 
@@ -48,7 +48,9 @@ def test_the_pearson_distance_by_hand():
 
 def test_the_threshold_is_what_random_sequences_of_normal_rows_reach():
     normal = torch.tensor([70.0, 20.0, 10.0])
-    short, long = (largest_distance(normal, window=window, sequences=500, rng=rng()) for window in (20, 500))
+    drawn = [sequences_from(normal, window=window, sequences=500, rng=rng()) for window in (20, 500)]
+    assert [counts.sum(dim=1).unique().tolist() for counts in drawn] == [[20], [500]]
+    short, long = (float(pearson_distance(counts, normal).max()) for counts in drawn)
     assert 0 < long < short < 0.5
 
 
@@ -72,15 +74,24 @@ def test_the_last_rows_are_looked_at_after_each_row():
         assert seen(histogram(), rows, size) == alarms
 
 
-def test_hard_queries_are_blocked_and_ordinary_ones_are_not():
-    rows = inputs(1000, seed=32)
-    here = replace(context(), validation=(rows, LinearVictim()(rows).argmax(dim=1)))
-    defense = Hoda(window=20, snapshots=5, sequences=500, steps=100)
-    state = defense.train(here, rng=rng())
+WATCHED = Hoda(window=20, snapshots=5, sequences=20_000, steps=100)
+
+
+def taught(rows=300):
+    labelled = inputs(rows, seed=32), LinearVictim()(inputs(rows, seed=32)).argmax(dim=1)
+    return replace(context(), training=labelled)
+
+
+def hard_rows(here, state):
     rows = inputs(400, seed=33)
-    hard = rows[hardness([restored(state, f"snapshot-{number}", here) for number in range(5)], rows) > 1]
-    for queries, blocked in ((rows, False), (hard, True)):
-        answer = defense.deploy(here, state, rng=rng())(QueryBatch(inputs=queries))
+    return rows[hardness([restored(state, f"snapshot-{number}", here) for number in range(5)], rows) > 1]
+
+
+def test_hard_queries_are_blocked_and_ordinary_ones_are_not():
+    here = taught()
+    state = WATCHED.train(here, rng=rng())
+    for queries, blocked in ((inputs(400, seed=33), False), (hard_rows(here, state), True)):
+        answer = WATCHED.deploy(here, state, rng=rng())(QueryBatch(inputs=queries))
         assert bool(answer.refused.any()) is blocked
         assert not bool(answer.refused[:19].any())
 
@@ -89,16 +100,46 @@ def test_earliest_is_a_window():
     assert Hoda().detection_delay == 100
 
 
-def test_without_rows_that_are_normal_it_cannot_be_trained():
-    with pytest.raises(BadParameter, match="validation rows"):
-        Hoda(steps=11).train(replace(context(), validation=(inputs(0), torch.empty(0).long())), rng=rng())
+def test_what_is_normal_is_measured_on_rows_that_the_snapshots_have_not_learnt():
+    """Labels of pure chance can only be learnt by heart, so half of them stay unknown."""
+    rows, labels = inputs(100, seed=34), torch.randint(6, (100,), generator=rng())
+    here = replace(context(), training=(rows, labels))
+    state = Hoda(snapshots=5, steps=1_000).train(here, rng=rng())
+    right = (restored(state, "snapshot-4", here)(rows).argmax(dim=1) == labels).float().mean()
+    assert len(state["normal"]) == 50
+    assert 0.45 < float(right) < 0.75
+
+
+def stated(defense, here):
+    """The facts that the deployed detector states."""
+    facts = {}
+    defense.deploy(replace(here, note=facts.__setitem__), defense.train(here, rng=rng()), rng=rng())
+    return facts
+
+
+def test_the_result_says_what_the_threshold_is_and_what_it_costs():
+    here = taught()
+    facts = stated(WATCHED, here)
+    assert facts["calibration_rows"] == 150
+    assert 0 < facts["threshold"] < 1
+    assert facts["benign_sequences_suspected"] < 0.01
+    hard = hard_rows(here, WATCHED.train(here, rng=rng()))
+    hard_here = replace(here, validation=(hard, hard[:, 0].long()))
+    assert stated(WATCHED, hard_here)["benign_sequences_suspected"] > 0.5
+    nothing = inputs(0), torch.empty(0).long()
+    assert "benign_sequences_suspected" not in stated(WATCHED, replace(here, validation=nothing))
+
+
+def test_without_rows_to_learn_from_it_cannot_be_trained():
+    with pytest.raises(BadParameter, match="training rows"):
+        Hoda(steps=11).train(replace(context(), training=(inputs(0), torch.empty(0).long())), rng=rng())
 
 
 def test_only_what_training_reads_trains_anew():
-    assert Hoda.trained_by == {"snapshots", "steps"}
+    assert Hoda.trained_by == {"held", "snapshots", "steps"}
 
 
-@pytest.mark.parametrize("fields", [{"snapshots": 1}, {"window": 0}, {"sequences": 0}, {"steps": 5}])
+@pytest.mark.parametrize("fields", [{"snapshots": 1}, {"window": 0}, {"sequences": 0}, {"held": 1.0}, {"steps": 5}])
 def test_values_that_make_no_sense_are_bad_parameters(fields):
     with pytest.raises(BadParameter, match=next(iter(fields))):
         Hoda(**fields)

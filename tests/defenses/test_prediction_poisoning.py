@@ -113,6 +113,37 @@ def test_prefixes_come_close_to_all_sets(monkeypatch):
     assert float(prefixes.mean() / every.mean()) > 0.97
 
 
+def greedily(y, p, epsilon):
+    """The authors' search above 10 classes as a loop, for a single row: sets grow by the best class in every round."""
+    y, p = y.double(), p.double()
+    members, evaluations = [int(y.argmax())], 0
+    best, found = math.inf, y
+    while evaluations < 1_024 and len(members) < len(y):
+        scores = {}
+        for added in sorted(set(range(len(y))) - set(members)):
+            vertex = torch.zeros_like(y)
+            vertex[[*members, added]] = 1.0
+            vertex[members[0]] += LEAD
+            vertex /= vertex.sum()
+            scores[added] = float((y - p) @ (vertex - p) / (vertex - p).norm() / (y - p).norm()), vertex
+        evaluations += len(scores)
+        added = min(scores, key=lambda one: round(scores[one][0], 10))
+        members.append(added)
+        if scores[added][0] < best:
+            best, found = scores[added]
+    weight = min(1.0, epsilon / float((found - y).abs().sum()))
+    return (1 - weight) * y + weight * found
+
+
+@pytest.mark.parametrize("classes", [11, 14, 60])
+@pytest.mark.parametrize("spread", [0.1, 2.0])
+def test_the_papers_search_above_ten_classes_is_the_authors(classes, spread):
+    y, p = pairs(8, classes, spread=spread)
+    rows = poisoned(y, p, epsilon=0.5, argmax=True, search="paper")
+    reference = [greedily(*pair, 0.5) for pair in zip(y, p, strict=True)]
+    assert torch.allclose(rows, torch.stack(reference), atol=1e-6)
+
+
 def test_a_thousand_classes_are_released_on_the_simplex():
     y, p = pairs(2, 1000)
     rows = poisoned(y, p, epsilon=0.5, argmax=True)

@@ -18,6 +18,11 @@ def test_the_top_one_is_label_only():
     assert torch.equal(deployed(TopK(k=1))(inputs()), deployed(LabelOnly())(inputs()))
 
 
+def test_by_default_more_is_released_than_the_label():
+    rows = deployed(TopK())(inputs())
+    assert bool(((rows > 0).sum(dim=1) == 2).all())
+
+
 def test_all_k_is_no_defense():
     assert torch.equal(deployed(TopK(k=6))(inputs()), LinearVictim()(inputs()))
 

@@ -167,7 +167,7 @@ def test_a_key_moves_with_every_file_and_with_where_it_is_played(change: Callabl
         {"threats": (Spec(name="evasion", version=1, params=(("steps", 3),)),)},
         {
             "defense": Spec(
-                name="rounding", version=1, params=(("base", Spec(name="mad", version=1, params=(("epsilon", 0.2),))),)
+                name="rounding", version=1, params=(("base", Spec(name="mad", version=2, params=(("epsilon", 0.2),))),)
             )
         },
     ],

@@ -202,6 +202,12 @@ def test_one_match_shows_its_scores_with_their_intervals():
     assert "100 of 100 units: 100 rows, 100 distinct, 1 call" in text
 
 
+def test_one_match_shows_what_its_players_state_about_themselves():
+    measures = {"defense/fact/threshold": 0.51, "attack/fact/distance": 0.38, "attack/fact/rows": 12_000.0}
+    words = " ".join(shown(match_table(match(measures=measures))).split())
+    assert "attack's own facts distance 0.38, rows 12,000 defense's own facts threshold 0.51" in words
+
+
 def test_a_players_words_are_no_markup():
     verdict = Verdict(outcome="crashed", fault="attack", stage="play", reason="no [bold] here", output="[red]out[/red]")
     text = shown(match_table(match(verdict=verdict)))

@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from torch import Tensor, float64, nn
 from torch.func import functional_call, grad, vmap
 
+from arena.contracts import BadParameter
 from arena.defenses.parts.factors import Named
 from arena.learning.chains import Split, chain, split_after_convolution
 
@@ -23,13 +24,20 @@ def is_image_network(module: nn.Module) -> bool:
     return any(isinstance(layer, nn.Conv2d) for layer in module.modules())
 
 
-def split_of(module: nn.Module) -> Split:
-    """Return a network split after its last convolutional activation, or else before its last layer with weights."""
+def split_of(module: nn.Module, *, back: int = 1) -> Split:
+    """Return a network split after its last convolutional activation, or else before its last layer with weights.
+
+    ``back`` is the number of that activation or layer, counted from the end. Raises `BadParameter` if there are fewer.
+    """
     if is_image_network(module):
-        return split_after_convolution(module)
+        return split_after_convolution(module, back=back)
     links = chain(module)
-    last = max(place for place, link in enumerate(links) if any(True for _ in link.parameters()))
-    return Split(bottom=nn.Sequential(*links[:last]).eval(), top=nn.Sequential(*links[last:]).eval())
+    places = [place for place, link in enumerate(links) if any(True for _ in link.parameters())]
+    if back > len(places):
+        message = f"the network has {len(places)} layers with weights, but back = {back}: use a smaller number"
+        raise BadParameter(message)
+    cut = places[-back]
+    return Split(bottom=nn.Sequential(*links[:cut]).eval(), top=nn.Sequential(*links[cut:]).eval())
 
 
 def weights_of(split: Split) -> Weights:

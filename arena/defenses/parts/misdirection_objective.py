@@ -56,19 +56,22 @@ def order_hinge(scores: Tensor, order: Tensor, k: int, *, margin: float) -> Tens
     return within + (ranked[..., k:].amax(dim=-1) - ranked[..., k - 1] + margin).clamp(min=0)
 
 
-def map_hinge(found: Tensor, wanted: Tensor, *, literal: bool) -> Tensor:
+def map_hinge(found: Tensor, wanted: Tensor, *, literal: bool, signed: bool = False) -> Tensor:
     """Return how far an attribution map (..., P) is from the order of the victim's map, ``wanted`` (..., P).
 
     This is L_int of the paper: the sum of the rises in ``found`` along the falling order of ``wanted``. ``literal``
     sums over all positions, as printed. Otherwise the sum covers the positions where ``wanted`` is positive, because
     the zeros of a ReLU have no order; it also counts by how much the largest of the other positions exceeds the
-    smallest of these, and is divided by the maximum of ``wanted``.
+    smallest of these, and is divided by the maximum of ``wanted``. A ``signed`` map has an order everywhere, so the sum
+    covers all positions, and is divided by the largest absolute value.
     """
     places = wanted.argsort(dim=-1, descending=True, stable=True)
     ranked = found.gather(-1, places)
     rises = (ranked[..., 1:] - ranked[..., :-1]).clamp(min=0)
     if literal:
         return rises.sum(dim=-1)
+    if signed:
+        return rises.sum(dim=-1) / wanted.abs().amax(dim=-1).clamp(min=_TINY)
     positive = wanted.gather(-1, places) > 0
     lowest = torch.where(positive, ranked, torch.inf).amin(dim=-1)
     excess = (torch.where(positive, 0.0, ranked).amax(dim=-1) - lowest).clamp(min=0)

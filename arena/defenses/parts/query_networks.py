@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import copy
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from itertools import takewhile
 
@@ -11,11 +11,13 @@ import torch
 from torch import Tensor, nn
 
 from arena.defenses.parts.factors import FactoredMatrices, one_row_layers, run
-from arena.defenses.parts.layer_weights import BOTTOM, TOP, Weights, in_part, named_layers, split_of, weights_of
+from arena.defenses.parts.kept_maps import KeptMap, Seen
+from arena.defenses.parts.layer_weights import BOTTOM, TOP, Weights, in_part, named_layers, weights_of
 from arena.defenses.parts.misdirection_objective import DELTA, ROW, log_odds
+from arena.learning.chains import Split
 
-MAP = "map"
-"""The name of the attribution map where it is kept beside gradients."""
+MAP, CONSTANTS = "map", "constants"
+"""The names of the attribution map and of its constants where they are kept beside gradients."""
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -31,7 +33,7 @@ class View:
     """What the network of each of N queries computes at that query, with its autograd graph.
 
     ``logits`` are (N, K), ``gradients`` are those of the log-odds with respect to the selected weights, and ``map`` (N,
-    h w) is the attribution map, or zeros (N, 1) without one. A loss can be differentiated with respect to ``weights``
+    P) is the attribution map, or zeros (N, 1) without one. A loss can be differentiated with respect to ``weights``
     and, for each factored layer, ``outputs`` (N, out) and ``pulls`` (N, S, in), where S is the number of scores.
     ``deltas`` (N, S, out) are the gradients of the scores with respect to the outputs.
     """
@@ -54,19 +56,30 @@ class QueryNetworks:
     delta = ds/dz, and a loss L of such gradients depends on W in two ways: forwards through W h, and backwards through
     ds/dh = W^T delta. If a ``pull`` of zeros times h is added to s, then ds/dh is W^T delta + pull, and dL/dW = dL/dz
     h^T + delta (dL/dpull)^T. So W is held as the victim's matrix plus a sum of outer products (`FactoredMatrices`). The
-    scores are the log-odds and, with a map, the logit of the class; each has its own delta and pull.
+    scores are the log-odds and, for a map by slopes, the logit of the class; each has its own delta and pull. A map that
+    is drawn from the weights has no such gradients, and all matrices are copied.
     """
 
-    def __init__(self, module: nn.Module, names: Sequence[str], shape: Sequence[int], *, with_map: bool) -> None:
-        self._module, self._scores = module, 2 if with_map else 1
-        split = split_of(copy.deepcopy(module).requires_grad_(False))
-        bottom, top = named_layers(split.bottom, BOTTOM), named_layers(split.top, TOP)
-        chosen = {name: value.contiguous() for name, value in weights_of(split).items() if name in names}
-        factored = {f"{name}weight" for name in one_row_layers([*bottom, *top], shape)}
+    def __init__(
+        self,
+        split: Callable[[nn.Module], Split],
+        module: nn.Module,
+        names: Sequence[str],
+        shape: Sequence[int],
+        *,
+        kept: KeptMap | None,
+    ) -> None:
+        self._module, self._split, self._kept = module, split, kept
+        self._scores = 2 if kept is not None and kept.by_slopes else 1
+        parts = split(copy.deepcopy(module).requires_grad_(False))
+        links = [*named_layers(parts.bottom, BOTTOM), *named_layers(parts.top, TOP)]
+        chosen = {name: value.contiguous() for name, value in weights_of(parts).items() if name in names}
+        factored = {f"{name}weight" for name in one_row_layers(links, shape)} if kept is None or kept.by_slopes else {}
         self._matrices = {name: value for name, value in chosen.items() if name in factored}
         self._dense = {name: value for name, value in chosen.items() if name not in factored}
-        self._before = list(takewhile(lambda link: not in_part(chosen, link[0]), bottom))
-        self._bottom, self._top = bottom[len(self._before) :], top
+        place = len(parts.bottom) if kept is None else kept.place
+        self._before = list(takewhile(lambda link: not in_part(chosen, link[0]), links[:place]))
+        self._below, self._above = links[len(self._before) : place], links[place:]
         self._drawn = [value.numel() for value in self._dense.values()]
         self._drawn += [size for matrix in self._matrices.values() for size in matrix.shape]
         self.columns = sum(self._drawn)
@@ -80,7 +93,7 @@ class QueryNetworks:
         """Return the victim's network with the weights of one query."""
         network = copy.deepcopy(self._module)
         with torch.no_grad():
-            for name, value in weights_of(split_of(network)).items():
+            for name, value in weights_of(self._split(network)).items():
                 if name in weights:
                     value.copy_(weights[name])
         return network
@@ -108,12 +121,15 @@ class QueryNetworks:
         return Iterate(dense=dense, factored=factored)
 
     @torch.enable_grad()
-    def view(self, iterate: Iterate, inputs: Tensor, label: Tensor) -> View:
-        """Run each query through its own network, and differentiate the log-odds of its ``label`` (N,)."""
+    def view(self, iterate: Iterate, inputs: Tensor, label: Tensor, constants: Tensor) -> View:
+        """Run each query through its own network, and differentiate the log-odds of its ``label`` (N,).
+
+        ``constants`` (N, R) are those of the map.
+        """
         weights = {name: value.detach().requires_grad_() for name, value in iterate.dense.items()}
-        below = run(self._bottom, inputs.detach(), weights, iterate.factored)
+        below = run(self._below, inputs.detach(), weights, iterate.factored)
         activation = below.outputs.requires_grad_()
-        above = run(self._top, activation, weights, iterate.factored)
+        above = run(self._above, activation, weights, iterate.factored)
         logits = above.outputs
         rows, outputs = below.layer_inputs | above.layer_inputs, below.layer_outputs | above.layer_outputs
         pulls = {
@@ -123,17 +139,29 @@ class QueryNetworks:
         scores = [log_odds(logits, label), logits.gather(1, label.unsqueeze(1)).squeeze(1)][: self._scores]
         scored = torch.stack(scores, dim=1) + pulled
         found, delta = gradients(scored[:, 0], weights, outputs, again=True)
-        cam, deltas = inputs.new_zeros(len(inputs), 1), [delta]
+        drawn, deltas, slopes = inputs.new_zeros(len(inputs), 1), [delta], None
         if self._scores > 1:
-            channels, delta = gradients(scored[:, 1], {MAP: activation}, outputs, again=True)
-            cam = (channels[MAP].mean(dim=(2, 3), keepdim=True) * activation).sum(dim=1).clamp(min=0).flatten(1)
+            by_place, delta = gradients(scored[:, 1], {MAP: activation}, outputs, again=True)
+            slopes = by_place[MAP]
             deltas.append(delta)
+        if self._kept is not None:
+            own = {name: value for link, _ in self._above for name, value in in_part(weights, link).items()}
+            seen = Seen(
+                values=activation,
+                slopes=slopes,
+                label=label,
+                classes=logits.shape[1],
+                weights=own,
+                above=self._above,
+                constants=constants,
+            )
+            drawn = self._kept.draw(seen)
         for name, row in rows.items():
             found[name + DELTA], found[name + ROW] = deltas[0][name], row
         return View(
             logits=logits,
             gradients=found,
-            map=cam,
+            map=drawn,
             weights=weights,
             outputs=outputs,
             pulls=pulls,

@@ -1,7 +1,7 @@
 import pytest
 import torch
 
-from arena.contracts import Task
+from arena.contracts import BadParameter, Task
 from arena.defenses.parts.layer_weights import selected, sensitivities, split_of
 from arena.learning.architectures import build
 
@@ -14,6 +14,17 @@ def test_the_layer_that_crosses_the_share_is_taken():
     assert selected(weights, found, share=0.9) == ["b.2.weight", "t.0.weight", "t.2.weight"]
     assert selected(weights, found, share=0.7) == selected(weights, found, share=0.5) == ["t.0.weight"]
     assert len(selected(weights, found, share=1.0)) == 4
+
+
+def test_a_network_is_split_before_any_of_its_layers_with_weights():
+    network = build("mlp", TASK, rng=torch.Generator().manual_seed(0)).eval()
+    inputs = torch.rand(3, *TASK.shape, generator=torch.Generator().manual_seed(0))
+    assert [len(split_of(network, back=back).bottom) for back in (1, 2)] == [3, 1]
+    for back in (1, 2):
+        split = split_of(network, back=back)
+        assert torch.equal(split.top(split.bottom(inputs)), network(inputs))
+    with pytest.raises(BadParameter, match="2 layers with weights, but back = 3"):
+        split_of(network, back=3)
 
 
 def test_sensitivity_is_the_mean_l1_norm_of_the_posteriors_gradient():

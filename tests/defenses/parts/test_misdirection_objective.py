@@ -56,6 +56,10 @@ def test_map_hinge_by_hand():
     assert float(map_hinge(here, own, literal=False)) == pytest.approx((2 + 1) / 4)
     assert float(map_hinge(here, own, literal=True)) == pytest.approx(2.0)
     assert float(map_hinge(own, own, literal=False)) == 0.0
+    assert float(map_hinge(here, own, literal=False, signed=True)) == pytest.approx(2.0 / float(own.abs().max()))
+    mirrored = -own.flip(0)  # an order among negative values too
+    assert float(map_hinge(mirrored, mirrored, literal=False, signed=True)) == 0.0
+    assert float(map_hinge(-mirrored, mirrored, literal=False, signed=True)) > 0.0
     assert float(map_hinge(here, torch.zeros(4), literal=False)) == 0.0
 
 
