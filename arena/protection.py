@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import threading
 import typing
+from dataclasses import dataclass
 
 import torch
 from torch import Tensor, nn
@@ -24,9 +25,9 @@ from arena.contracts import (
     Task,
 )
 from arena.learning.composition import ComposableDefense
-from arena.learning.randomness import generator
 from arena.learning.tensors import canonical
 from arena.learning.training import one_thread
+from arena.match.secret import PUBLIC, Secret
 from arena.match.surrogates import make_surrogate
 from arena.match.victims import NetworkVictim
 from arena.oracle.guard import check_answer
@@ -48,13 +49,19 @@ def protect(
     outliers: Tensor | None = None,
     surrogate: SurrogateKind | nn.Module = "random",
     seed: int = 0,
+    training_seed: int | None = None,
+    secret: str | Secret = PUBLIC,
     **parameters: Parameter,
 ) -> Protected:
     """Return ``model`` (inputs (N, *shape) in [0, 1] to logits) behind a defense, by name or folder, and parameters.
 
     What a defense learns it learns here, from ``training`` rows, which a trained surrogate needs too, ``validation`` rows
-    and ``outliers``; without training rows the first call tells the shape of an input. Everything random follows from ``seed``, which is
-    a secret: who knows it knows the noise. The same model, defense and seed release what a match releases, bit for bit.
+    and ``outliers``; without training rows the first call tells the shape of an input.
+
+    The defense and its surrogate are trained with ``training_seed`` (by default ``seed``), and deployed with ``seed``;
+    ``secret``, as a tournament's file states it or an `arena.match.secret.Secret`, is mixed into both. Whoever knows all
+    three can compute the noise. The released rows equal, bit for bit, those of a match with the seed ``seed``, a victim
+    of the seed ``training_seed`` and this secret.
 
     Raises `UnknownName` or `BadParameter` for a defense or a parameter that is not there, `NeedUnmet` if it needs
     outliers or training rows that are not given.
@@ -71,7 +78,21 @@ def protect(
     if training is None and (trained or _learns(player)):
         message = f"defense {defense} or its surrogate is trained here: give training = (inputs, labels)"
         raise NeedUnmet(message)
-    return Protected(model, player, training, validation, outliers, surrogate, seed)
+    randomness = Randomness(
+        training_seed=seed if training_seed is None else training_seed,
+        seed=seed,
+        secret=Secret.stated(secret) if isinstance(secret, str) else secret,
+    )
+    return Protected(model, player, training, validation, outliers, surrogate, randomness)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Randomness:
+    """Where the random draws of a protected model come from, as in a match."""
+
+    training_seed: int  # of the defense and its surrogate; in a match the victim's seed
+    seed: int  # of the deployed defense; in a match the match's seed
+    secret: Secret
 
 
 def _learns(defense: Defense) -> bool:
@@ -96,11 +117,11 @@ class Protected:
         validation: Labelled | None,
         outliers: Tensor | None,
         surrogate: SurrogateKind | nn.Module,
-        seed: int,
+        randomness: Randomness,
     ) -> None:
         self._model, self.defense = model.eval(), defense
         self._training, self._validation, self._outliers = training, validation, outliers
-        self._surrogate, self._seed = surrogate, seed
+        self._surrogate, self._randomness = surrogate, randomness
         self._lock = threading.Lock()
         self._deployed: tuple[Responder, Task] | None = None
         if training is not None:
@@ -153,9 +174,10 @@ class Protected:
             outliers=self._outliers,
             surrogate=self._stand_in(victim, training[0]),
         )
+        drawn, secret = self._randomness, self._randomness.secret
         with one_thread():
-            state = self.defense.train(context, rng=generator(self._seed, "defense", "training"))
-        return self.defense.deploy(context, state, rng=generator(self._seed, "defense")), task
+            state = self.defense.train(context, rng=secret.generator(drawn.training_seed, "defense", "training"))
+        return self.defense.deploy(context, state, rng=secret.generator(drawn.seed, "defense")), task
 
     def _stand_in(self, victim: NetworkVictim, inputs: Tensor) -> nn.Module | None:
         """Return the surrogate on the model's device, None if the defense needs none."""
@@ -163,7 +185,8 @@ class Protected:
             return None
         made = self._surrogate
         if isinstance(made, str):
-            made = make_surrogate(made, victim, inputs, seed=self._seed)
+            drawn = self._randomness
+            made = make_surrogate(made, victim, inputs, seed=drawn.training_seed, secret=drawn.secret.value)
         return made.to(next(self._model.parameters()).device).eval()
 
 
