@@ -25,6 +25,7 @@ from arena.cli.options import (
     print_json,
     site,
 )
+from arena.cli.own_data import show_own_data
 from arena.contracts import MatchResult, Matchup, Recipe, to_json
 from arena.match.play import in_process, play
 from arena.match.site import Site
@@ -97,6 +98,7 @@ def command(
     matchup = replace(matchup, recipe=Recipe(steps=steps))
     with errors.status("playing ..."), tempfile.TemporaryDirectory(prefix="arena-") as work:
         here = replace(site(data, work=Path(work)), pictures=pictures)
+        show_own_data([matchup.victim], here.data)
         result = _played(matchup, here, over_wire=grpc, debug=debug)
     if json:
         print_json(to_json(result))

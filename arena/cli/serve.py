@@ -27,6 +27,7 @@ from arena.cli.options import (
     matchup_of,
     site,
 )
+from arena.cli.own_data import show_own_data
 from arena.learning.randomness import derived_seed
 from arena.match.admission import admit
 from arena.match.deployment import deploy, oracle_terms
@@ -92,6 +93,7 @@ def command(
     )
     player = build_defense(matchup.defense)
     admit(matchup, build_attack(matchup.attack), player, here)
+    show_own_data([matchup.victim], here.data)
     with errors.status("preparing the victim ..."):
         prepared = prepare(matchup, player, here)
     path = ledger or Path(tempfile.mkdtemp(prefix="arena-serve-")) / "ledger.sqlite"

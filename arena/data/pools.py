@@ -16,7 +16,8 @@ import torch
 from torch import Generator, Tensor
 
 from arena.contracts import BadParameter, OutlierKind, PoolKind
-from arena.data.datasets import Dataset, data_folder, load
+from arena.data.dataset import Dataset
+from arena.data.datasets import data_folder, load
 from arena.data.glyphs import Part, glyphs
 from arena.data.images import reshaped, to_levels, to_unit
 from arena.data.splits import Splits
