@@ -35,6 +35,10 @@ MlflowOption = Annotated[
 JsonOption = Annotated[bool, typer.Option("--json", help="Print JSON instead of tables.")]
 PLAYER_HELP = "a name with parameters in brackets, such as 'mad(epsilon=0.5)' or 'argmax(base=jbda)'"
 PLAYER_OPTION_HELP = "A built-in, with parameters as in 'mad(epsilon=0.5)', or an entry's folder."
+VICTIM_HELP = (
+    "Data set of the victim, with parameters as in 'fashion-mnist(arch=lenet)'; your own are 'image-folder:FOLDER' and "
+    "'table:FILE(label=COLUMN)'."
+)
 SURROGATE_HELP = "Surrogate that the defense is given, such as random; default: the least it needs."
 OUTLIERS_HELP = "Outliers that the defense is given, such as far; default: the least it needs."
 EXPLANATION_HELP = "Explanation that the attack can request, such as grad-cam; default: none."

@@ -19,6 +19,7 @@ from arena.cli.options import (
     OUTLIERS_HELP,
     PLAYER_OPTION_HELP,
     SURROGATE_HELP,
+    VICTIM_HELP,
     DataOption,
     JsonOption,
     matchup_of,
@@ -38,9 +39,7 @@ from arena.rpc.transport import over_grpc
 
 
 def command(
-    victim: Annotated[
-        str, typer.Option(help="Data set of the victim, with parameters as in 'fashion-mnist(arch=lenet)'.")
-    ] = "digits",
+    victim: Annotated[str, typer.Option(help=VICTIM_HELP)] = "digits",
     attack: Annotated[str, typer.Option(help=PLAYER_OPTION_HELP)] = "knockoff",
     defense: Annotated[str, typer.Option(help=PLAYER_OPTION_HELP)] = "none",
     budget: Annotated[int, typer.Option(help="Query budget: the number of rows that the attack may query.")] = 200,

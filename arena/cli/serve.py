@@ -23,6 +23,7 @@ from arena.cli.options import (
     OUTLIERS_HELP,
     PLAYER_OPTION_HELP,
     SURROGATE_HELP,
+    VICTIM_HELP,
     DataOption,
     matchup_of,
     site,
@@ -40,9 +41,7 @@ from arena.rpc.server import serving
 
 
 def command(
-    victim: Annotated[
-        str, typer.Option(help="Data set of the victim, with parameters as in 'fashion-mnist(arch=lenet)'.")
-    ] = "digits",
+    victim: Annotated[str, typer.Option(help=VICTIM_HELP)] = "digits",
     defense: Annotated[str, typer.Option(help=PLAYER_OPTION_HELP)] = "none",
     budget: Annotated[int, typer.Option(help="Query budget: the number of rows that clients may query.")] = 100,
     pool: Annotated[str, typer.Option(help="Kind of pool that a client may fetch.")] = "same",

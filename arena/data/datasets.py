@@ -1,4 +1,4 @@
-"""Labelled data sets by name: scikit-learn's from the package, torchvision's and image folders from disk.
+"""Labelled data sets by name: scikit-learn's from the package, torchvision's and the user's own from disk.
 
 Nothing is ever downloaded. If data are missing, `DataMissing` says how to fetch them.
 """
@@ -20,6 +20,7 @@ from arena.data.colouring import coloured
 from arena.data.dataset import Dataset
 from arena.data.image_folders import IMAGE_FOLDER, load_image_folder
 from arena.data.images import reshaped, square_levels
+from arena.data.table_files import TABLE, load_table
 from arena.learning.torchvision_import import torchvision_module
 
 FOLDER_VARIABLE = "ARENA_DATA"
@@ -31,31 +32,46 @@ Arguments: TypeAlias = Mapping[str, str | bool]
 """The keyword arguments that select a part of a torchvision data set."""
 
 
-def load(name: str, *, folder: Path | None = None, side: int | None = None, grey: bool = False) -> Dataset:
+def load(
+    name: str,
+    *,
+    folder: Path | None = None,
+    side: int | None = None,
+    grey: bool = False,
+    label: str = "",
+    drop: tuple[str, ...] = (),
+) -> Dataset:
     """Return a data set from ``folder``, which defaults to the one that ARENA_DATA names, or else ``data``.
 
-    ``side`` resizes images to a square and ``grey`` converts them. Raises `UnknownName`, `BadParameter` or
-    `DataMissing`.
+    ``side`` resizes images to a square and ``grey`` converts them. ``label`` names the column of a table's file that
+    holds the classes, and ``drop`` columns to leave out. Raises `UnknownName`, `BadParameter` or `DataMissing`.
     """
+    table = name.startswith(TABLE)
+    if (label or drop) and not table:
+        message = f"label and drop are for tables of your own ({TABLE}/a/path.csv), and do not apply to {name}"
+        raise BadParameter(message)
     if side is not None and side < 1:
         message = f"side = {side} must be at least 1"
         raise BadParameter(message)
+    if (table or name in _TABLES or name in _DIGITS) and (side is not None or grey):
+        why = "is a table" if table else "comes from scikit-learn unchanged"
+        message = f"{name} {why}, so side and grey do not apply to it"
+        raise BadParameter(message)
+    if table:
+        return load_table(name, folder=data_folder(folder), label=label, drop=drop)
     if name in _TABLES or name in _DIGITS:
-        if side is not None or grey:
-            message = f"{name} comes from scikit-learn unchanged, so side and grey do not apply to it"
-            raise BadParameter(message)
         return _DIGITS[name]() if name in _DIGITS else _table(name)
     if name.startswith(IMAGE_FOLDER):
         return load_image_folder(name, folder=data_folder(folder), side=side or DEFAULT_SIDES[IMAGE_FOLDER], grey=grey)
     if name not in _TORCHVISION:
         message = f"no data set {name!r}{nearest(name, dataset_names())}; there are {', '.join(dataset_names())} "
-        message += f"and {IMAGE_FOLDER}/a/path"
+        message += f"and, with your own data, {IMAGE_FOLDER}/a/path and {TABLE}/a/path.csv"
         raise UnknownName(message)
     return _torchvision(name, data_folder(folder), side=side, grey=grey)
 
 
 def dataset_names() -> tuple[str, ...]:
-    """Return the names that `load` accepts, except ``image-folder:/a/path``."""
+    """Return the names that `load` accepts, except ``image-folder:/a/path`` and ``table:/a/path.csv``."""
     return (*_DIGITS, *_TABLES, *_TORCHVISION)
 
 

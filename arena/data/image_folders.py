@@ -13,6 +13,7 @@ import torch
 from arena.contracts import BadParameter, DataMissing
 from arena.data.dataset import Dataset
 from arena.data.images import square_levels
+from arena.data.own_paths import own_path
 from arena.data.pictures import picture_suffixes, read_picture
 
 IMAGE_FOLDER = "image-folder:"
@@ -40,7 +41,7 @@ def load_image_folder(name: str, *, folder: Path | None, side: int, grey: bool) 
     A relative path starts at the working directory, or else at the data ``folder``. Raises `DataMissing` if there is no
     folder with a folder of pictures for each class, and `BadParameter` with the name of a picture that cannot be read.
     """
-    path = _place(Path(name.removeprefix(IMAGE_FOLDER)).expanduser(), folder)
+    path = own_path(name, folder=folder)
     found = _found(path)
     levels = [
         square_levels(read_picture(file), side=side, grey=grey) for files in found.files.values() for file in files
@@ -54,10 +55,6 @@ def load_image_folder(name: str, *, folder: Path | None, side: int, grey: bool) 
         own=True,
         notes=tuple(_notes(path, found)),
     )
-
-
-def _place(path: Path, folder: Path | None) -> Path:
-    return path if path.exists() or folder is None else folder / path
 
 
 def _found(path: Path) -> Found:

@@ -45,6 +45,8 @@ class VictimTerms:
     test: int | None = None
     side: int | None = None  # images are resized to this square side
     grey: bool = False
+    label: str = ""  # of a table of your own: the column with its classes
+    drop: tuple[str, ...] = ()  # columns of such a table that are left out
 
 
 class NetworkVictim:
@@ -81,7 +83,7 @@ def load_splits(spec: Spec, data: Path | None) -> Splits:
     """Return the splits of a victim's data set. Raises `UnknownName`, `BadParameter`, `DataMissing`."""
     terms = victim_terms(spec)
     return split(
-        load(spec.name, folder=data, side=terms.side, grey=terms.grey),
+        load(spec.name, folder=data, side=terms.side, grey=terms.grey, label=terms.label, drop=terms.drop),
         training=terms.training,
         validation=terms.validation,
         honest=terms.honest,

@@ -72,3 +72,56 @@ def test_what_is_shown_leaves_json_alone(arena: Arena):
     ended = play(arena, f"image-folder:pets{TERMS}", "--json")
     assert ended.code == 0, ended.err
     assert ended.out.startswith("{")
+
+
+def table(name: str = "people.csv", **changes: list[object]) -> None:
+    rows = {
+        "age": list(range(24)),
+        "town": ["Ulm", "Bonn", "Köln"] * 8,
+        "risk": ["low", "high", "low"] * 8,
+        **changes,
+    }
+    lines = [",".join(rows), *(",".join(map(str, row)) for row in zip(*rows.values(), strict=True))]
+    Path(name).write_text("\n".join(lines) + "\n", encoding="utf-8")
+
+
+@pytest.mark.parametrize("name", ["people.csv", "meine Daten (1).csv"])
+def test_a_table_is_played_and_its_columns_are_shown(name: str, arena: Arena):
+    table(name)
+    ended = play(arena, f"table:{name}(label=risk,steps=5)")
+    assert ended.code == 0, ended.err
+    assert "2 classes: high 8, low 16" in ended.err
+    assert "one-hot encoded: town (3)" in ended.err
+
+
+@pytest.mark.parametrize(
+    ("pool", "defense"),
+    [("same", "adaptive-misinformation(steps=2)"), ("near", "adaptive-misinformation(steps=2)"), ("far", "mad"),
+     ("universe", "rounding")],
+)  # fmt: skip
+def test_a_table_plays_with_every_pool_and_with_trained_defenses(pool: str, defense: str, arena: Arena):
+    table()
+    victim = "table:people.csv(label=risk,steps=5,drop=['town'])"
+    ended = play(arena, victim, "--pool", pool, "--defense", defense)
+    assert ended.code == 0, ended.err
+
+
+@pytest.mark.parametrize(
+    ("victim", "changes", "said"),
+    [
+        ("table:people.csv", {}, "needs the column of its classes, as in label = 'risk'"),
+        ("table:people.csv(label=rsk)", {}, "did you mean 'risk'?"),
+        ("table:people.csv(label=risk,side=8)", {}, "side and grey do not apply"),
+        ("table:nowhere.csv(label=risk)", {}, "there is no table nowhere.csv"),
+        ("table:people.csv(label=risk)", {"age": ["", "", *range(22)]}, "missing values in: age (2)"),
+        ("table:people.csv(label=risk)", {"age": ["x,,,", *range(23)]}, "more values than its first line"),
+        ("table:people.csv(label=risk)", {"age": [*range(23), "x,,,"]}, "cannot be read as a table"),
+        ("digits(label=risk)", {}, "label and drop are for tables of your own"),
+        ("table:people.csv(label=risk,drop=town)", {}, "drop = 'town' is not"),
+    ],
+)
+def test_a_table_that_cannot_be_used_is_one_line(
+    victim: str, changes: dict[str, list[object]], said: str, arena: Arena
+):
+    table(**changes)
+    assert said in one_line(play(arena, victim))
