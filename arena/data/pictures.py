@@ -25,7 +25,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 import numpy as np
-from PIL import ExifTags, Image, ImageCms, ImageOps, UnidentifiedImageError
+from PIL import ExifTags, Image, ImageCms, UnidentifiedImageError
 
 from arena.contracts import BadParameter
 
@@ -38,6 +38,17 @@ _ALPHA = ("LA", "La", "PA", "RGBA", "RGBa")
 _PREMULTIPLIED = {"La": "LA", "RGBa": "RGBA"}
 _WHITE_IS_ZERO = 0  # TIFF's photometric interpretation, which Pillow applies to 8 bits but not to 16
 _PHOTOMETRIC = 262
+
+_TURNS = {
+    2: Image.Transpose.FLIP_LEFT_RIGHT,
+    3: Image.Transpose.ROTATE_180,
+    4: Image.Transpose.FLIP_TOP_BOTTOM,
+    5: Image.Transpose.TRANSPOSE,
+    6: Image.Transpose.ROTATE_270,
+    7: Image.Transpose.TRANSVERSE,
+    8: Image.Transpose.ROTATE_90,
+}
+"""What turns a picture upright, by the number of its orientation in EXIF."""
 
 
 def picture_suffixes() -> frozenset[str]:
@@ -73,7 +84,9 @@ def read_picture(path: Path) -> Image.Image:
 
 def in_srgb(picture: Image.Image) -> Image.Image:
     """Return an open picture in mode RGB. Raises `BadParameter` for a mode that has no black and white of its own."""
-    upright = ImageOps.exif_transpose(_of_eight_bits(picture))
+    turn = _TURNS.get(_orientation(picture))
+    reduced = _of_eight_bits(picture)
+    upright = reduced if turn is None else reduced.transpose(turn)
     if not _is_transparent(upright):
         return _colours(upright)
     layered = upright.convert(_PREMULTIPLIED.get(upright.mode, upright.mode)).convert("RGBA")
@@ -97,24 +110,20 @@ def _of_eight_bits(picture: Image.Image) -> Image.Image:
     levels = np.rint(np.asarray(picture).astype(np.float64) / _SIXTEEN_BITS).clip(0, 255).astype(np.uint8)
     if getattr(picture, "tag_v2", {}).get(_PHOTOMETRIC) == _WHITE_IS_ZERO:
         levels = 255 - levels
-    reduced = Image.fromarray(levels)
-    reduced.info = {key: value for key, value in picture.info.items() if key != "transparency"}
-    if orientation := picture.getexif().get(ExifTags.Base.Orientation):
-        reduced.getexif()[ExifTags.Base.Orientation] = orientation
-    return _with_hidden_level(reduced, picture)
+    reduced, hidden = Image.fromarray(levels), picture.info.get("transparency")
+    if isinstance(hidden, int):
+        alpha = np.where(np.asarray(picture) == hidden, 0, 255).astype(np.uint8)
+        return Image.merge("LA", (reduced, Image.fromarray(alpha)))
+    reduced.info = {key: value for key, value in picture.info.items() if key == "icc_profile"}
+    return reduced
 
 
-def _with_hidden_level(reduced: Image.Image, picture: Image.Image) -> Image.Image:
-    """Return a picture of 16 bits with its transparent level, if it has one, as alpha."""
-    level = picture.info.get("transparency")
-    if not isinstance(level, int):
-        return reduced
-    exif, info = reduced.getexif(), reduced.info
-    alpha = Image.fromarray(np.where(np.asarray(picture) == level, 0, 255).astype(np.uint8))
-    layered = Image.merge("LA", (reduced, alpha))
-    layered.info = info
-    layered.getexif().update(exif)
-    return layered
+def _orientation(picture: Image.Image) -> int:
+    """Return the orientation in a picture's EXIF; 1, which is upright, if there is none or it is damaged."""
+    try:
+        return int(picture.getexif().get(ExifTags.Base.Orientation, 1))
+    except Exception:  # whatever Pillow raises for damaged metadata, which viewers ignore
+        return 1
 
 
 def _is_transparent(picture: Image.Image) -> bool:

@@ -46,6 +46,7 @@ PLAY = [
     pytest.param({"victim": "digits(test=5000)"}, "5,000", id="more-rows-than-there-are"),
     pytest.param({"victim": "digits(honest=0)"}, "every split needs at least one row", id="empty-split"),
     pytest.param({"victim": "digits(weights=none.safetensors)"}, "no file of weights", id="no-weights"),
+    pytest.param({"victim": "digits(arch=mlp,steps=20,lr=1e38)"}, "training diverged, so set lr", id="diverged-victim"),
     pytest.param({"victim": "digits(mean=[120],std=[60])"}, "levels 0 to 255 by 255", id="mean-of-levels"),
     pytest.param({"victim": "digits(mean=[0,0,0],std=[1,1,1])"}, "have 1 channels", id="mean-of-other-channels"),
     pytest.param({"victim": "image-folder:/no/such/place"}, "is not a folder with a folder of images", id="images"),

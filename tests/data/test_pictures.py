@@ -184,6 +184,12 @@ def test_a_picture_is_turned_as_its_tag_says(orientation: int, make: Callable[[]
     assert turned.shape[:2] == ((6, 9) if orientation < 5 else (9, 6))
 
 
+@pytest.mark.parametrize("name", ["a.png", "a.jpg"])
+def test_damaged_metadata_do_not_matter(name: str, tmp_path: Path):
+    levels = Image.fromarray(np.full((6, 9, 3), 128, dtype=np.uint8))
+    assert read(levels, tmp_path, name, exif=b"Exif\0\0garbage").shape == (6, 9, 3)
+
+
 def test_the_first_of_several_frames_is_read(tmp_path: Path):
     frames = [Image.fromarray(FEW_COLOURS.astype(np.uint8)), Image.new("RGB", (9, 6), "red")]
     shown = read(frames[0], tmp_path, "a.tif", save_all=True, append_images=frames[1:])
