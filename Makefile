@@ -54,5 +54,5 @@ $(BUILT): pyproject.toml constraints.txt
 	$(PIP) "pip>=25.1"
 	$(PIP) -c constraints.txt $(if $(TORCH_INDEX),--index-url '$(TORCH_INDEX)') torch
 	$(PIP) -c constraints.txt $(if $(TORCH_INDEX),--index-url '$(TORCH_INDEX)') --no-deps torchvision
-	$(PIP) -c constraints.txt -e '.[art]' --group dev
+	$(PIP) -c constraints.txt -e '.[art,tables]' --group dev
 	@touch $@

@@ -16,6 +16,7 @@ import statistics
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
 import torch
 from attacks import best, over_seeds, percent
@@ -62,7 +63,7 @@ def every_defense(
 ) -> Iterable[tuple[str, Protected]]:
     for name in names("defense"):
         fields = {field.name for field in player_fields(type(build_defense(complete("defense", Spec(name=name)))))}
-        brief = {"steps": BRIEF_STEPS} if "steps" in fields and not name.startswith("deep") else {}
+        brief: dict[str, Any] = {"steps": BRIEF_STEPS} if "steps" in fields and not name.startswith("deep") else {}
         yield (
             name,
             protect(

@@ -8,51 +8,111 @@ import subprocess
 import sys
 import threading
 import urllib.request
+from dataclasses import replace
 from http.server import ThreadingHTTPServer
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
 from torch import nn
 
 import arena
-from arena.contracts import BadParameter, InvalidQuery, NeedUnmet, UnknownName
+from arena import Protected
+from arena.contracts import BadParameter, InvalidQuery, Matchup, NeedUnmet, SurrogateKind, UnknownName
 from arena.defenses.none import NoDefense
 from arena.learning.training import predict
+from arena.match.deployment import ledger_path
 from arena.match.preparation import prepare
+from arena.match.secret import Secret
 from arena.match.site import Site
 from arena.match.victims import load_splits, load_victim
 from arena.oracle.sqlite_ledger import read_transcript
 from arena.registry import names
-from tests.players import MATCHUP, Matches, meeting, small
+from tests.players import MATCHUP, meeting, played, small
 
 DOCUMENT = Path(__file__).parents[1] / "docs" / "deploy-a-defense.md"
 
 
+SECRET_WORDS = "of the season"
+"""The secret of the matches here. Their two seeds differ as well, so that none of the three can stand for another."""
+
+
 def victim_network(site: Site) -> nn.Module:
-    module = load_victim(MATCHUP.victim, 0, site).module
+    module = load_victim(MATCHUP.victim, 1, site).module
     assert module is not None
     return module
 
 
-@pytest.mark.parametrize("name", names("defense"))
-def test_releases_what_a_match_releases_bit_for_bit(name: str, site: Site, matches: Matches):
-    defense = small("defense", name)
-    matchup = meeting(MATCHUP.attack, defense)
-    ledger = matches.ledger(matchup)
-    splits = load_splits(MATCHUP.victim, site.data)
-    protected = arena.protect(
+def seeded(matchup: Matchup, surrogate: SurrogateKind | None = None) -> Matchup:
+    """Return a matchup of another seed than its victim's."""
+    knowledge = replace(matchup.knowledge, **({} if surrogate is None else {"surrogate": surrogate}))
+    return replace(matchup, victim_seed=1, seed=2, knowledge=knowledge)
+
+
+def protected_as_in(matchup: Matchup, site: Site, **seeds: Any) -> Protected:
+    splits = load_splits(matchup.victim, site.data)
+    return arena.protect(
         victim_network(site),
-        name,
+        matchup.defense.name,
         training=splits.training,
         validation=splits.validation,
         outliers=prepare(matchup, NoDefense(), site).context.outliers,
-        **dict(defense.params),
+        surrogate=matchup.knowledge.surrogate,
+        **{"seed": 2, "training_seed": 1, "secret": SECRET_WORDS, **seeds},
+        **dict(matchup.defense.params),
     )
-    for call in read_transcript(ledger).calls:
-        answer = protected.answer(call.queries.inputs, account=call.request.account)
-        assert torch.equal(answer.posteriors, call.answer.posteriors)
-        assert torch.equal(answer.refused, call.answer.refused)
+
+
+def same_answers(protected: Protected, ledger: Path) -> bool:
+    calls = read_transcript(ledger).calls
+    answers = [protected.answer(call.queries.inputs, account=call.request.account) for call in calls]
+    return all(
+        torch.equal(answer.posteriors, call.answer.posteriors) and torch.equal(answer.refused, call.answer.refused)
+        for answer, call in zip(answers, calls, strict=True)
+    )
+
+
+@pytest.mark.parametrize("name", names("defense"))
+def test_releases_what_a_match_of_the_same_seeds_and_secret_releases_bit_for_bit(name: str, site: Site):
+    here = replace(site, secret=Secret.stated(SECRET_WORDS))
+    matchup = seeded(meeting(MATCHUP.attack, small("defense", name)))
+    assert played(matchup, here).verdict.outcome == "completed"
+    assert same_answers(protected_as_in(matchup, here), ledger_path(here, matchup, attempt=1))
+
+
+@pytest.mark.parametrize("surrogate", ["same-architecture", "other-architecture"])
+def test_a_trained_surrogate_is_that_of_the_match(surrogate: SurrogateKind, site: Site):
+    here = replace(site, secret=Secret.stated(SECRET_WORDS))
+    matchup = seeded(meeting(MATCHUP.attack, small("defense", "mad")), surrogate)
+    assert played(matchup, here).verdict.outcome == "completed"
+    assert same_answers(protected_as_in(matchup, here), ledger_path(here, matchup, attempt=1))
+
+
+@pytest.mark.parametrize(
+    ("name", "other"),
+    [
+        ("gaussian-noise", {"seed": 1}),
+        ("mad", {"training_seed": 2}),
+        ("mad", {"secret": ""}),
+        ("gaussian-noise", {"secret": Secret.stated("of another season")}),
+    ],
+    ids=["seed", "training-seed", "no-secret", "another-secret"],
+)
+def test_another_seed_or_secret_releases_other_rows(name: str, other: dict[str, object], site: Site):
+    here = replace(site, secret=Secret.stated(SECRET_WORDS))
+    matchup = seeded(meeting(MATCHUP.attack, small("defense", name)))
+    assert played(matchup, here).verdict.outcome == "completed"
+    assert not same_answers(protected_as_in(matchup, here, **other), ledger_path(here, matchup, attempt=1))
+
+
+def test_the_training_seed_is_the_seed_unless_it_is_given():
+    model, inputs = nn.Linear(12, 5), torch.rand(100, 12)
+    both, same, other = (
+        arena.protect(model, "mad", seed=1, **more)(inputs) for more in ({}, {"training_seed": 1}, {"training_seed": 0})
+    )
+    assert torch.equal(both, same)
+    assert not torch.equal(both, other)
 
 
 def test_any_network_of_logits_will_do():
@@ -82,7 +142,7 @@ def test_the_seed_is_the_noise():
         (lambda model: arena.protect(model, "none")(torch.rand(2, 12).double()), InvalidQuery, "float32"),
         (lambda model: arena.protect(model, "none")(torch.rand(2, 12) + 1), InvalidQuery, r"in \[0, 1\]"),
         (lambda model: arena.protect(model, "none")(torch.empty(0, 12)), InvalidQuery, "at least one row"),
-        (lambda model: arena.protect(nn.Linear(12, 1), "none")(torch.rand(2, 12)), InvalidQuery, "logits"),
+        (lambda model: arena.protect(nn.Linear(12, 1), "none")(torch.rand(2, 12)), BadParameter, "logits"),
     ],
 )
 def test_what_cannot_be_is_said(call, error, said):

@@ -7,7 +7,7 @@ import os
 import re
 import tempfile
 import tomllib
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Annotated, Literal
@@ -35,6 +35,10 @@ MlflowOption = Annotated[
 JsonOption = Annotated[bool, typer.Option("--json", help="Print JSON instead of tables.")]
 PLAYER_HELP = "a name with parameters in brackets, such as 'mad(epsilon=0.5)' or 'argmax(base=jbda)'"
 PLAYER_OPTION_HELP = "A built-in, with parameters as in 'mad(epsilon=0.5)', or an entry's folder."
+VICTIM_HELP = (
+    "Data set of the victim, with parameters as in 'fashion-mnist(arch=lenet)'; your own are 'image-folder:FOLDER' and "
+    "'table:FILE(label=COLUMN)'."
+)
 SURROGATE_HELP = "Surrogate that the defense is given, such as random; default: the least it needs."
 OUTLIERS_HELP = "Outliers that the defense is given, such as far; default: the least it needs."
 EXPLANATION_HELP = "Explanation that the attack can request, such as grad-cam; default: none."
@@ -46,21 +50,18 @@ DECIMALS_HELP = "Decimals to which released rows are rounded; default: not round
 def player(text: str) -> Spec:
     """Return the spec of ``name`` or ``name(key=value, ...)``; a value is TOML or the name of a player.
 
-    Raises `BadParameter` for text that cannot be read.
+    A path may contain anything but the beginning of parameters, such as ``image-folder:my photos (1)(side=64)``, or
+    anything at all in quotes, such as ``image-folder:"a(b=c)"``. Raises `BadParameter` for text that cannot be read.
     """
-    spec, rest = _player(text.strip())
+    spec, rest = _player(text.strip(), _OUTERMOST)
     if rest:
         message = f"cannot read {rest!r} in {text!r}; write {PLAYER_HELP}"
         raise BadParameter(message)
     return spec
 
 
-def _player(text: str) -> tuple[Spec, str]:
-    match = re.match(r"[^(),=\s]+", text)
-    if match is None:
-        message = f"a player is expected at {text!r}; write {PLAYER_HELP}"
-        raise BadParameter(message)
-    name, rest = match.group(), text[match.end() :].lstrip()
+def _player(text: str, patterns: Sequence[re.Pattern[str]]) -> tuple[Spec, str]:
+    name, rest = _name(text, patterns)
     params: dict[str, Parameter] = {}
     if rest.startswith("("):
         rest = rest[1:].lstrip()
@@ -75,13 +76,31 @@ def _player(text: str) -> tuple[Spec, str]:
     return Spec.named(name, tuple(sorted(params.items()))), rest.strip()
 
 
+def _name(text: str, patterns: Sequence[re.Pattern[str]]) -> tuple[str, str]:
+    """Return the name with which a text begins by the first pattern that fits, and the rest of the text."""
+    for pattern in patterns:
+        if match := pattern.match(text):
+            return "".join(part for part in match.groups() if part), text[match.end() :].lstrip()
+    message = f"a player is expected at {text!r}; write {PLAYER_HELP}"
+    raise BadParameter(message)
+
+
+_DATA = "(?:image-folder|table):"
+_BEFORE_PARAMETERS = r"(?=\s*\(\s*\w+\s*=|$)"
+_QUOTED = re.compile(rf"""({_DATA})?(?:"([^"]+)"|'([^']+)')""")
+_PATH = re.compile(rf"({_DATA}.+?|[^()=]*/.+?){_BEFORE_PARAMETERS}", re.DOTALL)
+_WORD = re.compile(r"([^(),=\s]+)")
+_OUTERMOST, _NESTED = (_QUOTED, _PATH, _WORD), (_QUOTED, _WORD)
+"""Patterns of names. Inside brackets, where a comma or a bracket ends a name, paths that contain one need quotes."""
+
+
 def _value(text: str) -> tuple[Parameter, str]:
     found = re.match(r'"[^"]*"|\'[^\']*\'|\[[^\]]*\]|[^,()\s]+', text)
     if found is None:
         message = f"a value is expected at {text!r}"
         raise BadParameter(message)
     if text[found.end() :].lstrip().startswith("("):
-        return _player(text)
+        return _player(text, _NESTED)
     try:
         value = tomllib.loads(f"value = {found.group()}")["value"]
     except tomllib.TOMLDecodeError:

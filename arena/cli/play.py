@@ -19,12 +19,14 @@ from arena.cli.options import (
     OUTLIERS_HELP,
     PLAYER_OPTION_HELP,
     SURROGATE_HELP,
+    VICTIM_HELP,
     DataOption,
     JsonOption,
     matchup_of,
     print_json,
     site,
 )
+from arena.cli.own_data import show_own_data
 from arena.contracts import MatchResult, Matchup, Recipe, to_json
 from arena.match.play import in_process, play
 from arena.match.site import Site
@@ -37,9 +39,7 @@ from arena.rpc.transport import over_grpc
 
 
 def command(
-    victim: Annotated[
-        str, typer.Option(help="Data set of the victim, with parameters as in 'fashion-mnist(arch=lenet)'.")
-    ] = "digits",
+    victim: Annotated[str, typer.Option(help=VICTIM_HELP)] = "digits",
     attack: Annotated[str, typer.Option(help=PLAYER_OPTION_HELP)] = "knockoff",
     defense: Annotated[str, typer.Option(help=PLAYER_OPTION_HELP)] = "none",
     budget: Annotated[int, typer.Option(help="Query budget: the number of rows that the attack may query.")] = 200,
@@ -97,6 +97,7 @@ def command(
     matchup = replace(matchup, recipe=Recipe(steps=steps))
     with errors.status("playing ..."), tempfile.TemporaryDirectory(prefix="arena-") as work:
         here = replace(site(data, work=Path(work)), pictures=pictures)
+        show_own_data([matchup.victim], here.data)
         result = _played(matchup, here, over_wire=grpc, debug=debug)
     if json:
         print_json(to_json(result))

@@ -23,10 +23,12 @@ from arena.cli.options import (
     OUTLIERS_HELP,
     PLAYER_OPTION_HELP,
     SURROGATE_HELP,
+    VICTIM_HELP,
     DataOption,
     matchup_of,
     site,
 )
+from arena.cli.own_data import show_own_data
 from arena.learning.randomness import derived_seed
 from arena.match.admission import admit
 from arena.match.deployment import deploy, oracle_terms
@@ -39,9 +41,7 @@ from arena.rpc.server import serving
 
 
 def command(
-    victim: Annotated[
-        str, typer.Option(help="Data set of the victim, with parameters as in 'fashion-mnist(arch=lenet)'.")
-    ] = "digits",
+    victim: Annotated[str, typer.Option(help=VICTIM_HELP)] = "digits",
     defense: Annotated[str, typer.Option(help=PLAYER_OPTION_HELP)] = "none",
     budget: Annotated[int, typer.Option(help="Query budget: the number of rows that clients may query.")] = 100,
     pool: Annotated[str, typer.Option(help="Kind of pool that a client may fetch.")] = "same",
@@ -92,6 +92,7 @@ def command(
     )
     player = build_defense(matchup.defense)
     admit(matchup, build_attack(matchup.attack), player, here)
+    show_own_data([matchup.victim], here.data)
     with errors.status("preparing the victim ..."):
         prepared = prepare(matchup, player, here)
     path = ledger or Path(tempfile.mkdtemp(prefix="arena-serve-")) / "ledger.sqlite"

@@ -21,6 +21,7 @@ from rich.progress import (
 from rich.text import Text
 
 from arena.cli.console import errors, output, stopped, stopped_exit
+from arena.cli.own_data import show_own_data
 from arena.cluster.membership import ADDRESS_VARIABLE, address_of_environment
 from arena.contracts import Matchup, matchup_id
 from arena.contracts.flags import MEANINGS
@@ -57,6 +58,7 @@ def announce(tournament: Tournament, admitted: AdmittedMatchups, settings: Setti
         f"smallest difference that {seeds} paired seeds can resolve, if they spread by {TYPICAL_SPREAD:g} points: "
         + (f"{resolvable:.1f} points" if resolvable else f"none, because an interval needs at least {MIN_SEEDS} seeds")
     )
+    show_own_data((matchup.victim for matchup in matchups), folder)
     for flag, number in admitted.flags.items():
         errors.print(
             Text("note:", style="yellow"),

@@ -25,9 +25,12 @@ class Spec:
 
     @classmethod
     def named(cls, text: str, params: tuple[tuple[str, Parameter], ...] = (), *, digest: str = "") -> Spec:
-        """Return a spec by its name, which may carry a version, such as ``knockoff`` or ``knockoff@1``."""
+        """Return a spec by its name, which may carry a version, such as ``knockoff`` or ``knockoff@1``.
+
+        A path has none, such as ``agents/mine@1`` or ``image-folder:mine@1``.
+        """
         name, at, version = text.rpartition("@")
-        if at and name and "/" not in text and version.isdecimal():
+        if at and name and not set(text) & set("/:") and version.isdecimal():
             return cls(name=name, version=int(version), params=params, digest=digest)
         return cls(name=text, params=params, digest=digest)
 

@@ -1,4 +1,4 @@
-"""Labelled data sets by name: scikit-learn's from the package, torchvision's and image folders from disk.
+"""Labelled data sets by name: scikit-learn's from the package, torchvision's and the user's own from disk.
 
 Nothing is ever downloaded. If data are missing, `DataMissing` says how to fetch them.
 """
@@ -17,12 +17,14 @@ from torch import Tensor
 
 from arena.contracts import BadParameter, DataMissing, UnknownName, nearest
 from arena.data.colouring import coloured
-from arena.data.images import reshaped, square_levels, to_unit
+from arena.data.dataset import Dataset
+from arena.data.image_folders import IMAGE_FOLDER, load_image_folder
+from arena.data.images import reshaped, square_levels
+from arena.data.table_files import TABLE, load_table
 from arena.learning.torchvision_import import torchvision_module
 
 FOLDER_VARIABLE = "ARENA_DATA"
 DEFAULT_FOLDER = Path("data")
-IMAGE_FOLDER = "image-folder:"
 DEFAULT_SIDES = {"flowers-102": 64, IMAGE_FOLDER: 32}
 """Pictures on disk have any size; they are cropped and resized to a square of this side unless another is set."""
 
@@ -30,56 +32,46 @@ Arguments: TypeAlias = Mapping[str, str | bool]
 """The keyword arguments that select a part of a torchvision data set."""
 
 
-@dataclass(frozen=True, kw_only=True, eq=False)
-class Dataset:
-    """N labelled rows as they are stored; table columns keep their own units until `splits.split` scales them."""
-
-    name: str
-    stored: Tensor  # (N, *shape): uint8 grey levels, or unchanged float32
-    labels: Tensor  # (N,) int64
-    class_names: tuple[str, ...]
-    official_test: int = 0  # the number of rows at the end that are the publisher's test set
-
-    @property
-    def shape(self) -> tuple[int, ...]:
-        return tuple(self.stored.shape[1:])
-
-    @property
-    def inputs(self) -> Tensor:
-        """All rows (N, *shape) float32; images in [0, 1]."""
-        return self.rows(torch.arange(len(self.stored)))
-
-    def rows(self, chosen: Tensor) -> Tensor:
-        """Rows ``chosen`` (M,) int64 as float32 (M, *shape); images in [0, 1]."""
-        rows = self.stored[chosen]
-        return to_unit(rows) if rows.dtype == torch.uint8 else rows.float()
-
-
-def load(name: str, *, folder: Path | None = None, side: int | None = None, grey: bool = False) -> Dataset:
+def load(
+    name: str,
+    *,
+    folder: Path | None = None,
+    side: int | None = None,
+    grey: bool = False,
+    label: str = "",
+    drop: tuple[str, ...] = (),
+) -> Dataset:
     """Return a data set from ``folder``, which defaults to the one that ARENA_DATA names, or else ``data``.
 
-    ``side`` resizes images to a square and ``grey`` converts them. Raises `UnknownName`, `BadParameter` or
-    `DataMissing`.
+    ``side`` resizes images to a square and ``grey`` converts them. ``label`` names the column of a table's file that
+    holds the classes, and ``drop`` columns to leave out. Raises `UnknownName`, `BadParameter` or `DataMissing`.
     """
+    table = name.startswith(TABLE)
+    if (label or drop) and not table:
+        message = f"label and drop are for tables of your own ({TABLE}/a/path.csv), and do not apply to {name}"
+        raise BadParameter(message)
     if side is not None and side < 1:
         message = f"side = {side} must be at least 1"
         raise BadParameter(message)
+    if (table or name in _TABLES or name in _DIGITS) and (side is not None or grey):
+        why = "is a table" if table else "comes from scikit-learn unchanged"
+        message = f"{name} {why}, so side and grey do not apply to it"
+        raise BadParameter(message)
+    if table:
+        return load_table(name, folder=data_folder(folder), label=label, drop=drop)
     if name in _TABLES or name in _DIGITS:
-        if side is not None or grey:
-            message = f"{name} comes from scikit-learn unchanged, so side and grey do not apply to it"
-            raise BadParameter(message)
         return _DIGITS[name]() if name in _DIGITS else _table(name)
     if name.startswith(IMAGE_FOLDER):
-        return _image_folder(name, side=side or DEFAULT_SIDES[IMAGE_FOLDER], grey=grey)
+        return load_image_folder(name, folder=data_folder(folder), side=side or DEFAULT_SIDES[IMAGE_FOLDER], grey=grey)
     if name not in _TORCHVISION:
         message = f"no data set {name!r}{nearest(name, dataset_names())}; there are {', '.join(dataset_names())} "
-        message += f"and {IMAGE_FOLDER}/a/path"
+        message += f"and, with your own data, {IMAGE_FOLDER}/a/path and {TABLE}/a/path.csv"
         raise UnknownName(message)
     return _torchvision(name, data_folder(folder), side=side, grey=grey)
 
 
 def dataset_names() -> tuple[str, ...]:
-    """Return the names that `load` accepts, except ``image-folder:/a/path``."""
+    """Return the names that `load` accepts, except ``image-folder:/a/path`` and ``table:/a/path.csv``."""
     return (*_DIGITS, *_TABLES, *_TORCHVISION)
 
 
@@ -114,21 +106,6 @@ def _table(name: str) -> Dataset:
         stored=torch.tensor(found.data, dtype=torch.float32),
         labels=torch.tensor(found.target, dtype=torch.int64),
         class_names=tuple(str(label) for label in found.target_names),
-    )
-
-
-def _image_folder(name: str, *, side: int, grey: bool) -> Dataset:
-    path = Path(name.removeprefix(IMAGE_FOLDER)).expanduser()
-    try:
-        found = torchvision_module("datasets").ImageFolder(str(path))
-    except FileNotFoundError as error:
-        message = f"{path} is not a folder with a folder of images for each class: {error}"
-        raise DataMissing(message) from error
-    return Dataset(
-        name=f"{IMAGE_FOLDER}{path.name}",  # not the whole path, so that a copy elsewhere is split in the same way
-        stored=torch.stack([square_levels(found.loader(file), side=side, grey=grey) for file, _ in found.samples]),
-        labels=torch.tensor(found.targets, dtype=torch.int64),
-        class_names=tuple(found.classes),
     )
 
 

@@ -16,10 +16,12 @@ import torch
 from torch import Generator, Tensor
 
 from arena.contracts import BadParameter, OutlierKind, PoolKind
-from arena.data.datasets import Dataset, data_folder, load
+from arena.data.dataset import Dataset
+from arena.data.datasets import data_folder, load
 from arena.data.glyphs import Part, glyphs
 from arena.data.images import reshaped, to_levels, to_unit
 from arena.data.splits import Splits
+from arena.data.table_files import TABLE
 from arena.data.textures import noise, textures
 from arena.learning.randomness import generator
 from arena.learning.tensors import row_digests
@@ -203,6 +205,11 @@ def _of_dataset(source: str, splits: Splits, *, folder: Path | None, part: Part)
     """Return one half of another data set, in the victim's shape; pool and outliers get different halves."""
     if source == splits.name:
         message = f"{source} is the victim's own data set; the pool from it has kind same"
+        raise BadParameter(message)
+    if source.startswith(TABLE):
+        message = (
+            f"{source} is a table, and only images can be pools or outliers of another data set; use columns or noise"
+        )
         raise BadParameter(message)
     other = _loaded(source, data_folder(folder))
     shape = splits.task.shape

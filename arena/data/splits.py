@@ -5,6 +5,8 @@ It depends only on the data set, never on a match seed, because victims are cach
 
 from __future__ import annotations
 
+import itertools
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from functools import cached_property
 from typing import TypeAlias
@@ -13,7 +15,7 @@ import torch
 from torch import Tensor
 
 from arena.contracts import BadParameter, Task
-from arena.data.datasets import Dataset
+from arena.data.dataset import Dataset
 from arena.learning.randomness import generator
 from arena.learning.tensors import row_digests
 
@@ -22,6 +24,8 @@ Labelled: TypeAlias = tuple[Tensor, Tensor]
 
 _HASHED_AT_ONCE = 4096  # rows; hashing converts levels to float32, which is four times their size
 _FIXED_SEED = 0
+
+SHOWN_CLASSES = 12  # in a note
 
 _DIGITS = {"test": 400, "validation": 100, "honest": 400, "pool": 400, "training": 497}
 """The sizes for digits, and the shares for every data set that has no official test set."""
@@ -41,6 +45,7 @@ class Splits:
     honest: Labelled
     pool: Tensor  # unlabelled: an attacker gets no labels
     test: Labelled
+    notes: tuple[str, ...] = ()  # what a user should see about their own files before a run
 
     @property
     def task(self) -> Task:
@@ -100,7 +105,35 @@ def split(
         honest=labelled["honest"],
         pool=inputs["pool"],
         test=labelled["test"],
+        notes=tuple(_notes(dataset, unique)),
     )
+
+
+def _notes(dataset: Dataset, unique: Tensor) -> Iterator[str]:
+    """Yield what a user should see about their own files: classes and sizes, and what was left out."""
+    if not dataset.own:
+        return
+    kept = torch.bincount(dataset.labels[unique], minlength=len(dataset.class_names)).tolist()
+    sizes = dict(zip(dataset.class_names, kept, strict=True))
+    yield f"{len(sizes)} classes: {_sizes(sizes)}"
+    yield from dataset.notes
+    repeated = len(dataset.labels) - len(unique)
+    if repeated:
+        yield f"{repeated:,} of {len(dataset.labels):,} rows repeat another row and were left out"
+    if gone := [name for name, size in sizes.items() if size == 0]:
+        yield (
+            f"no row is left of {', '.join(gone)}, because each of its rows repeats one of another class: the victim can "
+            "learn nothing about it"
+        )
+
+
+def _sizes(sizes: Mapping[str, int]) -> str:
+    """Return classes with their sizes; of many classes, the first ones and the smallest one."""
+    shown = ", ".join(f"{name} {size:,}" for name, size in itertools.islice(sizes.items(), SHOWN_CLASSES))
+    if len(sizes) <= SHOWN_CLASSES:
+        return shown
+    smallest = min(sizes, key=lambda name: sizes[name])
+    return f"{shown}, ...; the smallest is {smallest} with {sizes[smallest]:,}"
 
 
 def _first_of_each(dataset: Dataset) -> Tensor:

@@ -9,11 +9,12 @@ import torch
 from arena.contracts import Attack, BadParameter, Defense, Matchup, NeedUnmet, Spec, Task
 from arena.contracts.flags import COST_NOT_RANKED, DETECTOR_CANNOT_FIRE, HONEST_CANNOT_TRIGGER, HONEST_ROWS_SHORT
 from arena.learning.architectures import build, resolve
+from arena.learning.normalisation import check_channels
 from arena.learning.randomness import generator
 from arena.learning.training import padded_forward
 from arena.match.rows import honest_traffic, load_pool, outlier_source_of
 from arena.match.site import Site
-from arena.match.victims import load_splits, victim_architecture, victim_terms
+from arena.match.victims import load_splits, load_victim, victim_architecture, victim_terms
 from arena.registry import build_explanation, build_threat
 from arena.registry.entries import entry_folder
 
@@ -55,10 +56,14 @@ def admit(matchup: Matchup, attack: Attack, defense: Defense, site: Site) -> tup
                 f"threat {name} needs threat_budget = {threat.min_budget(task)} or more, not {matchup.threat_budget}"
             )
             raise BadParameter(message)
-    _check_network(victim_architecture(victim_terms(matchup.victim), task), task)
+    terms = victim_terms(matchup.victim)
+    check_channels(f"victim {matchup.victim.name}", terms.mean, task)
+    _check_network(victim_architecture(terms, task), task)
+    if terms.weights:
+        load_victim(matchup.victim, matchup.victim_seed, site)  # a file is read and its answers are checked at once
     _check_network(resolve(matchup.recipe.arch, task), task)
     if matchup.explanation is not None:
-        _check_explanation(matchup.explanation, victim_architecture(victim_terms(matchup.victim), task), task)
+        _check_explanation(matchup.explanation, victim_architecture(terms, task), task)
     load_pool(matchup.victim, matchup.pool, matchup.pool_source, site)
     outlier_source_of(matchup, site)
     flags = {

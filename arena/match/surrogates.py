@@ -7,7 +7,7 @@ from dataclasses import dataclass, replace
 
 from torch import Tensor, nn
 
-from arena.contracts import UNDEFENDED, ArenaFault, Knowledge, Matchup, SurrogateKind
+from arena.contracts import UNDEFENDED, ArenaFault, Knowledge, Matchup, SurrogateKind, Victim
 from arena.learning.architectures import Classifier, architecture_of, build
 from arena.learning.distillation import distil
 from arena.learning.randomness import generator
@@ -62,7 +62,7 @@ def keep_attackers_clone(matchup: Matchup, site: Site, shadow: Callable[[Matchup
 
 
 def make_surrogate(
-    kind: SurrogateKind, victim: NetworkVictim, inputs: Tensor, *, seed: int, secret: bytes = b""
+    kind: SurrogateKind, victim: Victim, inputs: Tensor, *, seed: int, secret: bytes = b""
 ) -> Classifier:
     """Return a surrogate: with random weights, or trained on the victim's posteriors by the recipe of track A."""
     rng = generator(seed, "surrogate", kind, secret=secret)
@@ -87,7 +87,7 @@ def _shadowed(matchup: Matchup) -> Matchup:
     return replace(matchup, defense=UNDEFENDED, knowledge=Knowledge())
 
 
-def _architecture(kind: SurrogateKind, victim: NetworkVictim) -> str:
+def _architecture(kind: SurrogateKind, victim: Victim) -> str:
     own = architecture_of(victim.module, victim.task)
     return _other(own, len(victim.task.shape)) if kind == "other-architecture" else own
 

@@ -10,19 +10,22 @@ from pathlib import Path
 import torch
 from torch import Tensor, nn
 
-from arena.contracts import BadParameter, DataMissing, Spec, Task, checked, nearest
+from arena.contracts import BadParameter, Spec, Task, checked, nearest
 from arena.data.datasets import load
 from arena.data.splits import Splits, split
-from arena.learning.architectures import Classifier, build
+from arena.learning.architectures import build
+from arena.learning.normalisation import check_channels, check_normalisation
 from arena.learning.randomness import generator
-from arena.learning.tensors import digest_of, load_state, save_state
-from arena.learning.training import fit, one_hot, one_thread, predict
+from arena.learning.tensors import digest_of, load_state
+from arena.learning.training import predict
 from arena.match.cache import Cache
 from arena.match.site import Site
+from arena.match.victim_training import normalised, train_victim
+from arena.match.weights import fill
 from arena.provenance import code_digest_of
 
-PASSES = 5  # over the training rows, within the bounds below
-MIN_STEPS, MAX_STEPS = 1_000, 20_000
+TRAINING = "arena.match.victim_training"  # the module that trains victims
+CHECKED_ROWS = 6  # of the victim's own rows; with black and white, they fill the smallest forward pass
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -33,8 +36,8 @@ class VictimTerms:
     steps: int | None = None  # of 64 rows; None: five passes, at least 1,000 steps
     lr: float = 3e-3
     weights: str = ""  # a safetensors file of ``arch``'s state dict: nothing is trained
-    mean: tuple[float, ...] = ()  # subtracted per channel before the network, for weights that want it
-    std: tuple[float, ...] = ()
+    mean: tuple[float, ...] = ()  # subtracted before the network, for inputs in [0, 1]; one number, or one per channel
+    std: tuple[float, ...] = ()  # by which the difference is divided
     training: int | None = None  # rows of each split; None: the data set's default
     validation: int | None = None
     honest: int | None = None
@@ -42,6 +45,8 @@ class VictimTerms:
     test: int | None = None
     side: int | None = None  # images are resized to this square side
     grey: bool = False
+    label: str = ""  # of a table of your own: the column with its classes
+    drop: tuple[str, ...] = ()  # columns of such a table that are left out
 
 
 class NetworkVictim:
@@ -54,22 +59,6 @@ class NetworkVictim:
 
     def __call__(self, inputs: Tensor) -> Tensor:
         return predict(self._network, inputs)
-
-
-class Normalised(nn.Module):
-    """Brings inputs in [0, 1] to the statistics that downloaded weights were trained with."""
-
-    def __init__(self, network: nn.Module, mean: tuple[float, ...], std: tuple[float, ...]) -> None:
-        super().__init__()
-        self.network = network
-        self.mean: Tensor
-        self.std: Tensor
-        self.register_buffer("mean", torch.tensor(mean).reshape(-1, 1, 1))
-        self.register_buffer("std", torch.tensor(std).reshape(-1, 1, 1))
-
-    def forward(self, inputs: Tensor) -> Tensor:
-        logits: Tensor = self.network((inputs - self.mean) / self.std)
-        return logits
 
 
 def victim_terms(spec: Spec) -> VictimTerms:
@@ -85,9 +74,7 @@ def victim_terms(spec: Spec) -> VictimTerms:
     if terms.steps is not None and terms.steps < 1:
         message = f"victim {spec.name}: steps must be a whole number above 0, not {terms.steps!r}"
         raise BadParameter(message)
-    if len(terms.mean) != len(terms.std):
-        message = f"victim {spec.name}: mean and std go together, one number a channel"
-        raise BadParameter(message)
+    check_normalisation(f"victim {spec.name}", terms.mean, terms.std)
     return terms
 
 
@@ -96,7 +83,7 @@ def load_splits(spec: Spec, data: Path | None) -> Splits:
     """Return the splits of a victim's data set. Raises `UnknownName`, `BadParameter`, `DataMissing`."""
     terms = victim_terms(spec)
     return split(
-        load(spec.name, folder=data, side=terms.side, grey=terms.grey),
+        load(spec.name, folder=data, side=terms.side, grey=terms.grey, label=terms.label, drop=terms.drop),
         training=terms.training,
         validation=terms.validation,
         honest=terms.honest,
@@ -111,18 +98,45 @@ def load_victim(spec: Spec, seed: int, site: Site) -> NetworkVictim:
     splits = load_splits(spec, site.data)
     task = splits.task
     terms = victim_terms(spec)
+    check_channels(f"victim {spec.name}", terms.mean, task)
     network = build(victim_architecture(terms, task), task, rng=generator(seed, "victim", "initialisation"))
+    module = normalised(network, terms.mean, terms.std)
     if terms.weights:
-        _load_weights(network, Path(terms.weights))
+        fill(network, Path(terms.weights))
     else:
         stored = Cache(folder=site.cache).once(
-            victim_key(spec, seed, site), lambda: _train(network, splits, terms, task, seed=seed, device=site.device)
+            victim_key(spec, seed, site),
+            lambda: train_victim(
+                network,
+                module,
+                splits.training,
+                steps=terms.steps,
+                lr=terms.lr,
+                rng=generator(seed, "victim", "training"),
+                device=site.device,
+            ),
         )
         network.load_state_dict(load_state(stored))
-    module = Normalised(network, terms.mean, terms.std) if terms.mean else network
     for parameter in module.parameters():
         parameter.requires_grad_(False)
-    return NetworkVictim(module.eval().to(site.device), task)
+    victim = NetworkVictim(module.eval().to(site.device), task)
+    _check_answers(spec, victim, splits)
+    return victim
+
+
+def _check_answers(spec: Spec, victim: NetworkVictim, splits: Splits) -> None:
+    """Raise `BadParameter` if a victim answers what no probability can be, for its own rows or for black and white."""
+    own = splits.validation[0][:CHECKED_ROWS]
+    answers = victim(torch.cat([own, torch.zeros_like(own[:1]), torch.ones_like(own[:1])]))
+    if not bool(answers.isfinite().all()):
+        weights = dict(spec.params).get("weights")
+        cause = (
+            f"check the values in {weights}, and mean and std"
+            if weights
+            else "its training diverged, so set lr to a smaller value"
+        )
+        message = f"victim {spec.name} answers rows that are not finite and therefore no probabilities: {cause}"
+        raise BadParameter(message)
 
 
 @functools.lru_cache(maxsize=64)
@@ -136,7 +150,7 @@ def victim_key(spec: Spec, seed: int, site: Site) -> str:
 def victim_digest(spec: Spec) -> str:
     """Return the digest of how a victim comes to be from its data: network, training, weights, and our code for it."""
     terms = victim_terms(spec)
-    code = [code_digest_of(f"arena.learning.{module}") for module in ("architectures", "training")]
+    code = [code_digest_of(module) for module in ("arena.learning.architectures", TRAINING)]
     weights = [Path(terms.weights).read_bytes()] if terms.weights and Path(terms.weights).is_file() else []
     training = (terms.arch, terms.steps, terms.lr, terms.mean, terms.std)
     return digest_of([repr(training), *code, *weights])
@@ -161,37 +175,3 @@ def victim_architecture(terms: VictimTerms, task: Task) -> str:
     if len(task.shape) == 1:
         return "linear"
     return "medium-cnn" if max(task.shape[1:]) <= 64 else "resnet18"
-
-
-def _train(network: Classifier, splits: Splits, terms: VictimTerms, task: Task, *, seed: int, device: str) -> bytes:
-    inputs, labels = splits.training
-    steps = terms.steps or min(max(MIN_STEPS, PASSES * len(inputs) // 64), MAX_STEPS)
-    with one_thread():
-        fit(
-            network.to(device),
-            inputs,
-            one_hot(labels, task.classes),
-            steps=steps,
-            lr=terms.lr,
-            rng=generator(seed, "victim", "training"),
-        )
-    return save_state(network.state_dict())
-
-
-def _load_weights(network: Classifier, path: Path) -> None:
-    """Fill a network from a safetensors file whose names are those of the architecture, with or without ``body.``."""
-    try:
-        state = load_state(path.read_bytes())
-    except FileNotFoundError as error:
-        message = f"there is no file of weights {path}"
-        raise DataMissing(message) from error
-    except Exception as error:
-        message = f"{path} is not a safetensors file: {error}"
-        raise BadParameter(message) from error
-    wanted = network.state_dict()
-    renamed = {name if name in wanted else f"body.{name}": value for name, value in state.items()}
-    if {name: value.shape for name, value in renamed.items()} != {name: value.shape for name, value in wanted.items()}:
-        odd = sorted(set(renamed) ^ set(wanted)) or [n for n in wanted if renamed[n].shape != wanted[n].shape]
-        message = f"{path} does not hold the weights of {network.architecture}: {', '.join(odd[:4])}"
-        raise BadParameter(message)
-    network.load_state_dict(renamed)

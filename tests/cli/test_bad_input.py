@@ -6,6 +6,7 @@ import signal
 from pathlib import Path
 
 import pytest
+import torch
 
 from arena.runs.folder import alone_in
 from tests.cli.arena import Arena, Ended
@@ -45,6 +46,9 @@ PLAY = [
     pytest.param({"victim": "digits(test=5000)"}, "5,000", id="more-rows-than-there-are"),
     pytest.param({"victim": "digits(honest=0)"}, "every split needs at least one row", id="empty-split"),
     pytest.param({"victim": "digits(weights=none.safetensors)"}, "no file of weights", id="no-weights"),
+    pytest.param({"victim": "digits(arch=mlp,steps=20,lr=1e38)"}, "training diverged, so set lr", id="diverged-victim"),
+    pytest.param({"victim": "digits(mean=[120],std=[60])"}, "levels 0 to 255 by 255", id="mean-of-levels"),
+    pytest.param({"victim": "digits(mean=[0,0,0],std=[1,1,1])"}, "have 1 channels", id="mean-of-other-channels"),
     pytest.param({"victim": "image-folder:/no/such/place"}, "is not a folder with a folder of images", id="images"),
     pytest.param({"attack": "knockoff(stepz=3)"}, "did you mean 'steps'?", id="parameter-it-lacks"),
     pytest.param({"attack": "knockoff(steps=many)"}, "steps = 'many' is not", id="value-it-cannot-have"),
@@ -88,6 +92,16 @@ def test_a_match_that_cannot_be_is_refused(options: dict[str, object], said: str
     asked = {"victim": TINY, "attack": "knockoff(steps=20)", "steps": 20, **options}
     refused(arena("play", *(f"--{name}={value}" for name, value in asked.items())), said)
     assert list(Path().iterdir()) == []
+
+
+def test_a_file_of_weights_that_cannot_be_used_is_refused(arena: Arena):
+    Path("garbage.safetensors").write_bytes(b"no weights")
+    torch.save({"1.bias": torch.zeros(10)}, "mine.pth")
+    for name, said in {
+        "garbage.safetensors": "is not a safetensors file",
+        "mine.pth": "import torch, safetensors",
+    }.items():
+        refused(arena("play", "--victim", f"digits(arch=linear,weights={name})", "--budget", 20), said)
 
 
 def test_an_attack_below_its_minimum_is_refused(arena: Arena):

@@ -4,7 +4,8 @@ import pytest
 import torch
 
 from arena.contracts import BadParameter
-from arena.data.datasets import Dataset, load
+from arena.data.dataset import Dataset
+from arena.data.datasets import load
 from arena.data.splits import split
 from arena.learning.tensors import digest_of, row_digests
 

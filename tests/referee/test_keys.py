@@ -11,7 +11,7 @@ import pytest
 import torch
 from PIL import Image
 
-from arena.contracts import Knowledge, Matchup, Spec
+from arena.contracts import Knowledge, Matchup, Parameter, Spec
 from arena.learning.architectures import build
 from arena.learning.tensors import save_state
 from arena.match import rows, victims
@@ -230,6 +230,35 @@ def test_a_key_stays_wherever_the_same_files_lie(case: Case, tmp_path: Path):
         tmp_path / "elsewhere" / "deeper", replace(case.site, work=tmp_path / "other", cache=tmp_path / "cache")
     )
     assert moved.key() == before
+
+
+def table_key(file: Path, site: Site, **params: Parameter) -> str:
+    forget()
+    victim = Spec(name=f"table:{file}", params=tuple(sorted({"label": "kind", "steps": 5, **params}.items())))
+    players = {
+        "attack": complete("attack", Spec(name="knockoff")),
+        "defense": complete("defense", Spec(name="none")),
+    }
+    matchup = Matchup(victim=victim, victim_seed=0, knowledge=Knowledge(), pool="same", budget=2, seed=0, **players)
+    return result_key(matchup, site)
+
+
+def test_a_key_moves_with_the_cells_of_a_table_and_not_with_its_place(tmp_path: Path):
+    site, file = Site(work=tmp_path), tmp_path / "t.csv"
+    rows = [f"{number},{number % 5},{'ab'[number % 2]}" for number in range(24)]
+    file.write_text("\n".join(["x,y,kind", *rows]))
+    before = table_key(file, site)
+    (tmp_path / "deeper").mkdir()
+    assert table_key(Path(shutil.copy(file, tmp_path / "deeper")), site) == before
+    file.write_text("\n".join(["x,y,kind", *rows[:-1], "23,3.5,b"]))
+    assert table_key(file, site) != before
+    file.write_text(
+        "\n".join(["x,y,kind", *rows[:12], *(f"{row[:-1]}{'ba'['ab'.index(row[-1])]}" for row in rows[12:])])
+    )
+    assert table_key(file, site) != before
+    file.write_text("\n".join(["x,y,kind", *rows]))
+    assert table_key(file, site) == before
+    assert table_key(file, site, drop=("y",)) != before
 
 
 def test_a_key_stays_whatever_the_order_of_a_tournaments_keys():

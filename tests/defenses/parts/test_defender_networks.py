@@ -7,7 +7,7 @@ from torch import nn
 from arena.contracts import BadParameter, NeedUnmet, Task
 from arena.defenses.parts.defender_networks import network_like_victim, restored, stored, surrogate_of
 from arena.learning.architectures import architecture_of, build
-from arena.match.victims import Normalised
+from arena.learning.normalisation import Normalised
 from tests.defenses.toy import LinearVictim, context
 
 IMAGES = Task(shape=(1, 8, 8), classes=4)
