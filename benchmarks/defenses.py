@@ -25,6 +25,7 @@ from torch import Tensor, nn
 from arena import Protected, protect
 from arena.contracts import Spec, Task
 from arena.defenses.deep_defense import DeepDefense
+from arena.defenses.parts.layer_weights import layers_of, selected, sensitivities, split_of, weights_of
 from arena.defenses.prediction_poisoning import LEAD, angles, poisoned
 from arena.learning.architectures import build
 from arena.learning.tensors import canonical
@@ -45,6 +46,7 @@ SECONDS, FEWEST, MOST = 2.0, 3, 400  # of calls that are timed
 PROMISED_ROWS, PROMISED_CALL = 10_000, 250
 OUTLIERS = 1_000
 ANGLE_ROWS = 2_000
+ACTIVATIONS = (1, 2)  # counted from the end
 KNOCKOFF, UNDEFENDED = "knockoff", "none"
 
 
@@ -153,6 +155,36 @@ def print_batching(networks: Mapping[str, nn.Module], training: tuple[Tensor, Te
             f"{float((first - second).abs().max()):.1e} |",
             flush=True,
         )
+
+
+def print_layers(network: nn.Module, training: tuple[Tensor, Tensor], rows: Tensor) -> None:
+    """Print DeepDefense's time by activation and by the share of the sensitivity that is moved, with MAD's beside it."""
+    print("\n### DeepDefense by activation and sensitivity, MAD beside it, calls of 64 queries\n")
+    print("| defense | activation from the end | sensitivity | layers moved | weights moved | CPU ms a query |")
+    print("|---|--:|--:|--:|--:|--:|")
+    assert DeepDefense.sweep is not None
+    for back, share in itertools.product(ACTIVATIONS, DeepDefense.sweep[1]):
+        split = split_of(network, back=back)
+        weights = weights_of(split)
+        sensitivity = sensitivities(split, training[0][: DeepDefense().rows].to(DEVICE))
+        moved = selected(weights, [float(value) for value in sensitivity.values()], share=share)
+        defense = protect(network, "deep-defense", training=training, back=back, sensitivity=share)
+        layers = len(layers_of({name: weights[name] for name in moved}))
+        print(
+            f"| deep-defense | {back} | {share:g} | {layers} of {len(sensitivity)} | "
+            f"{sum(weights[name].numel() for name in moved):,} | {cpu_ms_a_query(defense, rows):.2f} |",
+            flush=True,
+        )
+    mad = protect(network, "mad-argmax", training=training, epsilon=1.0)
+    print(f"| mad-argmax | | | | | {cpu_ms_a_query(mad, rows):.2f} |")
+
+
+def cpu_ms_a_query(defense: Callable[[Tensor], object], rows: Tensor) -> float:
+    """Return the CPU time of a query in the second of two calls of 64."""
+    defense(rows[:64])
+    start = time.process_time()
+    defense(rows[64:128])
+    return (time.process_time() - start) / 64 * 1e3
 
 
 # --- MAD's angles
@@ -316,6 +348,7 @@ def main() -> None:
 
     print_search(large, rows)
     print_batching(dict(zip((ARCH, SMALL_ARCH), networks, strict=True)), own.training, rows)
+    print_layers(small, own.training, rows)
     print_release_times(large, defenses(large), rows)
     print_promises(small, defenses(small), rows[:PROMISED_ROWS])
 

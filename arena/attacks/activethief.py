@@ -38,8 +38,8 @@ class ActiveThief(Attack):
 
     ``uncertainty`` prefers rows of high entropy, ``k-center`` rows whose posteriors are far from those of all queried
     rows, and ``dfal`` rows near the clone's decision boundary. ``dfal+k-center`` takes the rows by ``dfal`` that make
-    up the same share of the candidates as the budget of the pool, and chooses among them by ``k-center``. Each round chooses among ``candidates`` random rows, or among
-    ``fooled`` rows if it needs DeepFool, which takes ``iterations`` steps. The clone of a round is trained for
+    up the same share of the candidates as the budget of the pool, and chooses among them by ``k-center``. Each round
+    chooses among ``candidates`` random rows, or among ``fooled`` rows if it needs DeepFool, which takes ``iterations`` steps. The clone of a round is trained for
     ``steps_inner`` steps, the last one for ``steps`` (None: the referee's recipe).
     """
 

@@ -36,8 +36,8 @@ REACH = 1.85
 class JacobianAugmentation(Attack):
     """Queries ``seeds`` rows of the pool, then moves every queried row by ``step`` in each round; inputs are in [0, 1].
 
-    ``direction`` is what a step climbs: ``loss`` at the victim's class, or its logit, ``gradient``. ``step`` changes its sign every ``flip_every`` rounds. After ``doubling_rounds``, each round moves only
-    ``reservoir`` random rows. A targeted-random step consists of ``inner_steps`` small ones. The clone of a round, of
+    ``direction`` is what a step climbs: ``loss`` at the victim's class, or its logit, ``gradient``. ``step`` changes its
+    sign every ``flip_every`` rounds. After ``doubling_rounds``, each round moves only ``reservoir`` random rows. A targeted-random step consists of ``inner_steps`` small ones. The clone of a round, of
     architecture ``arch``, is trained for ``steps_inner`` steps, the last one for ``steps`` (None: the referee's
     recipe).
     """

@@ -50,6 +50,7 @@ from arena.defenses.parts.layer_weights import (
     TOP,
     Weights,
     in_part,
+    layers_of,
     selected,
     sensitivities,
     split_of,
@@ -68,8 +69,8 @@ class DeepDefense(Defense):
     """``alpha`` weights the cosine below the activation; ``order_weight`` and ``map_weight`` weight the hinges.
 
     The activation is the ``back``-th convolutional one from the end, or without a convolution the input of the
-    ``back``-th layer with weights; an explanation has its own ``back``. The first ``k`` classes keep their order (None: all classes), by a ``hinge`` with ``margin`` on logits or
-    posteriors. SGD takes ``steps`` steps with ``lr`` and ``momentum``, and starts ``noise`` standard deviations of each
+    ``back``-th layer with weights; an explanation has its own ``back``. The first ``k`` classes keep their order (None:
+    all classes), by a ``hinge`` with ``margin`` on logits or posteriors. SGD takes ``steps`` steps with ``lr`` and ``momentum``, and starts ``noise`` standard deviations of each
     layer's weights away from the victim. Layers are selected in falling order of sensitivity, measured on ``rows``
     training rows, until they account for a share ``sensitivity`` of the total. ``at_once`` queries are solved together,
     fewer on a CPU if the network is large. A query is finished once its cosines are within ``tolerance``.
@@ -130,6 +131,8 @@ class DeepDefense(Defense):
         module, victim, device = _module(context), context.victim, context.device
         weights = weights_of(split_of(module, back=self.back))
         names = selected(weights, state["sensitivities"].tolist(), share=self.sensitivity)
+        context.note("layers", len(layers_of(weights)))
+        context.note("moved_layers", len(layers_of({name: weights[name] for name in names})))
         key, library = (int(torch.randint(2**62, (1,), generator=rng).item()) for _ in range(2))
         references = context.training[0]
         kept = kept_map(

@@ -32,8 +32,9 @@ class Seen:
     """What the networks of N queries compute, as far as a map is drawn from it.
 
     ``values`` (N, ...) are those at the map's place, ``slopes`` (N, ...) the gradients of the logits of the classes
-    ``label`` (N,), out of ``classes``, with respect to them, None unless the map wants them. ``weights`` are the selected ones above the
-    place, (N, ...) each, by the names of ``above``, the layers there. ``constants`` (N, R) are what the map prepared.
+    ``label`` (N,), out of ``classes``, with respect to them, None unless the map wants them. ``weights`` are the selected
+    ones above the place, (N, ...) each, by the names of ``above``, the layers there. ``constants`` (N, R) are what the
+    map prepared.
     """
 
     values: Tensor
