@@ -27,7 +27,7 @@ REFUSED = -1
 class Deployed:
     """The defense of a matchup, deployed afresh for the referee's test rows.
 
-    What it answers is the same for every attack that meets it on a seed, and is kept in ``cache``. Everything that asks
+    Each call comes from another account, because nobody asks all of these rows. What it answers is the same for every attack that meets it on a seed, and is kept in ``cache``. Everything that asks
     raises `DefenseFault` if the defense cannot be deployed or answers wrongly.
     """
 
@@ -65,8 +65,8 @@ class Deployed:
             decimals=self.matchup.decimals,
         )
         answers = []
-        for inputs in reference.inputs[:rows].split(MAX_ROWS):
-            queries = QueryBatch(inputs=inputs, explain=explain)
+        for account, inputs in enumerate(reference.inputs[:rows].split(MAX_ROWS)):
+            queries = QueryBatch(inputs=inputs, explain=explain, account=account)
             answers.append(guard(queries))
             guard.mark_recorded(queries)
         return answers
