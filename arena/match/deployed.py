@@ -27,8 +27,9 @@ REFUSED = -1
 class Deployed:
     """The defense of a matchup, deployed afresh for the referee's test rows.
 
-    Each call comes from another account, because nobody asks all of these rows. What it answers is the same for every attack that meets it on a seed, and is kept in ``cache``. Everything that asks
-    raises `DefenseFault` if the defense cannot be deployed or answers wrongly.
+    Each call comes from another account, because nobody asks all of these rows. The answers are the same for every
+    attack that meets the defense on a seed, and are kept in ``cache``. Everything that asks raises `DefenseFault` if the
+    defense cannot be deployed or answers wrongly.
     """
 
     matchup: Matchup
