@@ -44,8 +44,9 @@ class RecoveryAttack(AttackWrapper):
     each answers ``shadow_rows`` rows that were not queried. Each of the ``guesses`` is applied to these answers, and
     the one whose results look most like the victim's answers is undone. If it is not at most ``closer`` times as far
     from them as the shadows' own answers, nothing is undone. An informed attack knows the defense and does not guess.
-    The inverse is learnt from all shadows but the last, which tests whether it helps. Then a new
-    clone is trained for ``steps`` steps (None: the referee's recipe) on all recovered rows.
+    The inverse is learnt from all shadows but the last, which tests whether it helps. A guess must also explain the
+    victim's answers: applied to the recovered rows, it must return the released ones to within a mean L1 distance of
+    ``reproduced``. Then a new clone is trained for ``steps`` steps (None: the referee's recipe) on all recovered rows.
     """
 
     needs: ClassVar[frozenset[Need]] = frozenset({"pool"})
@@ -55,15 +56,17 @@ class RecoveryAttack(AttackWrapper):
     shadows: int = 3
     shadow_rows: int = 5_000
     closer: float = 0.8
+    reproduced: float = 0.4
     arch: str = "auto"
     steps_inner: int = 150
     steps: int | None = None
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        if not 0 <= self.share < 1 or not 0 < self.closer <= 1 or self.shadows < 2 or self.shadow_rows < 1:
-            message = f"share = {self.share} must lie in [0, 1) and closer = {self.closer} in (0, 1]; "
-            message += "shadows must be at least 2 and shadow_rows at least 1"
+        counts = self.shadows < 2 or self.shadow_rows < 1 or self.reproduced < 0
+        if not 0 <= self.share < 1 or not 0 < self.closer <= 1 or counts:
+            message = f"share = {self.share} must lie in [0, 1) and closer = {self.closer} in (0, 1]; reproduced must "
+            message += "be at least 0, shadows at least 2 and shadow_rows at least 1"
             raise BadParameter(message)
 
     @abstractmethod
@@ -117,6 +120,9 @@ class RecoveryAttack(AttackWrapper):
         undo = self.undoing(defended[: -len(unqueried)], clean[: -len(unqueried)], context, rng=rng)
         kept = float((defended.argmax(dim=1) == clean.argmax(dim=1)).float().mean()) >= ARGMAX_KEPT
         restore = partial(_within_argmax, undo) if kept else undo
+        again = simulated[best or 0](inputs, restore(released))
+        if known is None and distance(again, released) > self.reproduced:
+            return _unchanged
         defended, clean = defended[-len(unqueried) :][:RECOGNISED_BY], clean[-len(unqueried) :][:RECOGNISED_BY]
         return restore if distance(restore(defended), clean) < distance(defended, clean) else _unchanged
 

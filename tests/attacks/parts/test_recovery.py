@@ -142,6 +142,18 @@ def test_what_helps_is_undone_but_not_across_an_argmax_that_is_kept(kind):
     assert torch.equal(restored, released) == (kind is Duller)
 
 
+@pytest.mark.parametrize(
+    ("reproduced", "informed", "undone"), [(0.4, False, True), (0.0, False, False), (0.0, True, True)]
+)
+def test_a_guess_must_return_the_released_rows_and_what_is_known_need_not(reproduced, informed, undone):
+    """`Sharper` undoes the defense only roughly."""
+    heard.clear()
+    attack = Sharper(**{**QUICK, "base": Listening(steps=5)}, guesses=GUESSES, reproduced=reproduced)
+    steal(attack, GUESSES[1], simulated=GUESSES[1] if informed else None)
+    ((asked, restored),) = heard
+    assert torch.equal(restored, deployed(GUESSES[1], victim=VICTIM)(asked)) is not undone
+
+
 def test_all_of_the_budget_to_look_is_a_bad_parameter():
     with pytest.raises(BadParameter, match="share"):
         Told(share=1.0, **QUICK)
