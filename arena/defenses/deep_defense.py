@@ -131,7 +131,6 @@ class DeepDefense(Defense):
         module, victim, device = _module(context), context.victim, context.device
         weights = weights_of(split_of(module, back=self.back))
         names = selected(weights, state["sensitivities"].tolist(), share=self.sensitivity)
-        context.note("layers", len(layers_of(weights)))
         context.note("moved_layers", len(layers_of({name: weights[name] for name in names})))
         key, library = (int(torch.randint(2**62, (1,), generator=rng).item()) for _ in range(2))
         references = context.training[0]

@@ -2,6 +2,12 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+from torch.nn.functional import interpolate
+
 from arena.contracts import Count, MeasureName, Scores
 from arena.contracts import scores as names
 from arena.match.deployed import Deployed
@@ -10,9 +16,17 @@ from arena.metrics.attribution import drops, map_agreement, paired_drops
 from arena.metrics.fidelity import labels_of
 
 EXPLAINED_ROWS = 200  # test images, the first ones
+SHOWN_ROWS = 8  # images in the picture
 
 
-def explanation_scores(deployed: Deployed) -> Scores:
+@dataclass(frozen=True, kw_only=True)
+class ExplanationScores(Scores):
+    """The scores of a defense's explanations, and images above the victim's own maps and those that are served."""
+
+    grid: Tensor | None = None  # (3, columns, C, H, W) in [0, 1]
+
+
+def explanation_scores(deployed: Deployed) -> ExplanationScores:
     """Compare, on test images, the served maps with the victim's own as explanations of the undefended victim.
 
     Both maps of an image are judged by the class that the victim predicts, whose posterior is at least 1/K. Images on
@@ -22,13 +36,13 @@ def explanation_scores(deployed: Deployed) -> Scores:
     matchup, explainer = deployed.matchup, deployed.defended.context.explainer
     reference = load_reference(matchup.victim, matchup.victim_seed, deployed.site)
     if explainer is None or len(reference.victim.task.shape) != 3:
-        return Scores()
+        return ExplanationScores()
     inputs, classes = reference.inputs[:EXPLAINED_ROWS], labels_of(reference.posteriors[:EXPLAINED_ROWS])
     served, decided = deployed.explained(EXPLAINED_ROWS)
     kept = decided == classes
     counts = {names.MAP_MOVED: Count(int((~kept).sum()), len(inputs))}
     if int(kept.sum()) < 2:
-        return Scores(counts=counts)
+        return ExplanationScores(counts=counts)
     inputs, classes, served = inputs[kept], classes[kept], served[kept]
     own = explainer(inputs, classes)
     theirs, ours = (drops(reference.victim, inputs, maps, classes) for maps in (served, own))
@@ -47,4 +61,16 @@ def explanation_scores(deployed: Deployed) -> Scores:
         names.TOP_OVERLAP: overlap,
         names.RANK_CORRELATION: correlation,  # NaN, and left out, if every map is constant
     }
-    return Scores(counts=counts, measures=measures)
+    return ExplanationScores(counts=counts, measures=measures, grid=_grid(inputs, own, served))
+
+
+def _grid(inputs: Tensor, own: Tensor, served: Tensor) -> Tensor:
+    """Return the first images with both maps of each, every map stretched from black to white and enlarged."""
+    images = inputs[:SHOWN_ROWS]
+    rows = [images]
+    for maps in (own, served):
+        shown = maps[:SHOWN_ROWS].unsqueeze(1)
+        low, high = shown.amin(dim=(2, 3), keepdim=True), shown.amax(dim=(2, 3), keepdim=True)
+        stretched = torch.where(high > low, (shown - low) / (high - low), 0.0)
+        rows.append(interpolate(stretched, size=images.shape[2:], mode="nearest").expand_as(images))
+    return torch.stack(rows)

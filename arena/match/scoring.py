@@ -23,16 +23,19 @@ from arena.contracts import (
 from arena.contracts import scores as names
 from arena.contracts.flags import TIMED
 from arena.learning.training import one_thread
-from arena.match.assessment import Assessment, assess
+from arena.match.assessment import Assessment, assess, grid_png
 from arena.match.attacking import AttackReport
 from arena.match.cache import Cache
 from arena.match.clone_scores import CloneScores, score_clones
 from arena.match.deployed import Deployed
-from arena.match.explanation_scores import explanation_scores
+from arena.match.explanation_scores import ExplanationScores, explanation_scores
 from arena.match.honest_scores import honest_scores, promise_scores, volume_scores
 from arena.match.preparation import DefendedVictim
 from arena.match.site import Site
 from arena.oracle.transcript import Transcript
+
+MAPS = "maps"
+"""The name of the picture of the explanations that were served."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -100,7 +103,8 @@ def score_match(
         Scores(counts=assessment.counts, measures=assessment.measures),
         _effort(played, transcript, wall=time.perf_counter() - wall, cpu=time.process_time() - cpu),
     )
-    pictures = {f"{matchup_id(played.matchup)}-{name}.png": data for name, data in assessment.grids.items()}
+    maps = {MAPS: grid_png(explained.grid)} if explained.grid is not None else {}
+    pictures = {f"{matchup_id(played.matchup)}-{name}.png": data for name, data in {**maps, **assessment.grids}.items()}
     result = MatchResult(
         matchup=played.matchup,
         attempt=played.attempt,
@@ -121,14 +125,14 @@ def score_match(
     return Scored(result=result, pictures=pictures)
 
 
-def _explained(deployed: Deployed, report: AttackReport) -> tuple[Scores, list[PlayerFault]]:
+def _explained(deployed: Deployed, report: AttackReport) -> tuple[ExplanationScores, list[PlayerFault]]:
     """Score the explanations that the defense serves, unless it failed before or fails now."""
     if report.verdict.fault == "defense":
-        return Scores(), []
+        return ExplanationScores(), []
     try:
         return explanation_scores(deployed), []
     except DefenseFault as fault:
-        return Scores(), [fault]
+        return ExplanationScores(), [fault]
 
 
 def _effort(played: PlayedMatch, transcript: Transcript, *, wall: float, cpu: float) -> Scores:

@@ -6,6 +6,7 @@ from typing import ClassVar
 
 import pytest
 import torch
+from PIL import Image
 from torch import Generator, nn
 
 from arena.contracts import (
@@ -214,6 +215,19 @@ class TestExplanations:
         assert 0 < moved < EXPLAINED_ROWS
         assert some.measures["explanation/drop_difference"] == 0
         assert some.measures["explanation/drop_p_different"] == 1
+
+    def test_are_shown_as_a_picture_above_each_other(self, site: Site, tmp_path: Path):
+        result = play(
+            self.matchup,
+            attack=AskExplained(),
+            defense=UpsideDown(),
+            site=replace(site, pictures=tmp_path / "pictures"),
+        )
+        (name,) = result.pictures
+        with Image.open(tmp_path / "pictures" / name) as picture:
+            assert picture.size == (8 * 64 + 7 * 2, 3 * 64 + 2 * 2)
+            own, served = (picture.convert("L").getpixel((30, top)) for top in (66 + 30, 2 * 66 + 30))
+        assert abs(own + served - 255) <= 1  # turned round
 
     def test_that_cannot_be_made_are_the_defenses_fault(self, site: Site):
         turned = replace(self.matchup, defense=Spec(name="planted"))
