@@ -11,6 +11,8 @@ from dataclasses import dataclass
 import torch
 from torch import Generator, Tensor, nn
 
+from arena.learning.compact import plain
+
 PADDED_SIZES = (8, 64, 256)
 """Every forward pass has one of these batch sizes, because the last bits of a row depend on the batch size."""
 
@@ -67,8 +69,8 @@ def fit(
 ) -> None:
     """Train a network in place by soft cross entropy, with Adam and cosine decay to 0; leave it in eval mode.
 
-    ``inputs`` are (N, *shape). ``targets`` (N, K) need not sum to 1: a refused row is all zeros and so drops out.
-    Batches have min(batch, N) rows, are reshuffled in each pass, and the last partial one is dropped. Training stops
+    ``inputs`` are (N, *shape); compact ones are converted batch by batch. ``targets`` (N, K) need not sum to 1: a
+    refused row is all zeros and so drops out. Batches have min(batch, N) rows, are reshuffled in each pass, and the last partial one is dropped. Training stops
     after ``steps``, or when ``time_left`` returns 0 or less; with N = 0 it does nothing. ``penalty`` is added to the
     loss; it is called with the number of steps done and the indices (batch,) of the rows.
     """
@@ -185,7 +187,7 @@ def padded_forward(network: nn.Module, inputs: Tensor, *, size: int | None = Non
 
 def padded(rows: Tensor, *, size: int | None = None) -> Tensor:
     """Append zero rows to up to 256 rows (N, ...), to make ``size`` in total or else the next of `PADDED_SIZES`."""
-    size = size or padded_size(len(rows))
+    rows, size = plain(rows), size or padded_size(len(rows))
     return torch.cat([rows, rows.new_zeros(size - len(rows), *rows.shape[1:])]) if size > len(rows) else rows
 
 
