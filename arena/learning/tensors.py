@@ -14,6 +14,7 @@ import safetensors.torch
 import torch
 from torch import Tensor
 
+ROW_DIGEST_BYTES = 16
 _LEVELS = np.float32(255)
 _ROWS_AT_ONCE = 1024  # rows that are hashed together: large tensors are not converted or copied whole
 
@@ -76,7 +77,7 @@ def row_digests(inputs: Tensor) -> list[bytes]:
     found: list[bytes] = []
     for chunk in inputs.detach().split(_ROWS_AT_ONCE):
         rows = canonical(chunk).flatten(1).numpy()
-        found += [hashlib.blake2b(row.tobytes(), digest_size=16).digest() for row in rows]
+        found += [hashlib.blake2b(row.tobytes(), digest_size=ROW_DIGEST_BYTES).digest() for row in rows]
     return found
 
 

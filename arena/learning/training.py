@@ -70,9 +70,10 @@ def fit(
     """Train a network in place by soft cross entropy, with Adam and cosine decay to 0; leave it in eval mode.
 
     ``inputs`` are (N, *shape); compact ones are converted batch by batch. ``targets`` (N, K) need not sum to 1: a
-    refused row is all zeros and so drops out. Batches have min(batch, N) rows, are reshuffled in each pass, and the last partial one is dropped. Training stops
-    after ``steps``, or when ``time_left`` returns 0 or less; with N = 0 it does nothing. ``penalty`` is added to the
-    loss; it is called with the number of steps done and the indices (batch,) of the rows.
+    refused row is all zeros and so drops out. Batches have min(batch, N) rows, are reshuffled in each pass, and the
+    last partial one is dropped. Training stops after ``steps``, or when ``time_left`` returns 0 or less; with N = 0 it
+    does nothing. ``penalty`` is added to the loss; it is called with the number of steps done and the indices (batch,)
+    of the rows.
     """
     device = next(network.parameters()).device
     inputs, targets = inputs.to(device), targets.to(device)

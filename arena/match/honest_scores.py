@@ -27,28 +27,30 @@ class HonestScores(Scores):
 
 def honest_scores(matchup: Matchup, transcript: Transcript, site: Site) -> HonestScores:
     """Compare the answers to honest users with the undefended victim's posteriors on the same rows."""
-    if not transcript.honest_calls:
+    if not len(transcript.honest_rows):
         return HonestScores()
-    script, calls = honest_traffic(matchup, site), [call.queries for call in transcript.honest_calls]
-    labels, released, refused = script.labels(calls), transcript.honest_posteriors, transcript.honest_refused
+    images = honest_traffic(matchup, site).images(call.queries for call in transcript.honest_calls)
+    labels = load_splits(matchup.victim, site.data).honest[1]
+    split, labels = len(labels), labels[images]
+    released, refused = transcript.honest_posteriors, transcript.honest_refused
     clean = load_reference(matchup.victim, matchup.victim_seed, site).victim(transcript.honest_inputs)
     found = utility(released=released, refused=refused, clean=clean, labels=labels)
     right = (labels_of(released) == labels) & ~refused
-    split = len(load_splits(matchup.victim, site.data).honest[1])
-    outcomes = pack(script.images(calls), clean=labels_of(clean) == labels, right=right, split=split)
+    outcomes = pack(images, clean=labels_of(clean) == labels, right=right, split=split)
     return HonestScores(counts=found.counts, measures=found.measures, outcomes=outcomes)
 
 
 def promise_scores(matchup: Matchup, transcript: Transcript, defense: Defense, site: Site) -> Scores:
     """Count the rows, of honest users and of the attack, on which the defense broke its promise."""
-    inputs = torch.cat([transcript.attack_inputs, transcript.honest_inputs])
-    if not len(inputs):
+    places = torch.cat([transcript.attack_rows, transcript.honest_rows])
+    if not len(places):
         return Scores()
+    rows = transcript.rows
     broken = count_broken_promises(
         defense.promise,
-        clean=load_reference(matchup.victim, matchup.victim_seed, site).victim(inputs),
-        released=torch.cat([transcript.attack_posteriors, transcript.honest_posteriors]),
-        refused=torch.cat([transcript.attack_refused, transcript.honest_refused]),
+        clean=load_reference(matchup.victim, matchup.victim_seed, site).victim(rows.inputs[places]),
+        released=rows.posteriors[places],
+        refused=rows.refused[places],
         decimals=matchup.decimals,
     )
     return Scores(counts=broken)

@@ -8,6 +8,7 @@ from collections.abc import Callable
 from torch import Tensor
 
 from arena.contracts import Answer, DeadlinePassed, QueryBatch, Task
+from arena.learning.compact import plain
 from arena.learning.release import joined
 from arena.oracle.ledger import check_budget
 from arena.oracle.session import Session
@@ -36,7 +37,7 @@ def ask_in_calls(
     for rows in inputs.detach().split(terms.max_rows):
         if time_left is not None and time_left() <= 0:
             raise DeadlinePassed("the attack's time is over; no more queries are sent")
-        call = QueryBatch(inputs=rows, account=account, explain=explain)
+        call = QueryBatch(inputs=plain(rows), account=account, explain=explain)
         answers.append(send(secrets.token_bytes(REQUEST_ID_BYTES), call))
     return joined(answers)
 

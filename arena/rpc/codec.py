@@ -10,8 +10,8 @@ from torch import Tensor
 
 from arena.contracts import Answer, InvalidQuery, QueryBatch, Task
 from arena.learning.tensors import Packed, pack, unpack
+from arena.oracle.record import PackedBatch, Release
 from arena.oracle.terms import OracleTerms
-from arena.oracle.transcript import PackedBatch, Release
 from arena.proto.v1 import oracle_pb2, tensor_pb2
 
 _ENVELOPE_BYTES = 64 * 1024  # room for everything in a message except its tensor
