@@ -18,7 +18,7 @@ from ray.exceptions import ActorUnavailableError, RayActorError, RayError, RayTa
 from arena.cluster.attempt import Attempt, TrainedStore
 from arena.cluster.clone_store import CloneStore
 from arena.cluster.membership import join
-from arena.cluster.players import AttackSlot, Closed, DefenseStuck, Opened, OracleHost, Trained
+from arena.cluster.players import AttackSlot, DefenseStuck, OracleHost
 from arena.cluster.processes import Process, actor_class, check_started, death, node_lives
 from arena.cluster.resources import slots_for
 from arena.contracts import Fault, MatchResult, Matchup, Outcome, UsageError, Verdict

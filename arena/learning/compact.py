@@ -20,7 +20,7 @@ from torch.utils._pytree import tree_map_only
 
 from arena.learning.tensors import unit
 
-PLAIN_BYTES = 2**27
+PLAIN_BYTES = 2**26
 """Rows that take no more than this as float32 are an ordinary tensor: batches, and whole pools of small images."""
 
 
@@ -88,6 +88,11 @@ def rows_of(store: RowStore, rows: Tensor | None = None) -> Tensor:
     if 4 * len(chosen) * math.prod(store.shape) <= PLAIN_BYTES:
         return store.read(chosen)
     return CompactRows(store, chosen)
+
+
+def at(rows: Tensor, places: Tensor) -> Tensor:
+    """Return the rows at these places (M,) int64; of compact rows they are compact, however few they are."""
+    return CompactRows(rows.store, rows.numbers[places]) if isinstance(rows, CompactRows) else rows[places]
 
 
 class CompactRows(Tensor):

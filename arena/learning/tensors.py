@@ -16,7 +16,7 @@ from torch import Tensor
 
 ROW_DIGEST_BYTES = 16
 _LEVELS = np.float32(255)
-_ROWS_AT_ONCE = 1024  # rows that are hashed together: large tensors are not converted or copied whole
+_ROWS_AT_ONCE = 256  # rows that are hashed together: large tensors are not converted or copied whole
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -180,9 +180,18 @@ def padded_forward(network: nn.Module, inputs: Tensor, *, size: int | None = Non
     part of a call, ``size`` is the padded size of the call.
     """
     device = next(network.parameters()).device
+
+    def answered(chunk: Tensor) -> Tensor:
+        return network(padded(chunk, size=size).to(device))[: len(chunk)]  # type: ignore[no-any-return]  # of a module
+
     chunks = inputs.split(size or PADDED_SIZES[-1])
-    parts = [network(padded(chunk, size=size).to(device))[: len(chunk)] for chunk in chunks]
-    logits = torch.cat(parts) if len(parts) > 1 else parts[0]
+    first = answered(chunks[0])
+    if len(chunks) == 1:
+        return first.float().cpu()
+    logits = first.new_empty(len(inputs), *first.shape[1:])  # small tensors kept between large ones fragment memory
+    logits[: len(first)] = first
+    for chunk, part in zip(chunks[1:], logits[len(first) :].split(len(first)), strict=True):
+        part.copy_(answered(chunk))
     return logits.float().cpu()
 
 

@@ -6,8 +6,9 @@ from dataclasses import dataclass
 
 import torch
 
-from arena.contracts import Defense, HonestOutcomes, Matchup, Scores
+from arena.contracts import Count, CountName, Defense, HonestOutcomes, Matchup, Scores
 from arena.contracts import scores as names
+from arena.learning.compact import at
 from arena.match.reference import load_reference
 from arena.match.rows import honest_traffic
 from arena.match.site import Site
@@ -16,6 +17,8 @@ from arena.metrics.fidelity import labels_of
 from arena.metrics.honest_outcomes import pack
 from arena.metrics.utility import count_broken_promises, utility
 from arena.oracle.transcript import Transcript
+
+ROWS_AT_ONCE = 2**14  # that are looked at for broken promises: a multiple of the padded sizes, so that no bit changes
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -45,15 +48,20 @@ def promise_scores(matchup: Matchup, transcript: Transcript, defense: Defense, s
     places = torch.cat([transcript.attack_rows, transcript.honest_rows])
     if not len(places):
         return Scores()
-    rows = transcript.rows
-    broken = count_broken_promises(
-        defense.promise,
-        clean=load_reference(matchup.victim, matchup.victim_seed, site).victim(rows.inputs[places]),
-        released=rows.posteriors[places],
-        refused=rows.refused[places],
-        decimals=matchup.decimals,
-    )
-    return Scores(counts=broken)
+    rows, victim = transcript.rows, load_reference(matchup.victim, matchup.victim_seed, site).victim
+    counts: dict[CountName, Count] = {}
+    for chosen in places.split(ROWS_AT_ONCE):
+        broken = count_broken_promises(
+            defense.promise,
+            clean=victim(at(rows.inputs, chosen)),
+            released=rows.posteriors[chosen],
+            refused=rows.refused[chosen],
+            decimals=matchup.decimals,
+        )
+        for name, (hits, total) in broken.items():
+            before = counts.get(name, Count(0, 0))
+            counts[name] = Count(before.hits + hits, before.total + total)
+    return Scores(counts=counts)
 
 
 def volume_scores(matchup: Matchup, site: Site) -> Scores:

@@ -12,7 +12,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from arena.learning.compact import plain
+from arena.learning.compact import at, plain
 from arena.learning.row_log import RowLog
 from arena.learning.tensors import ROW_DIGEST_BYTES, Digest, canonical, row_digests, unpack
 from arena.oracle.record import Call, first_link
@@ -187,4 +187,4 @@ def _flags(values: bytearray) -> Tensor:
 
 
 def _at(rows: Tensor, places: Tensor) -> Tensor:
-    return rows[places] if len(places) else torch.empty(0)
+    return at(rows, places) if len(places) else torch.empty(0)

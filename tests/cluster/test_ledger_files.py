@@ -10,7 +10,6 @@ import pytest
 import ray
 
 from arena.cluster.ledger_files import CHUNK_BYTES, LedgerFile, at_hand, bring, for_node, node_here
-from arena.cluster.membership import Cluster
 from arena.match.deployment import ledger_path
 from arena.match.site import Limits, Site
 from arena.oracle.sqlite_ledger import read_transcript
