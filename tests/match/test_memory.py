@@ -29,6 +29,7 @@ ROWS = 20_000
 LIBRARIES = 300 * MB  # of what a match imports, and of all that does not grow with its rows
 
 
+@pytest.mark.slow
 def test_a_match_takes_little_more_than_its_packed_rows():
     program = [sys.executable, str(BENCHMARK), "--json", "--rows", str(ROWS)]
     cost = json.loads(subprocess.run(program, stdout=subprocess.PIPE, check=True).stdout)
