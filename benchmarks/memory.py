@@ -23,7 +23,7 @@ import torch
 
 from arena.contracts import UNDEFENDED, Knowledge, Matchup, Recipe, Spec
 from arena.contracts import scores as names
-from arena.data.datasets import Dataset
+from arena.data.dataset import Dataset
 from arena.match.play import play
 from arena.match.site import Site
 from arena.registry import build_attack, build_defense

@@ -14,7 +14,7 @@ import torch
 from torch import Tensor
 
 from arena.contracts import Matchup
-from arena.data.datasets import Dataset
+from arena.data.dataset import Dataset
 from arena.learning import compact, row_log
 from arena.learning.compact import CompactRows, rows_of
 from arena.learning.row_log import RowLog
