@@ -15,6 +15,7 @@ import time
 from dataclasses import dataclass, replace
 from pathlib import Path
 
+from arena.cluster.ledger_files import LedgerFile
 from arena.cluster.membership import join
 from arena.cluster.players import Artefacts, AttackSlot
 from arena.cluster.runner import RayRunner
@@ -46,11 +47,11 @@ class Nothing(Attack):
 
 
 class UnscoringSlot(AttackSlot):
-    """Gives the ledger back to the referee as it came."""
+    """Only looks whether the ledger came."""
 
-    def score(self, played: PlayedMatch, ledger: bytes, artefacts: Artefacts) -> Scored:
+    def score(self, played: PlayedMatch, ledger: LedgerFile, artefacts: Artefacts) -> Scored:
         assert played.report.clone_digest, played.report.verdict
-        assert ledger
+        assert ledger.path.stat().st_size
         result = MatchResult(
             matchup=played.matchup,
             attempt=played.attempt,

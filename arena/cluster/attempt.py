@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import os
 import time
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Literal, TypeAlias
 
+from arena.cluster.ledger_files import bring, for_node
 from arena.cluster.players import Artefacts, Closed, Opened, Trained
 from arena.cluster.processes import Process, Ref
 from arena.contracts import Matchup, Spec
@@ -15,7 +15,6 @@ from arena.match.deployment import ledger_path
 from arena.match.scoring import PlayedMatch
 from arena.match.site import Limits, Site
 from arena.match.stages import Deployed, Match, Stage, StageOutcome
-from arena.oracle.ledger import OWNER_ALONE
 from arena.referee.settlement import MAX_REPLAYS
 
 Victim: TypeAlias = tuple[Spec, int]  # with the seed of its training
@@ -57,7 +56,7 @@ class Attempt:
     ref: Ref = None
     deadline: float = 0.0
     opened: Opened | None = None
-    ledger: bytes = b""
+    ledger: Path | None = None  # on this node, once the match is closed
 
     @property
     def matchup(self) -> Matchup:
@@ -114,13 +113,22 @@ class Attempt:
         assert self.opened is not None, "the oracle is opened before it is closed"
         return self.host.actor.close.remote(self.opened.token)
 
+    def abandon(self) -> None:
+        """Have the oracle closed and its ledger removed, without waiting for it."""
+        assert self.opened is not None, "the oracle is opened before it is closed"
+        self.host.actor.close.remote(self.opened.token, keep=False)
+
     def score(self, played: PlayedMatch) -> Ref:
         artefacts = self.slot.new(self.store.of(self.victim_with_seed))
         bare = replace(played, report=replace(played.report, clone=None))
-        return self.slot.actor.score.remote(bare, self.ledger, artefacts)
+        assert self.ledger is not None, "a match is closed before it is scored"
+        return self.slot.actor.score.remote(bare, for_node(self.ledger, self.slot.node), artefacts)
 
     def receive(self, returned: StageOutcome | Trained | Opened | Closed, site: Site) -> StageOutcome:
-        """Store the data that a stage returned with its outcome, and return the outcome."""
+        """Store the data that a stage returned with its outcome, and return the outcome.
+
+        Raises Ray's error if the host dies before its ledger is here.
+        """
         match returned:
             case Trained():
                 self.store.keep(self.victim_with_seed, returned.artefacts)
@@ -130,13 +138,7 @@ class Attempt:
                 self.opened = returned
                 return Deployed()
             case Closed():
-                self.ledger = returned.ledger
-                _write(ledger_path(site, self.matchup, self.number), returned.ledger)
+                self.ledger = ledger_path(site, self.matchup, self.number)
+                bring(returned.ledger, self.host.actor, self.ledger)
                 return returned.outcome
         return returned
-
-
-def _write(path: Path, data: bytes) -> None:
-    path.parent.mkdir(parents=True, exist_ok=True)
-    with open(path, "wb", opener=lambda name, flags: os.open(name, flags, OWNER_ALONE)) as file:
-        file.write(data)

@@ -17,6 +17,7 @@ from typing import TypeVar
 import ray
 
 from arena.cluster.clone_store import Handle, SharedCache
+from arena.cluster.ledger_files import LedgerFile, at_hand, chunk_at, node_here
 from arena.contracts import ArenaFault, DefenseFault, Matchup, Verdict
 from arena.learning.training import one_thread
 from arena.match.attacking import AttackReport, Clock, attack_stage
@@ -62,10 +63,10 @@ class Opened:
 
 @dataclass(frozen=True, kw_only=True)
 class Closed:
-    """The outcome of closing a match, with its ledger file."""
+    """The outcome of closing a match, and where its ledger is."""
 
     outcome: StageOutcome
-    ledger: bytes
+    ledger: LedgerFile
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -87,7 +88,7 @@ class OracleHost:
 
     async def node(self) -> str:
         """Return the id of the node that this process runs on."""
-        return _node()
+        return node_here()
 
     async def until_death(self) -> None:
         """Never return, so that a caller that waits for this learns at once when the process dies."""
@@ -108,17 +109,25 @@ class OracleHost:
         self._open[token] = (session, ledger_path(self._site, matchup, attempt))
         return Opened(address=self._server.address, token=token)
 
-    async def close(self, token: str) -> Closed | StageFailed:
-        """Close a match's oracle, answer the rest of its honest traffic, and return its ledger."""
+    async def close(self, token: str, *, keep: bool = True) -> Closed | StageFailed:
+        """Close a match's oracle, answer the rest of its honest traffic, and say where its ledger is, if it is kept."""
         session, path = self._open.pop(token)
         seconds = self._site.limits.close
         try:
             await self._within(seconds, lambda: self._server.close(token))
         except TimeoutError:
             return _stuck(f"the defense had not answered all calls {seconds:g} s after the match")
-        ledger = path.read_bytes()
-        path.unlink()
-        return Closed(outcome=closed(session), ledger=ledger)
+        if not keep:
+            path.unlink()
+        return Closed(outcome=closed(session), ledger=LedgerFile(node=node_here(), path=path))
+
+    async def chunk(self, ledger: Path, offset: int) -> bytes:
+        """Return the chunk of a closed ledger that begins at ``offset``, for a process on another node."""
+        return await asyncio.to_thread(chunk_at, ledger, offset)
+
+    async def forget(self, ledger: Path) -> None:
+        """Remove a closed ledger that has been read."""
+        ledger.unlink(missing_ok=True)
 
     async def stop(self) -> None:
         """Stop answering calls and remove all files; the caller then ends the process."""
@@ -152,7 +161,7 @@ class AttackSlot:
 
     def node(self) -> str:
         """Return the id of the node that this process runs on."""
-        return _node()
+        return node_here()
 
     def train_victim(self, matchup: Matchup) -> Trained:
         """Train the victim unless it is cached, and return it."""
@@ -189,20 +198,21 @@ class AttackSlot:
             return AttackReport(verdict=Verdict(outcome="infrastructure", fault="arena", stage="play", reason=reason))
         return replace(self._report, clone=None)
 
-    def score(self, played: PlayedMatch, ledger: bytes, artefacts: Artefacts) -> Scored:
+    def score(self, played: PlayedMatch, ledger: LedgerFile, artefacts: Artefacts) -> Scored:
         """Train the referee's clones on the transcript, score all clones and the defense, and return the result."""
         _store(self._site, artefacts)
         defense = build_defense(played.matchup.defense)
         mine, self._report = self._report, None
         clone = mine.clone if mine is not None and played.report.clone_digest else None
-        return score_match(
-            replace(played, report=replace(played.report, clone=clone)),
-            read_transcript(ledger),
-            defense=defense,
-            defended=prepare(played.matchup, defense, self._site),
-            site=self._site,
-            cache=self._clones,
-        )
+        with at_hand(ledger) as path:
+            return score_match(
+                replace(played, report=replace(played.report, clone=clone)),
+                read_transcript(path),
+                defense=defense,
+                defended=prepare(played.matchup, defense, self._site),
+                site=self._site,
+                cache=self._clones,
+            )
 
     def _stored(self, keys: Iterable[str]) -> Artefacts:
         cache = Cache(folder=self._site.cache)
@@ -211,10 +221,6 @@ class AttackSlot:
 
 def _stuck(reason: str) -> DefenseStuck:
     return DefenseStuck(outcome="timed out", fault="defense", reason=reason)
-
-
-def _node() -> str:
-    return str(ray.get_runtime_context().get_node_id())
 
 
 def _store(site: Site, artefacts: Artefacts) -> None:

@@ -18,7 +18,7 @@ from ray.exceptions import ActorUnavailableError, RayActorError, RayError, RayTa
 from arena.cluster.attempt import Attempt, TrainedStore
 from arena.cluster.clone_store import CloneStore
 from arena.cluster.membership import join
-from arena.cluster.players import AttackSlot, Closed, DefenseStuck, Opened, OracleHost, Trained
+from arena.cluster.players import AttackSlot, DefenseStuck, OracleHost
 from arena.cluster.processes import Process, actor_class, check_started, death, node_lives
 from arena.cluster.resources import slots_for
 from arena.contracts import Fault, MatchResult, Matchup, Outcome, UsageError, Verdict
@@ -148,6 +148,7 @@ class RayRunner:
         """Continue with what an attempt waited for; if that failed, decide whose fault it was and act accordingly."""
         try:
             returned = ray.get(attempt.ref)
+            outcome = returned if isinstance(returned, str) else attempt.receive(returned, self._site)
         except UsageError:
             raise
         except RayActorError as error:
@@ -160,19 +161,19 @@ class RayRunner:
             else:
                 self._end(attempt, "infrastructure", "arena", reason)
         else:
-            self._go_on(attempt, returned)
+            self._go_on(attempt, outcome)
 
-    def _go_on(self, attempt: Attempt, returned: str | StageOutcome | Trained | Opened | Closed) -> None:
+    def _go_on(self, attempt: Attempt, outcome: str | StageOutcome) -> None:
         if attempt.awaits == "lost":
             self._replace_slot(attempt.slot)
             self._end(attempt, "infrastructure", "arena", "the attack's process could not be reached")
-        elif isinstance(returned, str):  # the node of a slot that has started
-            attempt.slot.node, attempt.awaits = returned, "stage"
+        elif isinstance(outcome, str):  # the node of a slot that has started
+            attempt.slot.node, attempt.awaits = outcome, "stage"
             if attempt.victim_with_seed in self._store:
                 attempt.match.take(VictimReady())
             self._begin(attempt)
         else:
-            self._take(attempt, attempt.receive(returned, self._site))
+            self._take(attempt, outcome)
 
     def _take(self, attempt: Attempt, outcome: StageOutcome) -> None:
         """Record the outcome of an attempt's stage, and start the next stage unless the match has ended."""
@@ -279,7 +280,7 @@ class RayRunner:
         """End a match without scoring it."""
         where = attempt.where
         if where in ("play", "lost") and attempt.host in self._hosts:
-            attempt.close()  # without waiting for it
+            attempt.abandon()
         attempt.match.fail(StageFailed(outcome=outcome, fault=fault, reason=reason), stage=where)
         self._leave(attempt)
 

@@ -47,6 +47,7 @@ class Oracle(Protocol):
 class AttackContext:
     """What the attacker is given (its threat model): an unlabelled pool (M, *shape), M = 0 for "none", and a clock.
 
+    The pool can only be read, and rows that are chosen from a large one are converted to float32 when they are used.
     ``time_left`` returns the seconds that remain for the attack.
     """
 

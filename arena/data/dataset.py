@@ -7,7 +7,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from arena.data.images import to_unit
+from arena.learning.compact import LevelRows, rows_of
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -28,10 +28,10 @@ class Dataset:
 
     @property
     def inputs(self) -> Tensor:
-        """All rows (N, *shape) float32; images in [0, 1]."""
+        """All rows (N, *shape) float32, compact if large; images in [0, 1]."""
         return self.rows(torch.arange(len(self.stored)))
 
     def rows(self, chosen: Tensor) -> Tensor:
-        """Rows ``chosen`` (M,) int64 as float32 (M, *shape); images in [0, 1]."""
-        rows = self.stored[chosen]
-        return to_unit(rows) if rows.dtype == torch.uint8 else rows.float()
+        """Rows ``chosen`` (M,) int64 as float32 (M, *shape), compact if large; images in [0, 1]."""
+        levels = self.stored.dtype == torch.uint8
+        return rows_of(LevelRows(self.stored), chosen) if levels else self.stored[chosen].float()

@@ -43,13 +43,14 @@ def load_image_folder(name: str, *, folder: Path | None, side: int, grey: bool) 
     """
     path = own_path(name, folder=folder)
     found = _found(path)
-    levels = [
-        square_levels(read_picture(file), side=side, grey=grey) for files in found.files.values() for file in files
-    ]
+    pictures = [file for files in found.files.values() for file in files]
+    levels = torch.empty(len(pictures), 1 if grey else 3, side, side, dtype=torch.uint8)
+    for place, file in zip(levels, pictures, strict=True):
+        place.copy_(square_levels(read_picture(file), side=side, grey=grey))
     sizes = [len(files) for files in found.files.values()]
     return Dataset(
         name=f"{IMAGE_FOLDER}{path.name}",  # not the whole path, so that a copy elsewhere is split in the same way
-        stored=torch.stack(levels),
+        stored=levels,
         labels=torch.arange(len(sizes)).repeat_interleave(torch.tensor(sizes)),
         class_names=tuple(found.files),
         own=True,

@@ -19,10 +19,11 @@ from arena.contracts import BadParameter, OutlierKind, PoolKind
 from arena.data.dataset import Dataset
 from arena.data.datasets import data_folder, load
 from arena.data.glyphs import Part, glyphs
-from arena.data.images import reshaped, to_levels, to_unit
+from arena.data.images import reshaped, to_levels
 from arena.data.splits import Splits
 from arena.data.table_files import TABLE
 from arena.data.textures import noise, textures
+from arena.learning.compact import LevelRows, rows_of
 from arena.learning.randomness import generator
 from arena.learning.tensors import row_digests
 
@@ -103,7 +104,7 @@ def pool(
     folder: Path | None = None,
     part: Part = "pool",
 ) -> Tensor:
-    """Return distinct unlabelled rows (M, *shape) float32 in [0, 1], in an order that the seed determines.
+    """Return distinct unlabelled rows (M, *shape) float32 in [0, 1], compact if large, in an order that the seed determines.
 
     By default there are all available rows, or 4,000 generated ones. No row has the content of a test, training,
     validation or honest row. ``source`` "" means `default_source`. ``part`` "outliers" draws from sources that share
@@ -218,9 +219,13 @@ def _of_dataset(source: str, splits: Splits, *, folder: Path | None, part: Part)
         raise BadParameter(message)
     order = torch.randperm(len(other.labels), generator=generator(_FIXED_SEED, "halves", source))
     half = order.chunk(2)[0 if part == "pool" else 1]
-    levels = other.stored[half] if other.stored.dtype == torch.uint8 else to_levels(other.stored[half])
-    rows = to_unit(torch.cat([reshaped(chunk, shape) for chunk in levels.split(GENERATED_ROWS)]))
-    return _clean(rows, splits)
+    if other.stored.dtype == torch.uint8 and other.shape == shape:
+        return _clean(other.rows(half), splits)
+    levels = torch.empty(len(half), *shape, dtype=torch.uint8)
+    for chosen, chunk in zip(half.split(GENERATED_ROWS), levels.split(GENERATED_ROWS), strict=True):
+        stored = other.stored[chosen]
+        chunk.copy_(reshaped(stored if stored.dtype == torch.uint8 else to_levels(stored), shape))
+    return _clean(rows_of(LevelRows(levels)), splits)
 
 
 @lru_cache(maxsize=2)

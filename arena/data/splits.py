@@ -22,7 +22,7 @@ from arena.learning.tensors import row_digests
 Labelled: TypeAlias = tuple[Tensor, Tensor]
 """Inputs (N, *shape) float32 in [0, 1] and labels (N,) int64."""
 
-_HASHED_AT_ONCE = 4096  # rows; hashing converts levels to float32, which is four times their size
+_HASHED_AT_ONCE = 1024  # rows; hashing converts levels to float32, which is four times their size
 _FIXED_SEED = 0
 
 SHOWN_CLASSES = 12  # in a note

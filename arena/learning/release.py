@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import itertools
+from collections.abc import Iterable, Sequence
 
 import torch
 from torch import Tensor
@@ -56,6 +57,35 @@ def joined(answers: Sequence[Answer]) -> Answer:
         refused=torch.cat([answer.refused for answer in answers]),
         explanations=torch.cat(explained) if explained else None,
     )
+
+
+def gathered(answers: Iterable[Answer], *, rows: int) -> Answer:
+    """Return answers to ``rows`` rows in all as a single one, each copied to its place when it comes.
+
+    Small tensors that are kept while large ones come and go would fragment the memory.
+    """
+    coming = iter(answers)
+    first = next(coming)
+    if len(first.posteriors) == rows:
+        return first
+    whole = Answer(
+        posteriors=_room(first.posteriors, rows),
+        refused=_room(first.refused, rows),
+        explanations=None if first.explanations is None else _room(first.explanations, rows),
+    )
+    done = 0
+    for answer in itertools.chain([first], coming):
+        place = slice(done, done + len(answer.posteriors))
+        whole.posteriors[place] = answer.posteriors
+        whole.refused[place] = answer.refused
+        if whole.explanations is not None and answer.explanations is not None:
+            whole.explanations[place] = answer.explanations
+        done = place.stop
+    return whole
+
+
+def _room(part: Tensor, rows: int) -> Tensor:
+    return part.new_empty(rows, *part.shape[1:])
 
 
 def picked(answer: Answer, rows: Tensor) -> Answer:

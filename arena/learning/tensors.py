@@ -14,7 +14,9 @@ import safetensors.torch
 import torch
 from torch import Tensor
 
+ROW_DIGEST_BYTES = 16
 _LEVELS = np.float32(255)
+_ROWS_AT_ONCE = 256  # rows that are hashed together: large tensors are not converted or copied whole
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -35,13 +37,21 @@ def pack(tensor: Tensor, *, compact: bool = False) -> Packed:
         levels = np.rint(values * _LEVELS)
         if levels.min(initial=0) >= 0 and levels.max(initial=0) <= _LEVELS:  # NaN fails both comparisons
             codes = levels.astype(np.uint8)
-            if np.array_equal(_unit(codes), values):
+            if np.array_equal(unit(codes), values):
                 return Packed(dtype="uint8", shape=values.shape, data=codes.tobytes())
     return Packed(dtype="float32", shape=values.shape, data=values.astype("<f4", copy=False).tobytes())
 
 
 def unpack(packed: Packed) -> Tensor:
     """Return the float32 tensor that was packed, bit for bit. Raises ValueError if the bytes do not fill the shape."""
+    check_filled(packed)
+    if packed.dtype == "uint8":
+        return torch.from_numpy(unit(np.frombuffer(packed.data, dtype=np.uint8)).reshape(packed.shape))
+    return torch.from_numpy(np.frombuffer(packed.data, dtype="<f4").astype(np.float32)).reshape(packed.shape)
+
+
+def check_filled(packed: Packed) -> None:
+    """Raise ValueError if the bytes of a packed tensor do not fill its shape."""
     width = 1 if packed.dtype == "uint8" else 4
     expected = width
     for size in packed.shape:
@@ -50,12 +60,9 @@ def unpack(packed: Packed) -> Tensor:
     if expected != len(packed.data) or any(size < 0 for size in packed.shape) or strides >= 2**63:
         message = f"{len(packed.data)} bytes do not fill shape {packed.shape} of {packed.dtype}"
         raise ValueError(message)
-    if packed.dtype == "uint8":
-        return torch.from_numpy(_unit(np.frombuffer(packed.data, dtype=np.uint8)).reshape(packed.shape))
-    return torch.from_numpy(np.frombuffer(packed.data, dtype="<f4").astype(np.float32)).reshape(packed.shape)
 
 
-def _unit(codes: npt.NDArray[np.uint8]) -> npt.NDArray[np.float32]:
+def unit(codes: npt.NDArray[np.uint8]) -> npt.NDArray[np.float32]:
     """Return float32(k / 255) for each code k. NumPy divides by IEEE 754, unlike torch on some devices."""
     return np.divide(codes, _LEVELS, dtype=np.float32)
 
@@ -67,22 +74,42 @@ def canonical(inputs: Tensor) -> Tensor:
 
 def row_digests(inputs: Tensor) -> list[bytes]:
     """Return the 16-byte blake2b digest of the canonical bytes of each row of inputs (N, *shape)."""
-    rows = canonical(inputs).flatten(1).numpy()
-    return [hashlib.blake2b(row.tobytes(), digest_size=16).digest() for row in rows]
+    found: list[bytes] = []
+    for chunk in inputs.detach().split(_ROWS_AT_ONCE):
+        rows = canonical(chunk).flatten(1).numpy()
+        found += [hashlib.blake2b(row.tobytes(), digest_size=ROW_DIGEST_BYTES).digest() for row in rows]
+    return found
+
+
+class Digest:
+    """A digest over tensors (dtype, shape and bytes), bytes and strings, which are added in order."""
+
+    def __init__(self) -> None:
+        self._state = hashlib.blake2b(digest_size=16)
+
+    def add(self, part: Tensor | bytes | str) -> None:
+        if isinstance(part, Tensor):
+            self._state.update(f"{part.dtype}{tuple(part.shape)}".encode())
+            for chunk in part.detach().split(_ROWS_AT_ONCE) if part.dim() and len(part) else [part]:
+                values = chunk.detach().cpu().contiguous()
+                if values.numel():
+                    self._state.update(values.reshape(-1).view(torch.uint8).numpy().data)
+        else:
+            data = part.encode() if isinstance(part, str) else part
+            self._state.update(len(data).to_bytes(8, "little"))
+            self._state.update(data)
+
+    def text(self) -> str:
+        """Return the digest of what was added so far, 32 hex digits."""
+        return self._state.hexdigest()
 
 
 def digest_of(parts: Iterable[Tensor | bytes | str]) -> str:
     """Return a hex digest of 32 digits over tensors (dtype, shape and bytes), bytes and strings, in order."""
-    state = hashlib.blake2b(digest_size=16)
+    digest = Digest()
     for part in parts:
-        if isinstance(part, Tensor):
-            values = part.detach().cpu().contiguous()
-            state.update(f"{values.dtype}{tuple(values.shape)}".encode())
-            state.update(values.reshape(-1).view(torch.uint8).numpy().tobytes() if values.numel() else b"")
-        else:
-            data = part.encode() if isinstance(part, str) else part
-            state.update(len(data).to_bytes(8, "little") + data)
-    return state.hexdigest()
+        digest.add(part)
+    return digest.text()
 
 
 def state_digest(state: Mapping[str, Tensor]) -> str:

@@ -11,6 +11,8 @@ from dataclasses import dataclass
 import torch
 from torch import Generator, Tensor, nn
 
+from arena.learning.compact import plain
+
 PADDED_SIZES = (8, 64, 256)
 """Every forward pass has one of these batch sizes, because the last bits of a row depend on the batch size."""
 
@@ -67,10 +69,11 @@ def fit(
 ) -> None:
     """Train a network in place by soft cross entropy, with Adam and cosine decay to 0; leave it in eval mode.
 
-    ``inputs`` are (N, *shape). ``targets`` (N, K) need not sum to 1: a refused row is all zeros and so drops out.
-    Batches have min(batch, N) rows, are reshuffled in each pass, and the last partial one is dropped. Training stops
-    after ``steps``, or when ``time_left`` returns 0 or less; with N = 0 it does nothing. ``penalty`` is added to the
-    loss; it is called with the number of steps done and the indices (batch,) of the rows.
+    ``inputs`` are (N, *shape); compact ones are converted batch by batch. ``targets`` (N, K) need not sum to 1: a
+    refused row is all zeros and so drops out. Batches have min(batch, N) rows, are reshuffled in each pass, and the
+    last partial one is dropped. Training stops after ``steps``, or when ``time_left`` returns 0 or less; with N = 0 it
+    does nothing. ``penalty`` is added to the loss; it is called with the number of steps done and the indices (batch,)
+    of the rows.
     """
     device = next(network.parameters()).device
     inputs, targets = inputs.to(device), targets.to(device)
@@ -177,15 +180,24 @@ def padded_forward(network: nn.Module, inputs: Tensor, *, size: int | None = Non
     part of a call, ``size`` is the padded size of the call.
     """
     device = next(network.parameters()).device
+
+    def answered(chunk: Tensor) -> Tensor:
+        return network(padded(chunk, size=size).to(device))[: len(chunk)]  # type: ignore[no-any-return]  # of a module
+
     chunks = inputs.split(size or PADDED_SIZES[-1])
-    parts = [network(padded(chunk, size=size).to(device))[: len(chunk)] for chunk in chunks]
-    logits = torch.cat(parts) if len(parts) > 1 else parts[0]
+    first = answered(chunks[0])
+    if len(chunks) == 1:
+        return first.float().cpu()
+    logits = first.new_empty(len(inputs), *first.shape[1:])  # small tensors kept between large ones fragment memory
+    logits[: len(first)] = first
+    for chunk, part in zip(chunks[1:], logits[len(first) :].split(len(first)), strict=True):
+        part.copy_(answered(chunk))
     return logits.float().cpu()
 
 
 def padded(rows: Tensor, *, size: int | None = None) -> Tensor:
     """Append zero rows to up to 256 rows (N, ...), to make ``size`` in total or else the next of `PADDED_SIZES`."""
-    size = size or padded_size(len(rows))
+    rows, size = plain(rows), size or padded_size(len(rows))
     return torch.cat([rows, rows.new_zeros(size - len(rows), *rows.shape[1:])]) if size > len(rows) else rows
 
 

@@ -6,8 +6,9 @@ from dataclasses import dataclass
 
 import torch
 
-from arena.contracts import Defense, HonestOutcomes, Matchup, Scores
+from arena.contracts import Count, CountName, Defense, HonestOutcomes, Matchup, Scores
 from arena.contracts import scores as names
+from arena.learning.compact import at
 from arena.match.reference import load_reference
 from arena.match.rows import honest_traffic
 from arena.match.site import Site
@@ -16,6 +17,8 @@ from arena.metrics.fidelity import labels_of
 from arena.metrics.honest_outcomes import pack
 from arena.metrics.utility import count_broken_promises, utility
 from arena.oracle.transcript import Transcript
+
+ROWS_AT_ONCE = 2**14  # that are compared with the promise together: a multiple of the padded sizes, so that no bit changes
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -27,31 +30,38 @@ class HonestScores(Scores):
 
 def honest_scores(matchup: Matchup, transcript: Transcript, site: Site) -> HonestScores:
     """Compare the answers to honest users with the undefended victim's posteriors on the same rows."""
-    if not transcript.honest_calls:
+    if not len(transcript.honest_rows):
         return HonestScores()
-    script, calls = honest_traffic(matchup, site), [call.queries for call in transcript.honest_calls]
-    labels, released, refused = script.labels(calls), transcript.honest_posteriors, transcript.honest_refused
+    images = honest_traffic(matchup, site).images(call.queries for call in transcript.honest_calls)
+    labels = load_splits(matchup.victim, site.data).honest[1]
+    split, labels = len(labels), labels[images]
+    released, refused = transcript.honest_posteriors, transcript.honest_refused
     clean = load_reference(matchup.victim, matchup.victim_seed, site).victim(transcript.honest_inputs)
     found = utility(released=released, refused=refused, clean=clean, labels=labels)
     right = (labels_of(released) == labels) & ~refused
-    split = len(load_splits(matchup.victim, site.data).honest[1])
-    outcomes = pack(script.images(calls), clean=labels_of(clean) == labels, right=right, split=split)
+    outcomes = pack(images, clean=labels_of(clean) == labels, right=right, split=split)
     return HonestScores(counts=found.counts, measures=found.measures, outcomes=outcomes)
 
 
 def promise_scores(matchup: Matchup, transcript: Transcript, defense: Defense, site: Site) -> Scores:
     """Count the rows, of honest users and of the attack, on which the defense broke its promise."""
-    inputs = torch.cat([transcript.attack_inputs, transcript.honest_inputs])
-    if not len(inputs):
+    places = torch.cat([transcript.attack_rows, transcript.honest_rows])
+    if not len(places):
         return Scores()
-    broken = count_broken_promises(
-        defense.promise,
-        clean=load_reference(matchup.victim, matchup.victim_seed, site).victim(inputs),
-        released=torch.cat([transcript.attack_posteriors, transcript.honest_posteriors]),
-        refused=torch.cat([transcript.attack_refused, transcript.honest_refused]),
-        decimals=matchup.decimals,
-    )
-    return Scores(counts=broken)
+    rows, victim = transcript.rows, load_reference(matchup.victim, matchup.victim_seed, site).victim
+    counts: dict[CountName, Count] = {}
+    for chosen in places.split(ROWS_AT_ONCE):
+        broken = count_broken_promises(
+            defense.promise,
+            clean=victim(at(rows.inputs, chosen)),
+            released=rows.posteriors[chosen],
+            refused=rows.refused[chosen],
+            decimals=matchup.decimals,
+        )
+        for name, (hits, total) in broken.items():
+            before = counts.get(name, Count(0, 0))
+            counts[name] = Count(before.hits + hits, before.total + total)
+    return Scores(counts=counts)
 
 
 def volume_scores(matchup: Matchup, site: Site) -> Scores:

@@ -6,15 +6,18 @@ import functools
 from dataclasses import dataclass
 
 import torch
-from torch import Tensor
+from torch import Generator, Tensor
 
 from arena.contracts import Spec
 from arena.learning.randomness import generator
+from arena.learning.row_log import RowLog
+from arena.learning.tensors import pack
 from arena.learning.training import one_thread
 from arena.match.site import Site
 from arena.match.victims import NetworkVictim, load_splits, load_victim
 
 UNIFORM_ROWS = 10_000
+_ROWS_AT_ONCE = 250  # that are drawn together; the numbers do not depend on it
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -29,13 +32,21 @@ class Reference:
     uniform_posteriors: Tensor
 
 
+def uniform_rows(shape: tuple[int, ...], *, rng: Generator) -> Tensor:
+    """Return 10,000 rows (N, *shape) of U[0, 1]^d, in a file if they are large."""
+    log = RowLog()
+    for start in range(0, UNIFORM_ROWS, _ROWS_AT_ONCE):
+        log.append(pack(torch.rand(min(_ROWS_AT_ONCE, UNIFORM_ROWS - start), *shape, generator=rng)))
+    return log.tensor()
+
+
 @functools.lru_cache(maxsize=8)
 def load_reference(victim: Spec, seed: int, site: Site) -> Reference:
     """Return the test rows and uniform inputs of a victim with its undefended posteriors on them."""
     network = load_victim(victim, seed, site)
     inputs, labels = load_splits(victim, site.data).test
     shape = network.task.shape
-    uniform = torch.rand(UNIFORM_ROWS, *shape, generator=generator(0, "uniform", str(shape)))
+    uniform = uniform_rows(shape, rng=generator(0, "uniform", str(shape)))
     with one_thread():
         return Reference(
             victim=network,

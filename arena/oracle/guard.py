@@ -7,8 +7,8 @@ import torch
 
 from arena.contracts import Answer, DefenseFault, Explainer, LedgerUnavailable, QueryBatch, Responder
 from arena.oracle.interrupts import is_operators
+from arena.oracle.record import Call, Request
 from arena.oracle.terms import numbers
-from arena.oracle.transcript import Call, Request
 
 _SIMPLEX_TOLERANCE = 1e-4  # how far a released row's sum may be from 1
 

@@ -9,7 +9,7 @@ should query, that account queries fewer, and `HonestTraffic.volumes` says how m
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
@@ -113,11 +113,11 @@ class HonestTraffic:
             calls += self._next_light()
         return calls
 
-    def labels(self, calls: Sequence[QueryBatch]) -> Tensor:
+    def labels(self, calls: Iterable[QueryBatch]) -> Tensor:
         """Return the labels (rows,) of recorded honest calls, in their order."""
         return self._labels[self.images(calls)]
 
-    def images(self, calls: Sequence[QueryBatch]) -> Tensor:
+    def images(self, calls: Iterable[QueryBatch]) -> Tensor:
         """Return the indices (rows,) int64 into the honest split of the rows of recorded honest calls, in order."""
         position: dict[int, int] = {}
         found = []

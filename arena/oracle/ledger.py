@@ -16,7 +16,8 @@ from arena.contracts import (
     RequestConflict,
     Responder,
 )
-from arena.oracle.transcript import Call, PackedAnswer, Request, Transcript, transcript_of
+from arena.oracle.record import Call, PackedAnswer, Request
+from arena.oracle.transcript import Transcript, transcript_of
 
 OWNER_ALONE = 0o600  # the mode of files that only their owner may read: transcripts, secrets
 

@@ -8,7 +8,8 @@ from collections.abc import Callable
 from torch import Tensor
 
 from arena.contracts import Answer, DeadlinePassed, QueryBatch, Task
-from arena.learning.release import joined
+from arena.learning.compact import plain
+from arena.learning.release import gathered
 from arena.oracle.ledger import check_budget
 from arena.oracle.session import Session
 from arena.oracle.terms import REQUEST_ID_BYTES, OracleTerms
@@ -32,13 +33,14 @@ def ask_in_calls(
     whole = QueryBatch(inputs=inputs, account=account, explain=explain)
     terms.check(whole)
     check_budget(terms.price(len(inputs), explain=explain), remaining=remaining, budget=terms.budget)
-    answers = []
-    for rows in inputs.detach().split(terms.max_rows):
+
+    def answered(rows: Tensor) -> Answer:
         if time_left is not None and time_left() <= 0:
             raise DeadlinePassed("the attack's time is over; no more queries are sent")
-        call = QueryBatch(inputs=rows, account=account, explain=explain)
-        answers.append(send(secrets.token_bytes(REQUEST_ID_BYTES), call))
-    return joined(answers)
+        call = QueryBatch(inputs=plain(rows), account=account, explain=explain)
+        return send(secrets.token_bytes(REQUEST_ID_BYTES), call)
+
+    return gathered(map(answered, inputs.detach().split(terms.max_rows)), rows=len(inputs))
 
 
 class LocalOracle:

@@ -22,8 +22,9 @@ from arena.learning.tensors import canonical
 from arena.oracle.guard import Guard, same_answer, same_queries
 from arena.oracle.honest import HonestQueue, HonestScript
 from arena.oracle.ledger import MatchLedger
+from arena.oracle.record import PackedBatch
 from arena.oracle.terms import REQUEST_ID_BYTES, OracleTerms
-from arena.oracle.transcript import PackedBatch, Transcript
+from arena.oracle.transcript import Transcript
 
 
 class Session:

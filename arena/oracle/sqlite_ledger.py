@@ -9,18 +9,19 @@ from collections.abc import Iterator
 from contextlib import closing, contextmanager, suppress
 from dataclasses import asdict
 from pathlib import Path
-from typing import Literal, NamedTuple
+from typing import NamedTuple
 
 from arena.contracts import Answer, LedgerCorrupt, LedgerUnavailable, QueryBatch, RecordedCall, Responder
-from arena.learning.tensors import Packed
+from arena.oracle import call_table
 from arena.oracle.ledger import OWNER_ALONE, check_budget, check_open, check_same
-from arena.oracle.transcript import Call, PackedAnswer, Request, Transcript, check_record, first_link, transcript_of
+from arena.oracle.record import Call, PackedAnswer, Request, check_record, first_link
+from arena.oracle.transcript import Summary, Transcript, transcript_of
 
 _LOCK_PATIENCE = 5.0  # seconds that opening waits for the process that had the file before
 _PAGE_BYTES = 16384  # a call of 256 small images is about 200 kB: fewer, larger pages are quicker to write and to sync
 _CHECKPOINT_PAGES = 250  # the log is merged into the file at 4 MB: overwriting a short log is faster than a long one
 
-_SCHEMA = """
+_SCHEMA = f"""
 CREATE TABLE ledger (
     id INTEGER PRIMARY KEY CHECK (id = 1),
     attempt INTEGER NOT NULL,
@@ -33,95 +34,12 @@ CREATE TABLE ledger (
     calls INTEGER
 ) STRICT;
 
-CREATE TABLE call (
-    number INTEGER PRIMARY KEY,
-    request_id BLOB NOT NULL CHECK (length(request_id) = 16),
-    account INTEGER NOT NULL,
-    explain INTEGER NOT NULL CHECK (explain IN (0, 1)),
-    honest INTEGER NOT NULL CHECK (honest IN (0, 1)),
-    price INTEGER NOT NULL CHECK (price >= 0 AND (honest = 0 OR price = 0)),
-    inputs_dtype TEXT NOT NULL CHECK (inputs_dtype IN ('uint8', 'float32')),
-    inputs_shape TEXT NOT NULL,
-    inputs BLOB NOT NULL,
-    posteriors_shape TEXT NOT NULL,
-    posteriors BLOB NOT NULL,
-    refused BLOB NOT NULL CHECK (length(refused) > 0),
-    explanations_shape TEXT,
-    explanations BLOB,
-    content TEXT NOT NULL,
-    link TEXT NOT NULL
-) STRICT;
+{call_table.CREATE}
 
 CREATE TRIGGER head AFTER INSERT ON call BEGIN
     UPDATE ledger SET spent = spent + new.price, link = new.link;
 END;
 """
-
-
-class _Row(NamedTuple):
-    """A call as the columns of its table; shapes are numbers separated by spaces."""
-
-    request_id: bytes
-    account: int
-    explain: int
-    honest: int
-    price: int
-    inputs_dtype: Literal["uint8", "float32"]
-    inputs_shape: str
-    inputs: bytes
-    posteriors_shape: str
-    posteriors: bytes
-    refused: bytes
-    explanations_shape: str | None
-    explanations: bytes | None
-    content: str
-    link: str
-
-    @classmethod
-    def of(cls, call: Call, link: str) -> _Row:
-        request, explained = call.request, call.explanations
-        return cls(
-            request_id=request.id,
-            account=request.account,
-            explain=request.explain,
-            honest=request.honest,
-            price=call.price,
-            inputs_dtype=request.inputs.dtype,
-            inputs_shape=_text(request.inputs.shape),
-            inputs=request.inputs.data,
-            posteriors_shape=_text(call.posteriors.shape),
-            posteriors=call.posteriors.data,
-            refused=call.refused,
-            explanations_shape=None if explained is None else _text(explained.shape),
-            explanations=None if explained is None else explained.data,
-            content=request.content,
-            link=link,
-        )
-
-    @property
-    def call(self) -> Call:
-        explained = None
-        if self.explanations is not None and self.explanations_shape is not None:
-            explained = _floats(self.explanations_shape, self.explanations)
-        return Call(
-            request=Request(
-                id=self.request_id,
-                account=self.account,
-                explain=bool(self.explain),
-                honest=bool(self.honest),
-                inputs=Packed(dtype=self.inputs_dtype, shape=_shape(self.inputs_shape), data=self.inputs),
-                content=self.content,
-            ),
-            price=self.price,
-            posteriors=_floats(self.posteriors_shape, self.posteriors),
-            refused=self.refused,
-            explanations=explained,
-        )
-
-
-_COLUMNS = ", ".join(_Row._fields)
-_INSERT = f"INSERT INTO call ({_COLUMNS}) VALUES ({', '.join('?' * len(_Row._fields))})"
-_SELECT = f"SELECT {_COLUMNS} FROM call"
 
 
 class SqliteLedger:
@@ -140,7 +58,8 @@ class SqliteLedger:
         head = _verified(connection, budget=budget, attempt=attempt)
         self._spent, self._link, self._digest, self._known = head.spent, head.link, head.digest, head.known
         self._lock = threading.Lock()
-        if self._digest is not None:
+        self._transcript: Transcript | None = None
+        if self._closed:
             connection.close()
 
     @classmethod
@@ -171,7 +90,7 @@ class SqliteLedger:
         """See `arena.contracts.Ledger`."""
         request = Request.of(request_id, queries, honest=honest)
         with self._lock:
-            check_open(closed=self._digest is not None)
+            check_open(closed=self._closed)
             units = 0 if honest else price
             with self._transaction():
                 number = self._known.get((honest, request_id))
@@ -184,8 +103,7 @@ class SqliteLedger:
                 call = Call.to(request, answer, price=units)
                 link = call.link_after(self._link)
                 with _sqlite_errors():
-                    number = self._connection.execute(_INSERT, _Row.of(call, link)).lastrowid
-            assert number is not None, "an insert has a row id"
+                    number = call_table.insert(self._connection, call, link)
             self._spent += units
             self._link = link
             self._known[honest, request_id] = number
@@ -193,49 +111,60 @@ class SqliteLedger:
 
     def calls(self) -> Iterator[RecordedCall]:
         """See `arena.contracts.Ledger`."""
-        for call in self.transcript().calls:
+        recorded = self.transcript().calls if self._closed else map(self._read, list(self._known.values()))
+        for call in recorded:
             yield RecordedCall(queries=call.queries, answer=call.answer, honest=call.honest)
 
     def transcript(self) -> Transcript:
         """See `MatchLedger`."""
         with self._lock:
-            if self._digest is not None:
-                return read_transcript(self._path)
-            with _sqlite_errors():
-                return transcript_of(_calls(self._connection), budget=self._budget, attempt=self._attempt)
+            if not self._closed:
+                with _sqlite_errors():
+                    return transcript_of(call_table.calls(self._connection), budget=self._budget, attempt=self._attempt)
+            if self._transcript is None:
+                self._transcript = read_transcript(self._path)
+            return self._transcript
 
     def close(self) -> str:
-        """See `arena.contracts.Ledger`. Closing also leaves a single file, whose bytes `read_transcript` reads.
+        """See `arena.contracts.Ledger`. Closing also leaves a single file, which `read_transcript` reads.
 
         Raises `LedgerCorrupt`, or `LedgerUnavailable` if the disk is full; closing can then be tried again.
         """
         with self._lock:
             if self._digest is None:
-                _verified(self._connection, budget=self._budget, attempt=self._attempt)
-                self._digest = self._seal()
+                summary = Summary()
+                head = _verified(self._connection, budget=self._budget, attempt=self._attempt, summary=summary)
+                self._seal(summary)
+                self._transcript = _transcript(self._path, summary, link=head.link)
+                self._digest = summary.digest
             return self._digest
 
     def release(self) -> None:
         """Release the file without closing the match, as the end of the process would; the file can be reopened."""
         self._connection.close()
 
-    def _seal(self) -> str:
+    @property
+    def _closed(self) -> bool:
+        return self._digest is not None
+
+    def _seal(self, summary: Summary) -> None:
         with _sqlite_errors():
-            transcript = transcript_of(_calls(self._connection), budget=self._budget, attempt=self._attempt)
-            counts = asdict(transcript.counts)
             with self._transaction():
                 self._connection.execute(
                     "UPDATE ledger SET digest = :digest, rows = :rows, distinct_rows = :distinct_rows, calls = :calls",
-                    {"digest": transcript.digest, **counts},
+                    {"digest": summary.digest, **asdict(summary.counts)},
                 )
             self._connection.execute("PRAGMA wal_checkpoint(TRUNCATE)")
             self._connection.execute("PRAGMA journal_mode = DELETE")
             self._connection.close()
-        return transcript.digest
+
+    def _read(self, number: int) -> Call:
+        with self._lock:
+            return self._recorded(number)
 
     def _recorded(self, number: int) -> Call:
         with _sqlite_errors():
-            return _Row._make(self._connection.execute(f"{_SELECT} WHERE number = ?", (number,)).fetchone()).call
+            return call_table.recorded(self._connection, number)
 
     @contextmanager
     def _transaction(self) -> Iterator[None]:
@@ -252,17 +181,51 @@ class SqliteLedger:
             raise
 
 
-def read_transcript(source: Path | bytes) -> Transcript:
-    """Return the transcript in a closed ledger's file or bytes. Raises `LedgerCorrupt` if it cannot be verified."""
-    data = source if isinstance(source, bytes) else source.read_bytes()
-    with closing(sqlite3.connect(":memory:")) as connection, _sqlite_errors():
-        connection.deserialize(data)
+def read_transcript(path: Path) -> Transcript:
+    """Return the transcript in a closed ledger's file, which stays there: its calls are read from it when they are used.
+
+    Raises `LedgerCorrupt` if it cannot be verified, and `LedgerUnavailable` if there is no such file.
+    """
+    with _read_only(path) as connection, _sqlite_errors():
         budget, attempt, digest = connection.execute("SELECT budget, attempt, digest FROM ledger").fetchone()
-        _verified(connection, budget=budget, attempt=attempt)
-        transcript = transcript_of(_calls(connection), budget=budget, attempt=attempt)
-        if digest != transcript.digest:
-            raise LedgerCorrupt("the ledger was not closed, or its transcript digest does not match its calls")
-        return transcript
+        summary = Summary()
+        head = _verified(connection, budget=budget, attempt=attempt, summary=summary)
+    if digest != summary.digest:
+        raise LedgerCorrupt("the ledger was not closed, or its transcript digest does not match its calls")
+    return _transcript(path, summary, link=head.link)
+
+
+def _transcript(path: Path, summary: Summary, *, link: str) -> Transcript:
+    return Transcript(
+        calls=_CallsInFile(path, summary.calls),
+        digest=summary.digest,
+        counts=summary.counts,
+        link=link,
+        folder=path.parent,
+    )
+
+
+class _CallsInFile:
+    """The calls in a closed ledger's file; iterating reads one at a time."""
+
+    def __init__(self, path: Path, number: int) -> None:
+        self._path, self._number = path, number
+
+    def __len__(self) -> int:
+        return self._number
+
+    def __iter__(self) -> Iterator[Call]:
+        with _read_only(self._path) as connection, _sqlite_errors():
+            yield from call_table.calls(connection)
+
+
+@contextmanager
+def _read_only(path: Path) -> Iterator[sqlite3.Connection]:
+    """Open a closed ledger's file, which nobody writes to any more, without copying or locking it."""
+    with _sqlite_errors():
+        connection = sqlite3.connect(f"{path.absolute().as_uri()}?mode=ro&immutable=1", uri=True)
+    with closing(connection):
+        yield connection
 
 
 @contextmanager
@@ -305,8 +268,11 @@ class _Head(NamedTuple):
     known: dict[tuple[bool, bytes], int]
 
 
-def _verified(connection: sqlite3.Connection, *, budget: int, attempt: int) -> _Head:
-    """Return the state of a ledger after recomputing its chain and sums; no request may be recorded twice."""
+def _verified(connection: sqlite3.Connection, *, budget: int, attempt: int, summary: Summary | None = None) -> _Head:
+    """Return the state of a ledger after recomputing its chain and sums; no request may be recorded twice.
+
+    The calls are read one at a time, and are added to ``summary``.
+    """
     with _sqlite_errors():
         row = connection.execute("SELECT attempt, budget, spent, link, digest FROM ledger").fetchone()
         found_attempt, found_budget, spent, last, digest = row
@@ -317,11 +283,13 @@ def _verified(connection: sqlite3.Connection, *, budget: int, attempt: int) -> _
             )
         link, total = first_link(budget=budget, attempt=attempt), 0
         known: dict[tuple[bool, bytes], int] = {}
-        for number, row in _rows(connection):
+        for number, row in call_table.rows(connection):
             call = row.call
             if known.setdefault((call.honest, call.request.id), number) != number:
                 raise LedgerCorrupt("a request is recorded twice: the ledger was damaged or edited")
             check_record(call)
+            if summary is not None:
+                summary.add(call)
             link = call.link_after(link)
             total += call.price
             if row.link != link:
@@ -329,24 +297,3 @@ def _verified(connection: sqlite3.Connection, *, budget: int, attempt: int) -> _
         if last != link or spent != total:
             raise LedgerCorrupt("the ledger's totals do not match its calls: its file was damaged or edited")
     return _Head(spent=spent, link=last, digest=digest, known=known)
-
-
-def _rows(connection: sqlite3.Connection) -> Iterator[tuple[int, _Row]]:
-    query = f"SELECT number, {_COLUMNS} FROM call ORDER BY number"
-    return ((number, _Row._make(columns)) for number, *columns in connection.execute(query))
-
-
-def _calls(connection: sqlite3.Connection) -> Iterator[Call]:
-    return (row.call for _, row in _rows(connection))
-
-
-def _text(shape: tuple[int, ...]) -> str:
-    return " ".join(map(str, shape))
-
-
-def _shape(text: str) -> tuple[int, ...]:
-    return tuple(map(int, text.split()))
-
-
-def _floats(shape: str, data: bytes) -> Packed:
-    return Packed(dtype="float32", shape=_shape(shape), data=data)

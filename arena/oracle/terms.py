@@ -9,7 +9,8 @@ import torch
 from torch import Tensor
 
 from arena.contracts import InvalidQuery, QueryBatch, QueryTooLarge, Task
-from arena.oracle.transcript import PackedBatch
+from arena.learning.compact import plain
+from arena.oracle.record import PackedBatch
 
 MAX_ROWS = 256
 """The largest number of rows in one call, the same for local and remote oracles, so that both see the same calls."""
@@ -49,7 +50,8 @@ class OracleTerms:
             raise InvalidQuery("this oracle gives no explanations; query without explain")
         if isinstance(queries, PackedBatch):
             return  # uint8 values k/255 are in range
-        low, high = (float(end) for end in inputs.detach().aminmax())  # both are NaN if any value is
+        ends = [float(end) for rows in inputs.detach().split(MAX_ROWS) for end in plain(rows).aminmax()]
+        low, high = (float(end) for end in torch.tensor(ends).aminmax())  # both are NaN if any value is
         if not (low >= 0 and high <= 1):
             raise InvalidQuery(f"inputs must be finite and within [0, 1]; these range from {low!r} to {high!r}")
 

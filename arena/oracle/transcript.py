@@ -1,138 +1,21 @@
-"""The record of a match: its calls and answers, the hash chain over them, and the transcript digest."""
+"""The transcript of a match: its calls in order, their digest and counts, and the rows that were asked and answered."""
 
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
+from functools import cached_property
+from pathlib import Path
+from typing import Protocol
 
+import numpy as np
 import torch
 from torch import Tensor
 
-from arena.contracts import Answer, LedgerCorrupt, QueryBatch
-from arena.learning.tensors import Packed, canonical, digest_of, pack, row_digests, unpack
-
-
-@dataclass(frozen=True, kw_only=True, eq=False)
-class PackedBatch(QueryBatch):
-    """A call that arrived as bytes; ``packed`` equals ``pack(inputs, compact=True)`` and saves that work."""
-
-    packed: Packed
-
-
-@dataclass(frozen=True, kw_only=True)
-class Request:
-    """A call as it arrived, packed once; ``content`` is the digest that identifies a repeated request."""
-
-    id: bytes  # 16 bytes, drawn by the client; ids of honest traffic are a separate name space
-    account: int  # the number that the defense sees
-    explain: bool
-    honest: bool
-    inputs: Packed  # (N, *shape)
-    content: str
-
-    @classmethod
-    def of(cls, request_id: bytes, queries: QueryBatch, *, honest: bool) -> Request:
-        inputs = queries.packed if isinstance(queries, PackedBatch) else pack(queries.inputs, compact=True)
-        return cls(
-            id=request_id,
-            account=queries.account,
-            explain=queries.explain,
-            honest=honest,
-            inputs=inputs,
-            content=content_digest(inputs, account=queries.account, explain=queries.explain),
-        )
-
-    @property
-    def queries(self) -> QueryBatch:
-        return QueryBatch(inputs=unpack(self.inputs), account=self.account, explain=self.explain)
-
-
-@dataclass(frozen=True, kw_only=True)
-class Release:
-    """The bytes of an answer."""
-
-    posteriors: Packed  # (N, K) float32
-    refused: bytes  # N bytes, 0 or 1
-    explanations: Packed | None = None
-
-    @classmethod
-    def of(cls, answer: Answer) -> Release:
-        """Return the bytes of any answer; a recorded answer has them already."""
-        if isinstance(answer, PackedAnswer):
-            return answer.call
-        return cls(
-            posteriors=pack(answer.posteriors),
-            refused=answer.refused.to("cpu", torch.uint8).numpy().tobytes(),
-            explanations=None if answer.explanations is None else pack(answer.explanations),
-        )
-
-
-@dataclass(frozen=True, kw_only=True)
-class Call(Release):
-    """A recorded call: the request, its price, and the bytes that were released."""
-
-    request: Request
-    price: int  # units of the budget, 0 when honest
-
-    @classmethod
-    def to(cls, request: Request, answer: Answer, *, price: int) -> Call:
-        """Return the record of a request and its answer."""
-        bytes_of = Release.of(answer)
-        return cls(
-            request=request,
-            price=price,
-            posteriors=bytes_of.posteriors,
-            refused=bytes_of.refused,
-            explanations=bytes_of.explanations,
-        )
-
-    @property
-    def honest(self) -> bool:
-        return self.request.honest
-
-    @property
-    def rows(self) -> int:
-        return len(self.refused)
-
-    @property
-    def queries(self) -> QueryBatch:
-        return self.request.queries
-
-    @property
-    def answer(self) -> PackedAnswer:
-        return PackedAnswer(
-            posteriors=unpack(self.posteriors),
-            refused=torch.frombuffer(bytearray(self.refused), dtype=torch.bool),
-            explanations=None if self.explanations is None else unpack(self.explanations),
-            call=self,
-        )
-
-    def link_after(self, previous: str) -> str:
-        """Return the link of the hash chain that this call adds to ``previous``."""
-        terms = f"{self.request.account} {self.price} {self.honest:d}"
-        answer = (*_parts(self.posteriors), self.refused, *_parts(self.explanations))
-        return digest_of([previous, self.request.id, terms, self.request.content, *answer])
-
-
-@dataclass(frozen=True, kw_only=True, eq=False)
-class PackedAnswer(Answer):
-    """An answer with its recorded call, so that the stored bytes are the ones that are sent."""
-
-    call: Call
-
-    @classmethod
-    def of(cls, answer: Answer, call: Call) -> PackedAnswer:
-        return cls(posteriors=answer.posteriors, refused=answer.refused, explanations=answer.explanations, call=call)
-
-
-def content_digest(inputs: Packed, *, account: int, explain: bool) -> str:
-    """Return the digest of a call's inputs, account and explain flag."""
-    return digest_of([f"{account} {explain:d}", *_parts(inputs)])
-
-
-def first_link(*, budget: int, attempt: int) -> str:
-    """Return the link before the first call, which binds the chain to the ledger's budget and attempt."""
-    return digest_of([f"arena ledger 1: budget {budget}, attempt {attempt}"])
+from arena.learning.compact import at, plain
+from arena.learning.row_log import RowLog
+from arena.learning.tensors import ROW_DIGEST_BYTES, Digest, canonical, row_digests, unpack
+from arena.oracle.record import Call, first_link
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -145,109 +28,163 @@ class Counts:
     calls: int = 0
 
 
+class Summary:
+    """The transcript digest and the counts of calls, which are added one by one in recorded order."""
+
+    def __init__(self) -> None:
+        self._digest = Digest()
+        self._spent = self._rows = self._attack_calls = 0
+        self._row_digests = bytearray()
+        self.calls = 0  # of the attack and of honest users
+
+    def add(self, call: Call) -> None:
+        inputs = canonical(unpack(call.request.inputs))
+        for part in _digested(call, inputs):
+            self._digest.add(part)
+        self.calls += 1
+        if not call.honest:
+            self._attack_calls += 1
+            self._spent += call.price
+            self._rows += call.rows
+            self._row_digests += b"".join(row_digests(inputs))
+
+    @property
+    def digest(self) -> str:
+        """The digest over account, explain flag, inputs, released rows, refusals and explanations, in order.
+
+        Tensors are hashed as canonical float32, however they were sent. Request ids, prices and times are left out, so
+        that the same match has the same digest over every transport.
+        """
+        return self._digest.text()
+
+    @property
+    def counts(self) -> Counts:
+        """What the attack queried; two rows are equal if their canonical float32 bytes are."""
+        digests = np.frombuffer(self._row_digests, dtype=f"S{ROW_DIGEST_BYTES}")
+        return Counts(
+            spent=self._spent, rows=self._rows, distinct_rows=len(np.unique(digests)), calls=self._attack_calls
+        )
+
+
+class RecordedCalls(Protocol):
+    """The calls of a match in recorded order; each iteration may read them anew from a file."""
+
+    def __len__(self) -> int: ...
+
+    def __iter__(self) -> Iterator[Call]: ...
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class TranscriptRows:
+    """The rows of all calls of a match in recorded order, refused rows included."""
+
+    inputs: Tensor  # (N, *shape) float32, compact if large
+    posteriors: Tensor  # (N, K) float32, zeros where refused
+    refused: Tensor  # (N,) bool
+    honest: Tensor  # (N,) bool: from honest users
+
+    @classmethod
+    def of(cls, calls: RecordedCalls, *, folder: Path | None) -> TranscriptRows:
+        """Read the rows once; if they are many, the inputs are written to a file without a name in ``folder``."""
+        inputs, released = RowLog(folder), RowLog(folder)
+        refused, honest = bytearray(), bytearray()
+        for call in calls:
+            inputs.append(call.request.inputs)
+            released.append(call.posteriors)
+            refused += call.refused
+            honest += bytes([call.honest]) * call.rows
+        return cls(
+            inputs=inputs.tensor(),
+            posteriors=plain(released.tensor()),
+            refused=_flags(refused),
+            honest=_flags(honest),
+        )
+
+
 @dataclass(frozen=True, kw_only=True)
 class Transcript:
-    """All calls of a match in recorded order; tensors are concatenated in that order, refused rows included."""
+    """All calls of a match in recorded order; their rows are read when they are first used, and only once."""
 
-    calls: tuple[Call, ...] = field(repr=False)
+    calls: RecordedCalls = field(repr=False)
     digest: str
     counts: Counts
     link: str  # the last link of the ledger's hash chain
+    folder: Path | None = None  # where many rows are kept while they are used; None: the folder of temporary files
 
     @property
-    def attack_calls(self) -> tuple[Call, ...]:
-        return tuple(call for call in self.calls if not call.honest)
+    def attack_calls(self) -> Iterator[Call]:
+        return (call for call in self.calls if not call.honest)
 
     @property
-    def honest_calls(self) -> tuple[Call, ...]:
-        return tuple(call for call in self.calls if call.honest)
+    def honest_calls(self) -> Iterator[Call]:
+        return (call for call in self.calls if call.honest)
 
-    @property
+    @cached_property
+    def rows(self) -> TranscriptRows:
+        return TranscriptRows.of(self.calls, folder=self.folder)
+
+    @cached_property
+    def attack_rows(self) -> Tensor:
+        """The places (N,) int64 of the attack's rows among all rows."""
+        return (~self.rows.honest).nonzero().flatten()
+
+    @cached_property
+    def honest_rows(self) -> Tensor:
+        """The places (M,) int64 of the honest users' rows among all rows."""
+        return self.rows.honest.nonzero().flatten()
+
+    @cached_property
     def attack_inputs(self) -> Tensor:
-        """(N, *shape) float32; of shape (0,) if nothing was queried."""
-        return _joined(unpack(call.request.inputs) for call in self.attack_calls)
+        """(N, *shape) float32, compact if large; of shape (0,) if nothing was queried."""
+        return _at(self.rows.inputs, self.attack_rows)
 
-    @property
+    @cached_property
     def attack_posteriors(self) -> Tensor:
         """(N, K) float32, zeros where refused; of shape (0,) if nothing was queried."""
-        return _joined(unpack(call.posteriors) for call in self.attack_calls)
+        return _at(self.rows.posteriors, self.attack_rows)
 
-    @property
+    @cached_property
     def attack_refused(self) -> Tensor:
         """(N,) bool."""
-        return _joined((call.answer.refused for call in self.attack_calls), dtype=torch.bool)
+        return self.rows.refused[self.attack_rows]
 
-    @property
+    @cached_property
     def honest_inputs(self) -> Tensor:
         """(M, *shape) float32; of shape (0,) if there was no honest traffic."""
-        return _joined(unpack(call.request.inputs) for call in self.honest_calls)
+        return _at(self.rows.inputs, self.honest_rows)
 
-    @property
+    @cached_property
     def honest_posteriors(self) -> Tensor:
         """(M, K) float32, zeros where refused; of shape (0,) if there was no honest traffic."""
-        return _joined(unpack(call.posteriors) for call in self.honest_calls)
+        return _at(self.rows.posteriors, self.honest_rows)
 
-    @property
+    @cached_property
     def honest_refused(self) -> Tensor:
         """(M,) bool."""
-        return _joined((call.answer.refused for call in self.honest_calls), dtype=torch.bool)
+        return self.rows.refused[self.honest_rows]
 
 
 def transcript_of(calls: Iterable[Call], *, budget: int, attempt: int) -> Transcript:
-    """Return the transcript of a ledger's calls, with every digest computed from their bytes."""
-    recorded = tuple(calls)
+    """Return the transcript of calls in memory, with every digest computed from their bytes."""
+    recorded, summary = tuple(calls), Summary()
     link = first_link(budget=budget, attempt=attempt)
     for call in recorded:
         link = call.link_after(link)
-    return Transcript(calls=recorded, digest=transcript_digest(recorded), counts=counts_of(recorded), link=link)
+        summary.add(call)
+    return Transcript(calls=recorded, digest=summary.digest, counts=summary.counts, link=link)
 
 
-def transcript_digest(calls: Iterable[Call]) -> str:
-    """Return the digest over account, explain flag, inputs, released rows, refusals and explanations, in order.
-
-    Tensors are hashed as canonical float32, however they were sent. Request ids, prices and times are left out, so that
-    the same match has the same digest over every transport.
-    """
-    return digest_of(part for call in calls for part in _digested(call))
-
-
-def counts_of(calls: Iterable[Call]) -> Counts:
-    """Return what the attack queried; two rows are equal if their canonical float32 bytes are."""
-    attack = [call for call in calls if not call.honest]
-    distinct = {digest for call in attack for digest in row_digests(unpack(call.request.inputs))}
-    return Counts(
-        spent=sum(call.price for call in attack),
-        rows=sum(call.rows for call in attack),
-        distinct_rows=len(distinct),
-        calls=len(attack),
-    )
-
-
-def check_record(call: Call) -> None:
-    """Raise `LedgerCorrupt` if a record's tensors cannot be read, differ in length, or do not match its digest."""
-    request = call.request
-    try:
-        inputs, posteriors = unpack(request.inputs), unpack(call.posteriors)
-    except ValueError as error:
-        raise LedgerCorrupt(f"a recorded tensor cannot be read: {error}") from error
-    if not len(inputs) == len(posteriors) == call.rows:
-        raise LedgerCorrupt(f"a record has {len(inputs)} inputs, {len(posteriors)} answers and {call.rows} refusals")
-    if request.content != content_digest(request.inputs, account=request.account, explain=request.explain):
-        raise LedgerCorrupt("recorded inputs do not match their digest: the ledger was damaged or edited")
-
-
-def _parts(packed: Packed | None) -> tuple[str | bytes, ...]:
-    return ("none",) if packed is None else (f"{packed.dtype} {packed.shape}", packed.data)
-
-
-def _digested(call: Call) -> Iterator[Tensor | bytes | str]:
+def _digested(call: Call, inputs: Tensor) -> Iterator[Tensor | bytes | str]:
     yield f"{call.request.account} {call.request.explain:d}"
-    yield canonical(unpack(call.request.inputs))
+    yield inputs
     yield canonical(unpack(call.posteriors))
     yield call.refused
     yield "none" if call.explanations is None else canonical(unpack(call.explanations))
 
 
-def _joined(parts: Iterable[Tensor], *, dtype: torch.dtype = torch.float32) -> Tensor:
-    present = list(parts)
-    return torch.cat(present) if present else torch.empty(0, dtype=dtype)
+def _flags(values: bytearray) -> Tensor:
+    return torch.frombuffer(values, dtype=torch.bool) if values else torch.empty(0, dtype=torch.bool)
+
+
+def _at(rows: Tensor, places: Tensor) -> Tensor:
+    return at(rows, places) if len(places) else torch.empty(0)

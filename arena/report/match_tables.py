@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import itertools
+
 from rich.box import SIMPLE
 from rich.console import Group, RenderableType
 from rich.table import Table
@@ -147,7 +149,7 @@ def transcript_table(transcript: Transcript, *, recorded: str) -> RenderableType
     """Return the first calls of a transcript, and whether it has the digest that the result recorded."""
     same = "as recorded" if transcript.digest == recorded else f"NOT as recorded ({recorded})"
     table = table_of("call", "account", "from", numbers=["rows", "price", "refused", "mean largest posterior"])
-    for number, call in enumerate(transcript.calls[:SHOWN_CALLS]):
+    for number, call in enumerate(itertools.islice(transcript.calls, SHOWN_CALLS)):
         answer = call.answer
         table.add_row(
             str(number),
@@ -161,6 +163,6 @@ def transcript_table(transcript: Transcript, *, recorded: str) -> RenderableType
     return titled(
         f"Transcript {transcript.digest}, {same}; hash chain ends in {transcript.link}",
         table,
-        caption=f"{len(transcript.calls)} calls, {len(transcript.honest_calls)} of them honest; "
+        caption=f"{len(transcript.calls)} calls, {len(transcript.calls) - transcript.counts.calls} of them honest; "
         f"the first {SHOWN_CALLS} are shown.",
     )

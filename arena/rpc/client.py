@@ -14,12 +14,13 @@ import torch
 from torch import Tensor
 
 from arena.contracts import Answer, BudgetExhausted, DeadlinePassed, InvalidQuery, QueryBatch, Task
+from arena.learning.row_log import RowLog
 from arena.oracle.local import ask_in_calls
 from arena.proto.v1 import match_pb2, match_pb2_grpc, oracle_pb2, oracle_pb2_grpc
 from arena.rpc.codec import (
     answer_from_message,
+    packed_from_message,
     query_to_message,
-    tensor_from_message,
     terms_from_message,
 )
 from arena.rpc.errors import RETRIED, from_status
@@ -187,17 +188,17 @@ class RemoteMatch:
         return self._ends_at - time.monotonic()
 
     def fetch_pool(self, task: Task) -> Tensor:
-        """Return the pool (M, *shape); M = 0 if the match is data-free."""
-        parts: list[Tensor] = []
-        fetched = 0
-        while fetched < self.pool_rows:
-            request = functools.partial(match_pb2.FetchPoolRequest, first_row=fetched)
-            rows = tensor_from_message(self._connection.call(self._stub.FetchPool, request).inputs)
-            if len(rows) == 0:
-                raise InvalidQuery(f"the server's pool ended after {fetched} of {self.pool_rows} rows")
-            parts.append(rows)
-            fetched += len(rows)
-        return torch.cat(parts) if parts else torch.empty(0, *task.shape)
+        """Return the pool (M, *shape), compact if large; M = 0 if the match is data-free."""
+        pool = RowLog()
+        while len(pool) < self.pool_rows:
+            request = functools.partial(match_pb2.FetchPoolRequest, first_row=len(pool))
+            rows = packed_from_message(self._connection.call(self._stub.FetchPool, request).inputs)
+            if rows.shape[0] == 0:
+                raise InvalidQuery(f"the server's pool ended after {len(pool)} of {self.pool_rows} rows")
+            if rows.shape[1:] != task.shape:
+                raise InvalidQuery(f"the server's pool has rows of shape {rows.shape[1:]}, the task {task.shape}")
+            pool.append(rows)
+        return pool.tensor() if len(pool) else torch.empty(0, *task.shape)
 
     def hand_back(self, clone: bytes) -> None:
         """Hand in a clone as safetensors bytes; the last one that is accepted before the match closes is scored.

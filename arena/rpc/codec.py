@@ -9,9 +9,9 @@ import torch
 from torch import Tensor
 
 from arena.contracts import Answer, InvalidQuery, QueryBatch, Task
-from arena.learning.tensors import Packed, pack, unpack
+from arena.learning.tensors import Packed, check_filled, pack, unpack
+from arena.oracle.record import PackedBatch, Release
 from arena.oracle.terms import OracleTerms
-from arena.oracle.transcript import PackedBatch, Release
 from arena.proto.v1 import oracle_pb2, tensor_pb2
 
 _ENVELOPE_BYTES = 64 * 1024  # room for everything in a message except its tensor
@@ -32,6 +32,16 @@ def tensor_to_message(tensor: Tensor, *, compact: bool = False) -> tensor_pb2.Te
 def tensor_from_message(message: tensor_pb2.Tensor) -> Tensor:
     """Return the float32 tensor of a message. Raises `InvalidQuery` if it cannot be read."""
     return _unpacked(_packed(message))
+
+
+def packed_from_message(message: tensor_pb2.Tensor) -> Packed:
+    """Return the tensor of a message as it was sent. Raises `InvalidQuery` if it cannot be read."""
+    packed = _packed(message)
+    try:
+        check_filled(packed)
+    except ValueError as error:
+        raise InvalidQuery(f"the tensor cannot be read: {error}") from error
+    return packed
 
 
 def query_from_message(message: oracle_pb2.QueryRequest) -> QueryBatch:

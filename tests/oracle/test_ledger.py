@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import os
+import shutil
 import signal
 import sqlite3
 import stat
 import threading
+import tracemalloc
 from pathlib import Path
 from random import Random
 
@@ -22,6 +24,8 @@ from arena.contracts import (
     QueryBatch,
     RequestConflict,
 )
+from arena.learning import compact
+from arena.learning.compact import CompactRows
 from arena.oracle.ledger import MatchLedger, MemoryLedger
 from arena.oracle.sqlite_ledger import SqliteLedger, read_transcript
 from tests.forked import forked
@@ -185,12 +189,12 @@ class TestTheFile:
         reopened.charge(key(2), batch(2, seed=2), responder, price=2)
         assert (reopened.remaining, responder.rows) == (94, 0)
 
-    def test_is_one_file_once_closed_and_its_bytes_are_the_transcript(self, tmp_path: Path):
+    def test_is_one_file_once_closed_and_a_copy_of_it_is_the_transcript(self, tmp_path: Path):
         ledger = charged(tmp_path / "match.ledger", release=False)
         link = ledger.transcript().link
         digest = ledger.close()
         assert [path.name for path in tmp_path.iterdir()] == ["match.ledger"]
-        transcript = read_transcript((tmp_path / "match.ledger").read_bytes())
+        transcript = read_transcript(shutil.copy(tmp_path / "match.ledger", tmp_path / "a copy #1?.ledger"))
         assert (transcript.digest, transcript.link, transcript.counts.spent) == (digest, link, 6)
 
     def test_stays_closed_when_reopened(self, tmp_path: Path):
@@ -241,7 +245,8 @@ class TestTheFile:
             damaged = bytearray(sound)
             damaged[random.randrange(len(damaged))] ^= 1 << random.randrange(8)
             try:
-                assert read_transcript(bytes(damaged)).digest == truth
+                (tmp_path / "damaged.ledger").write_bytes(damaged)
+                assert read_transcript(tmp_path / "damaged.ledger").digest == truth
             except (LedgerCorrupt, LedgerUnavailable):
                 found += 1
         assert found > 0
@@ -280,3 +285,82 @@ def test_a_ledger_is_for_its_owner_alone(tmp_path: Path):
     assert {stat.S_IMODE(file.stat().st_mode) for file in tmp_path.iterdir()} == {0o600}
     ledger.close()
     assert stat.S_IMODE(path.stat().st_mode) == 0o600
+
+
+class TestReadingALargeFile:
+    """A closed ledger is read call by call: at no time is more than a call of it in memory."""
+
+    CALLS, ROWS, SHAPE = 40, 64, (3, 32, 32)
+
+    @pytest.fixture
+    def closed(self, tmp_path: Path) -> Path:
+        ledger = SqliteLedger.open(tmp_path / "match.ledger", budget=10_000)
+        for number in range(self.CALLS):
+            levels = torch.randint(256, (self.ROWS, *self.SHAPE), generator=torch.Generator().manual_seed(number))
+            queries = QueryBatch(inputs=levels / 255)
+            ledger.charge(key(number), queries, self.answer, price=self.ROWS, honest=number % 4 == 3)
+        ledger.close()
+        return tmp_path / "match.ledger"
+
+    @staticmethod
+    def answer(queries: QueryBatch) -> Answer:
+        rows = len(queries.inputs)
+        return Answer(posteriors=queries.inputs.flatten(1)[:, :3].softmax(1), refused=torch.zeros(rows).bool())
+
+    def test_no_part_of_our_code_reads_it_whole(self, closed: Path, monkeypatch: pytest.MonkeyPatch):
+        def whole(path: Path) -> bytes:
+            raise AssertionError(f"{path} was read whole")
+
+        monkeypatch.setattr(Path, "read_bytes", whole)
+        tracemalloc.start()
+        transcript = read_transcript(closed)
+        seen = sum(call.rows for call in transcript.calls)
+        _, peak = tracemalloc.get_traced_memory()
+        tracemalloc.stop()
+        assert (seen, len(transcript.calls)) == (self.CALLS * self.ROWS, self.CALLS)
+        assert peak < closed.stat().st_size / 4
+
+    def test_rows_are_read_once_and_stay_packed(self, closed: Path, monkeypatch: pytest.MonkeyPatch):
+        monkeypatch.setattr(compact, "PLAIN_BYTES", 0)
+        transcript = read_transcript(closed)
+        assert transcript.attack_inputs is transcript.attack_inputs
+        assert all(isinstance(inputs, CompactRows) for inputs in (transcript.attack_inputs, transcript.honest_inputs))
+        calls = list(transcript.calls)
+        for honest, inputs, posteriors in (
+            (False, transcript.attack_inputs, transcript.attack_posteriors),
+            (True, transcript.honest_inputs, transcript.honest_posteriors),
+        ):
+            assert torch.equal(inputs, torch.cat([call.queries.inputs for call in calls if call.honest == honest]))
+            assert torch.equal(
+                posteriors, torch.cat([call.answer.posteriors for call in calls if call.honest == honest])
+            )
+
+    def test_the_ledger_and_its_file_have_one_transcript(self, closed: Path):
+        reopened = SqliteLedger.open(closed, budget=10_000)
+        assert reopened.transcript() is reopened.transcript()
+        assert reopened.transcript().digest == read_transcript(closed).digest == reopened.close()
+        assert len(list(reopened.calls())) == self.CALLS
+
+    def test_calls_that_were_damaged_after_it_was_read_are_reported(self, closed: Path):
+        transcript = read_transcript(closed)
+        closed.write_bytes(b"no database")
+        with pytest.raises((LedgerCorrupt, LedgerUnavailable)):
+            list(transcript.calls)
+
+
+def test_an_answer_to_a_repeated_row_counts_it_once_over_all_calls():
+    ledger = MemoryLedger(budget=600)
+    for number in range(3):
+        ledger.charge(key(number), batch(200, seed=number % 2), CountingResponder(), price=200)
+    counts = ledger.transcript().counts
+    rows = {tuple(row) for seed in (0, 1) for row in batch(200, seed=seed).inputs.flatten(1).tolist()}
+    assert (counts.rows, counts.distinct_rows) == (600, len(rows))
+
+
+def test_nothing_recorded_is_an_empty_transcript():
+    transcript = MemoryLedger(budget=1).transcript()
+    assert (transcript.counts.distinct_rows, transcript.attack_inputs.shape, transcript.attack_refused.shape) == (
+        0,
+        (0,),
+        (0,),
+    )

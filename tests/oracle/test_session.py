@@ -207,13 +207,13 @@ class TestHonestTraffic:
             (1, True),
         ]
         assert transcript.counts.spent == 5
-        assert transcript.honest_calls[-1].request.account == 99
+        assert list(transcript.honest_calls)[-1].request.account == 99
 
     def test_is_not_repeated_after_a_repeated_request(self):
         oracle = session(honest=MirroringScript())
         for _ in range(3):
             oracle.query(key(1), batch(3))
-        assert len(oracle.close().honest_calls) == 2
+        assert len(list(oracle.close().honest_calls)) == 2
 
     def test_trips_the_defense_as_an_attack_would(self):
         class Fragile(CountingResponder):

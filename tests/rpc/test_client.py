@@ -16,7 +16,9 @@ from arena.contracts import (
     ServiceUnreachable,
     Task,
 )
+from arena.learning import compact
 from arena.learning.architectures import build
+from arena.learning.compact import CompactRows
 from arena.match.clones import pack_clone
 from arena.proto.v1 import oracle_pb2
 from arena.rpc.client import Connection, RemoteMatch, RemoteOracle
@@ -99,7 +101,9 @@ def test_an_oracle_is_reached_directly_whatever_proxy_the_environment_names(
 
 
 class TestPlayingFromOutside:
-    def test_joins_fetches_the_pool_in_parts_and_hands_back_a_clone(self, server: OracleServer):
+    def test_joins_fetches_the_pool_in_parts_and_hands_back_a_clone(
+        self, server: OracleServer, monkeypatch: pytest.MonkeyPatch
+    ):
         pool = torch.rand(30_000, 2)
         token = server.open(session(), pool=pool, attack_seed=9, defense='{"name": "none"}', seconds=60)
         with Connection(server.address, token) as connection:
@@ -107,6 +111,10 @@ class TestPlayingFromOutside:
             assert (match.seed, match.pool_rows, match.defense) == (9, 30_000, '{"name": "none"}')
             assert 0 < match.time_left() <= 60
             assert torch.equal(match.fetch_pool(TASK), pool)
+            monkeypatch.setattr(compact, "PLAIN_BYTES", 0)
+            fetched = match.fetch_pool(TASK)
+            assert isinstance(fetched, CompactRows)
+            assert torch.equal(fetched, pool)
             match.hand_back(clone(seed=0))
             match.hand_back(clone(seed=1))
         assert server.clone(token, timeout=20) == clone(seed=1)

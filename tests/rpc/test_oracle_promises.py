@@ -111,7 +111,7 @@ def test_refuses_whole_before_anything_is_sent(opened: Opener):
     ) as refusal:
         match.oracle.query(inputs(6))
     assert refusal.value.remaining == match.session.remaining == 5
-    assert not match.session.close().attack_calls
+    assert not list(match.session.close().attack_calls)
 
 
 def test_refuses_a_bad_row_behind_good_calls_before_anything_is_sent(opened: Opener):
