@@ -18,9 +18,8 @@ from arena.metrics.honest_outcomes import pack
 from arena.metrics.utility import count_broken_promises, utility
 from arena.oracle.transcript import Transcript
 
-ROWS_AT_ONCE = (
-    2**14
-)  # that are compared with the promise together: a multiple of the padded sizes, so that no bit changes
+ROWS_AT_ONCE = 2**14
+"""Rows that are compared with the promise together: a multiple of the padded sizes, so that no bit changes."""
 
 
 @dataclass(frozen=True, kw_only=True)
