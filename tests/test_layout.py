@@ -34,5 +34,5 @@ def test_every_part_of_the_package_has_a_layer():
 
 
 def test_the_public_names_are_these():
-    assert arena.__all__ == ["Protected", "__version__", "protect"]
+    assert arena.__all__ == ["Protected", "__version__", "protect", "results"]
     assert all(hasattr(arena, name) for name in arena.__all__)

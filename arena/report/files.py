@@ -9,8 +9,8 @@ import os
 from collections.abc import Sequence
 from pathlib import Path
 
-from arena.contracts import MatchResult, UnknownName, from_json, matchup_id, to_json
-from arena.payoff.matrix import label, payoff
+from arena.contracts import MatchResult, UnknownName, from_json, to_json
+from arena.report.columns import columns_of
 
 RESULTS_JSON, RESULTS_CSV = "results.json", "results.csv"
 
@@ -32,15 +32,13 @@ def read_results(folder: Path) -> list[MatchResult]:
 
 
 def results_csv(results: Sequence[MatchResult]) -> str:
-    """Return one row per match. Counts are hits and total in two columns; what a match does not have stays empty."""
-    counts = sorted({key for result in results for key in result.counts})
-    measures = sorted({key for result in results for key in result.measures})
+    """Return one row per match, with the columns of `arena.report.columns`; what a match does not have stays empty."""
+    columns = columns_of(results)
     text = io.StringIO()
     writer = csv.writer(text, lineterminator="\n")
-    writer.writerow([*_COLUMNS, *(f"{key}:{part}" for key in counts for part in ("hits", "total")), *measures])
+    writer.writerow([column.name for column in columns])
     for result in results:
-        pairs = [part for key in counts for part in result.counts.get(key, ("", ""))]
-        writer.writerow([*_row(result), *pairs, *(result.measures.get(key, "") for key in measures)])
+        writer.writerow([column.of(result) for column in columns])
     return text.getvalue()
 
 
@@ -52,44 +50,3 @@ def write_whole(path: Path, text: str) -> None:
         file.flush()
         os.fsync(file.fileno())
     partial.replace(path)
-
-
-_COLUMNS = (
-    "match", "victim", "victim_seed", "defense", "outliers", "surrogate", "attack", "informed", "pool", "pool_source",
-    "budget", "seed", "attempt", "outcome", "fault", "stage", "reason", "flags", "isolation", "spent", "rows",
-    "distinct_rows", "calls", "payoff", "transcript_digest", "clone_digest", "key",
-)  # fmt: skip
-
-
-def _row(result: MatchResult) -> list[object]:
-    matchup, verdict = result.matchup, result.verdict
-    value = payoff(result)
-    return [
-        matchup_id(matchup),
-        label(matchup.victim),
-        matchup.victim_seed,
-        label(matchup.defense),
-        matchup.knowledge.outliers,
-        matchup.knowledge.surrogate,
-        label(matchup.attack),
-        matchup.informed,
-        matchup.pool,
-        matchup.pool_source,
-        matchup.budget,
-        matchup.seed,
-        result.attempt,
-        verdict.outcome,
-        verdict.fault,
-        verdict.stage,
-        verdict.reason,
-        " ".join(flag.replace(" ", "-") for flag in result.flags),
-        result.isolation,
-        result.spent,
-        result.rows,
-        result.distinct_rows,
-        result.calls,
-        "" if value is None else value,
-        result.transcript_digest,
-        result.clone_digest,
-        result.key,
-    ]
