@@ -33,9 +33,12 @@ from arena.referee.estimate import seconds_of_training
 from arena.referee.referee import Progress, Summary
 from arena.referee.tournament import Tournament
 from arena.report.files import RESULTS_CSV, RESULTS_JSON
+from arena.report.page.writing import REPORT_HTML, write_page
+from arena.report.sections.story import story_of
 from arena.report.tables import tournament_report
 from arena.runs.folder import DATABASE, TRANSCRIPTS, AdmittedMatchups, Settings
 from arena.runs.playing import play_run
+from arena.runs.record import read_record
 
 PIPE_SECONDS = 15.0  # between two lines of progress if the output is not a terminal
 TYPICAL_SPREAD = 3.0  # points between paired seeds, about as much as in the presets
@@ -102,7 +105,9 @@ def watched_run(
     except KeyboardInterrupt as interrupt:
         errors.print(f"{stopped(interrupt)}; finished matches are in {folder}. Continue with: arena resume {folder}")
         raise typer.Exit(stopped_exit(interrupt)) from interrupt
-    output.print(tournament_report(summary.results))
+    story = story_of(read_record(folder))
+    output.print(tournament_report(summary.results, story.found))
+    write_page(story, folder / REPORT_HTML)
     if summary.reused:
         output.print(f"{summary.reused} results were reused from other runs; --no-reuse plays them again.")
     _print_files(folder, settings, summary)
@@ -123,7 +128,9 @@ def told_address_of_environment() -> str | None:
 
 def _print_files(folder: Path, settings: Settings, summary: Summary) -> None:
     first = matchup_id(summary.results[0].matchup)
-    output.print(f"Files: {folder}/{RESULTS_JSON}, {RESULTS_CSV}, {TRANSCRIPTS}/, tournament.toml, run.json")
+    output.print(
+        f"Files: {folder}/{REPORT_HTML}, {RESULTS_JSON}, {RESULTS_CSV}, {TRANSCRIPTS}/, tournament.toml, run.json"
+    )
     if summary.tracking_failed:
         output.print(f"MLflow did not receive all results: {summary.tracking_failed}")
         output.print(f"Send the rest later: arena report {folder} --mlflow {settings.mlflow or 'URI'}")

@@ -30,6 +30,17 @@ def paired_p_value(differences: Sequence[float], *, images: int) -> float:
     return float(2 * special.stdtr(n - 1, -abs(mean) * math.sqrt(n) / spread))
 
 
+def effect_size(differences: Sequence[float]) -> float | None:
+    """Return Cohen's d of paired differences, their mean in standard deviations, or None if they do not vary.
+
+    Source: Cohen, "Statistical Power Analysis for the Behavioral Sciences" (1988), section 2.3.5, where it is d_z.
+    """
+    if len(differences) < MIN_SEEDS:
+        return None
+    spread = statistics.stdev(differences)
+    return statistics.fmean(differences) / spread if spread > 0 else None
+
+
 def discordance(mean: float, images: int) -> float:
     """Return the smallest credible standard deviation of a difference with this ``mean`` between two shares of images.
 

@@ -6,7 +6,7 @@ import statistics
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from arena.metrics.differences import difference_interval, holm, paired_p_value
+from arena.metrics.differences import difference_interval, effect_size, holm, paired_p_value
 from arena.metrics.intervals import Interval
 from arena.payoff.matrix import PayoffMatrix
 
@@ -18,6 +18,7 @@ class Comparison:
     player: str
     difference: Interval
     p_value: float
+    size: float | None = None  # the difference in standard deviations over seeds; None: too few seeds, or no spread
     distinct: bool = False
 
 
@@ -81,6 +82,7 @@ def _corrected(found: Sequence[_Differences], images: int) -> list[Comparison]:
             player=one.player,
             difference=difference_interval(one.values, images=images),
             p_value=p_value,
+            size=effect_size(one.values),
             distinct=distinct,
         )
         for one, p_value, distinct in zip(compared, p_values, holm(p_values), strict=True)

@@ -65,9 +65,9 @@ def tradeoffs(matrix: PayoffMatrix) -> list[TradeOff]:
         TradeOff(
             defense=bare_label(matrix.specs[places[0][1]]) + _told(matrix, places[0][1]),
             parameter=parameter,
-            points=tuple(point for value, defense in sorted(places) if (point := _point(matrix, defense, value))),
+            points=tuple(point for value, defense in sorted(places) if (point := point_of(matrix, defense, value))),
             clean=_accuracy(matrix.of_defense(places[0][1]), CLEAN_ACCURACY),
-            undefended=_point(matrix, undefended, 0.0) if undefended is not None else None,
+            undefended=point_of(matrix, undefended, 0.0) if undefended is not None else None,
             images=matrix.images,
         )
         for (_, parameter), places in groups.items()
@@ -91,7 +91,8 @@ def at_matched_loss(curve: TradeOff, allowed: Fraction) -> Least | None:
     return Least(point=candidates[found.place], clone=found.interval)
 
 
-def _point(matrix: PayoffMatrix, defense: str, value: float) -> Point | None:
+def point_of(matrix: PayoffMatrix, defense: str, value: float = 0.0) -> Point | None:
+    """Return the accuracy of honest users and of the best clone of one defense, None if either was not measured."""
     results = matrix.of_defense(defense)
     cost = cost_of(results)
     accuracies = {attack: _clone_accuracies(matrix.results.get((attack, defense), ())) for attack in matrix.attacks}

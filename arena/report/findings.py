@@ -6,26 +6,34 @@ Nothing here depends on a layout. A renderer takes its figures and sentences fro
 from __future__ import annotations
 
 import itertools
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 
-from arena.contracts import Count, CountName, Knowledge, MatchResult
+from arena.contracts import UNDEFENDED, Knowledge, MatchResult
 from arena.contracts import scores as names
 from arena.metrics.intervals import Interval
 from arena.metrics.rank_intervals import RankInterval
 from arena.payoff.cost import Cost
-from arena.payoff.matrix import PayoffMatrix, Setting, WorstCase, matrices, pooled
+from arena.payoff.matrix import PayoffMatrix, Setting, WorstCase, matrices
 from arena.payoff.mixture import Mixture, mixture
 from arena.payoff.ranking import AttackGroup, DefenseGroup, Standing, attack_group, defense_groups, set_apart
 from arena.payoff.tradeoff import ALLOWED_LOSSES, TradeOff, at_matched_loss, tradeoffs
+from arena.report.cells import (
+    AuditRow,
+    HonestRow,
+    ProtectionPoint,
+    TrackRow,
+    audit_rows,
+    honest_rows,
+    protection_points,
+    track_rows,
+)
+from arena.report.effects import Advantage, Effect, advantages, effects
 from arena.report.players import Player, player_of
+from arena.report.promises import BrokenPromise, promise_sentences, promises
+from arena.report.queries import QueryCurve, query_curves
 from arena.report.sentences import FLOOR, of_intervals, sentences, share
 from arena.report.served import DeployedRow, ErrorRow, MapRow, deployed_rows, error_rows, map_rows, mean_of
-
-PROMISES: Mapping[CountName, str] = {
-    names.ARGMAX_BROKEN: "the same decision",
-    names.L1_BROKEN: "a bounded L1 shift",
-}
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -109,15 +117,6 @@ class ThreatFindings:
 
 
 @dataclass(frozen=True, kw_only=True)
-class BrokenPromise:
-    """A promise that a defense broke on some of its answers."""
-
-    defense: Player
-    promise: str
-    broken: Count
-
-
-@dataclass(frozen=True, kw_only=True)
 class Findings:
     """Everything that is shown of one payoff matrix; ``sentences`` summarise it."""
 
@@ -141,7 +140,36 @@ class Findings:
     threats: tuple[ThreatFindings, ...]
     broken_promises: tuple[BrokenPromise, ...]
     promises_checked: int  # rows, once for each promise made
+    effects: tuple[Effect, ...]
+    advantages: tuple[Advantage, ...]
+    protection: tuple[ProtectionPoint, ...]
+    tracks: tuple[TrackRow, ...]
+    queries: tuple[QueryCurve, ...]
+    honest: tuple[HonestRow, ...]
+    audits: tuple[AuditRow, ...]
     sentences: tuple[str, ...]
+
+    @property
+    def undecided(self) -> frozenset[tuple[str, str]]:
+        """The labels of attacks and defenses between which no significant effect of the defense was found."""
+        decided = {(one.attack.label, one.defense.label) for one in self.effects if one.distinct}
+        grid = itertools.product(self.attacks, self.defenses)
+        return frozenset(
+            place
+            for row, defense in grid
+            if (place := (row.attack.label, defense.label)) not in decided and defense.label != UNDEFENDED.name
+        )
+
+    @property
+    def range_of_means(self) -> tuple[float, float]:
+        """The lowest and the highest mean of any cell; both 0 if no cell has a result."""
+        means = [cell.mean for row in self.attacks for cell in row.cells if cell is not None]
+        return (min(means), max(means)) if means else (0.0, 0.0)
+
+    def is_worst(self, attack: str, column: int) -> bool:
+        """Return whether an attack, by its label, has the largest mean against the defense in a column."""
+        worst = self.worst_cases[0].cells[column]
+        return worst is not None and worst.attack == attack
 
 
 def findings(results: Sequence[MatchResult]) -> list[Findings]:
@@ -153,7 +181,7 @@ def findings_of(matrix: PayoffMatrix) -> Findings:
     """Return what one payoff matrix shows."""
     ranked = attack_group(matrix)
     standings = {one.attack: one for one in ranked.standings}
-    broken, checked = _promises(matrix)
+    broken, checked = promises(matrix)
     return Findings(
         setting=matrix.setting,
         seeds=matrix.seeds,
@@ -187,7 +215,14 @@ def findings_of(matrix: PayoffMatrix) -> Findings:
         threats=tuple(_threats(matrix)),
         broken_promises=broken,
         promises_checked=checked,
-        sentences=(*_promise_sentences(broken, checked), *sentences(matrix)),
+        effects=effects(matrix),
+        advantages=advantages(matrix),
+        protection=protection_points(matrix),
+        tracks=track_rows(matrix),
+        queries=query_curves(matrix),
+        honest=honest_rows(matrix),
+        audits=audit_rows(matrix, [_knew(matrix, defense) for defense in matrix.defenses]),
+        sentences=(*promise_sentences(broken, checked), *sentences(matrix)),
     )
 
 
@@ -195,6 +230,10 @@ def known(knowledge: Knowledge) -> tuple[str, ...]:
     """Return what a defense was let know, in words; empty if nothing."""
     stated = (("surrogate", knowledge.surrogate), ("outliers", knowledge.outliers))
     return tuple(f"{kind} {value}" for kind, value in stated if value != "none")
+
+
+def _knew(matrix: PayoffMatrix, defense: str) -> tuple[str, ...]:
+    return known(matrix.of_defense(defense)[0].matchup.knowledge)
 
 
 def _told(matrix: PayoffMatrix) -> str:
@@ -222,7 +261,7 @@ def _defense_row(matrix: PayoffMatrix, standing: Standing) -> DefenseRow:
     played = matrix.of_defense(standing.defense)
     return DefenseRow(
         defense=player_of(matrix, standing.defense),
-        knew=known(played[0].matchup.knowledge),
+        knew=_knew(matrix, standing.defense),
         leak=standing.defense in matrix.leaked,
         not_ranked=_why_not_ranked(matrix, standing.defense),
         standing=standing,
@@ -276,24 +315,3 @@ def _threats(matrix: PayoffMatrix) -> list[ThreatFindings]:
         words = tuple(name.split("/", 2)[2] for name in columns)
         found.append(ThreatFindings(threat=threat, counted=words, rows=rows))
     return found
-
-
-def _promises(matrix: PayoffMatrix) -> tuple[tuple[BrokenPromise, ...], int]:
-    """Return the promises that were broken, and how many rows were checked, once for each promise made."""
-    broken, checked = [], 0
-    for defense, (name, words) in itertools.product(matrix.defenses, PROMISES.items()):
-        count = pooled(matrix.of_defense(defense), name)
-        checked += count.total
-        if count.hits:
-            broken.append(BrokenPromise(defense=player_of(matrix, defense), promise=words, broken=count))
-    return tuple(broken), checked
-
-
-def _promise_sentences(broken: Sequence[BrokenPromise], checked: int) -> list[str]:
-    """Return a sentence for each broken promise, or one that says on how many rows all were kept."""
-    if checked and not broken:
-        return [f"No promise was broken, checked {checked:,} times on rows as they were sent."]
-    return [
-        f"{one.defense.name} broke its promise of {one.promise} on {one.broken.hits:,} of {one.broken.total:,} rows."
-        for one in broken
-    ]

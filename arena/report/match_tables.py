@@ -35,12 +35,16 @@ def match_table(result: MatchResult) -> RenderableType:
     table = Table(box=SIMPLE, show_header=False, padding=(0, GUTTER - 1, 0, 0), pad_edge=False)
     table.add_column(style="bold", no_wrap=True)
     table.add_column(overflow="fold")
-    sections = (_terms_rows, _score_rows, _honest_rows, _threat_rows, _trace_rows)
-    for section in (rows(result) for rows in sections):
+    for section in match_rows(result):
         for name, value in section:
             add_row(table, name, value)
         table.add_section()
     return Group(Text(f"Match {matchup_id(result.matchup)}", style="bold"), table)
+
+
+def match_rows(result: MatchResult) -> list[list[tuple[str, str]]]:
+    """Return what is shown of one match, as names and values: terms, scores, honest users, threats, traces."""
+    return [rows(result) for rows in (_terms_rows, _score_rows, _honest_rows, _threat_rows, _trace_rows)]
 
 
 def _terms_rows(result: MatchResult) -> list[tuple[str, str]]:

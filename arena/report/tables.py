@@ -20,10 +20,10 @@ SHOWN_FAULTS = 20
 SHOWN_ID, SHOWN_REASON = 8, 80  # characters
 
 
-def tournament_report(results: Sequence[MatchResult]) -> RenderableType:
-    """Return all tables of a tournament, with a summary for each payoff matrix."""
+def tournament_report(results: Sequence[MatchResult], computed: Sequence[Findings] | None = None) -> RenderableType:
+    """Return all tables of a tournament, with a summary for each payoff matrix; ``computed`` are its findings, if known."""
     parts: list[RenderableType] = []
-    for found in findings(results):
+    for found in findings(results) if computed is None else computed:
         further = (
             deployed_table(found),
             tradeoff_table(found),

@@ -1,0 +1,1 @@
+"""The figures of a report, drawn by matplotlib: for the page, and as SVG and PDF for a paper."""

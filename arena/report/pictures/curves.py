@@ -1,0 +1,69 @@
+"""The figure of fidelity over queries spent."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from matplotlib.ticker import MaxNLocator
+
+from arena.report.findings import Findings
+from arena.report.pictures.picture import LEGEND_AT_MOST, Picture, canvas, legend_below, look, styled
+from arena.report.pictures.scatters import arms, shortened
+from arena.report.queries import QueryCurve
+
+LINES = ("-", "--", ":", "-.")
+
+
+@styled
+def query_picture(found: Findings, name: str) -> Picture | None:
+    """Return fidelity over rows: a colour and marker for each defense, a kind of line for each attack.
+
+    Of more than `LEGEND_AT_MOST` curves, the strongest attack on each defense is shown; the table has all of them.
+
+    Returns None unless some cell was measured after two or more numbers of rows.
+    """
+    measured = [curve for curve in found.queries if len(curve.points) > 1]
+    if not measured:
+        return None
+    curves = measured if len(measured) <= LEGEND_AT_MOST else _strongest(measured)[:LEGEND_AT_MOST]
+    figure, axes = canvas()
+    attacks = list(dict.fromkeys(curve.attack.name for curve in curves))
+    defenses = list(dict.fromkeys(curve.defense.name for curve in curves))
+    tips = {}
+    for number, curve in enumerate(curves):
+        kind, colour = attacks.index(curve.attack.name), defenses.index(curve.defense.name)
+        rows = [point.rows for point in curve.points]
+        fidelities = [100 * point.fidelity.mean for point in curve.points]
+        style, line = look(colour), LINES[kind % len(LINES)]
+        label = shortened(f"{curve.attack.name} / {curve.defense.name}")
+        axes.errorbar(
+            rows,
+            fidelities,
+            yerr=arms([point.fidelity for point in curve.points]),
+            linewidth=0.6,
+            color=style.colour,
+            linestyle="none",
+        )
+        (drawn,) = axes.plot(
+            rows, fidelities, color=style.colour, marker=style.marker, linestyle=line, markersize=4.5, label=label
+        )
+        part = f"curve{number}"
+        drawn.set_gid(part)
+        values = "; ".join(f"{one:.1f} % after {many:,} rows" for many, one in zip(rows, fidelities, strict=True))
+        tips[part] = f"{curve.attack.name} against {curve.defense.name}: {values}"
+    axes.set_xlabel("rows queried")
+    axes.xaxis.set_major_locator(MaxNLocator(integer=True, nbins=6))
+    axes.set_ylabel("fidelity of track A, %")
+    axes.set_title("Fidelity over queries" if curves is measured else "Strongest attack on each defense")
+    legend_below(figure, entries=len(curves))
+    return Picture(name=name, title="Fidelity over the number of queries", figure=figure, tips=tips)
+
+
+def _strongest(curves: Sequence[QueryCurve]) -> list[QueryCurve]:
+    """Return, for each defense, the curve that ends highest: so many curves cannot be told from one another."""
+    best: dict[str, QueryCurve] = {}
+    for curve in curves:
+        before = best.get(curve.defense.label)
+        if before is None or curve.points[-1].fidelity.mean > before.points[-1].fidelity.mean:
+            best[curve.defense.label] = curve
+    return list(best.values())

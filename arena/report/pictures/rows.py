@@ -1,0 +1,108 @@
+"""Figures with a row for each player or cell: rank intervals, and the three tracks."""
+
+from __future__ import annotations
+
+from typing import Literal
+
+from matplotlib.ticker import MaxNLocator
+
+from arena.metrics.intervals import Interval
+from arena.metrics.rank_intervals import RankInterval
+from arena.report.cells import TrackRow
+from arena.report.findings import Findings
+from arena.report.pictures.picture import ROW_INCHES, ROWS_AT_MOST, Picture, canvas, legend_below, look, styled
+from arena.report.pictures.scatters import arms, shortened
+
+MARGIN_INCHES = 1.5  # for title and axis
+
+
+@styled
+def rank_picture(found: Findings, name: str) -> Picture | None:
+    """Return the rank intervals of all ranked players, attacks above and defenses by group below; None without ranks."""
+    rows: list[tuple[str, str, RankInterval | None]] = [
+        (row.attack.name, "attacks, by their own clones", row.ranks) for row in found.attacks if row.ranks is not None
+    ]
+    for one in found.groups:
+        group = f"{one.group.division}, {one.group.score_class}"
+        rows += [(row.defense.name, group, row.standing.ranks) for row in one.rows if row.standing.ranks is not None]
+    shown = [(player, group, ranks) for player, group, ranks in rows if ranks is not None][:ROWS_AT_MOST]
+    if not shown:
+        return None
+    figure, axes = canvas(height=MARGIN_INCHES + ROW_INCHES * len(shown))
+    groups = list(dict.fromkeys(group for _, group, _ in shown))
+    first = {group: next(place for place, one in enumerate(shown) if one[1] == group) for group in groups}
+    tips = {}
+    for place, (player, group, ranks) in enumerate(shown):
+        style = look(groups.index(group))
+        part = f"rank{place}"
+        tips[part] = f"{player}: rank {ranks} ({group})"
+        ends = [ranks.first, ranks.last]
+        label = group if place == first[group] else None
+        (line,) = axes.plot(
+            ends, [place, place], linewidth=2.5, markersize=5, label=label, color=style.colour, marker=style.marker
+        )
+        line.set_gid(part)
+    axes.set_yticks(range(len(shown)), [shortened(player) for player, _, _ in shown])
+    axes.set_ylim(len(shown) - 0.5, -0.5)
+    axes.xaxis.set_major_locator(MaxNLocator(integer=True))
+    axes.set_xlabel("rank within its group, 1 is the best")
+    axes.set_title(_cut("Rank intervals", len(shown), len(rows)))
+    legend_below(figure, entries=len(groups) + 1, columns=1)
+    return Picture(name=name, title="Rank intervals of attacks and defenses", figure=figure, tips=tips)
+
+
+Which = Literal["A", "A-hard", "B"]
+
+
+@styled
+def track_picture(found: Findings, name: str) -> Picture | None:
+    """Return the fidelity of the three tracks of each cell, as three markers in a row; None if nothing was scored."""
+    rows = found.tracks[:ROWS_AT_MOST]
+    if not rows:
+        return None
+    figure, axes = canvas(height=MARGIN_INCHES + 0.3 + ROW_INCHES * len(rows))
+    tips = {}
+    tracks: tuple[Which, ...] = ("A", "A-hard", "B")
+    for number, track in enumerate(tracks):
+        places = [(place, interval) for place, row in enumerate(rows) if (interval := _of(row, track)) is not None]
+        style = look(number)
+        axes.errorbar(
+            [100 * interval.mean for _, interval in places],
+            [place + 0.2 * (number - 1) for place, _ in places],
+            xerr=arms([interval for _, interval in places]),
+            linestyle="none",
+            linewidth=0.7,
+            color=style.colour,
+        )
+        for place, interval in places:
+            (dot,) = axes.plot(
+                [100 * interval.mean],
+                [place + 0.2 * (number - 1)],
+                linestyle="none",
+                markersize=4.5,
+                label=track if place == places[0][0] else None,
+                color=style.colour,
+                marker=style.marker,
+            )
+            part = f"track{number}x{place}"
+            dot.set_gid(part)
+            row = rows[place]
+            tips[part] = f"{row.attack.name} against {row.defense.name}, track {track}: {100 * interval.mean:.1f} %"
+    axes.set_yticks(range(len(rows)), [_pair(row) for row in rows], fontsize=7)
+    axes.set_ylim(len(rows) - 0.5, -0.5)
+    axes.set_xlabel("fidelity, %")
+    axes.set_title(_cut("Tracks", len(rows), len(found.tracks)))
+    legend_below(figure, entries=len(tracks), columns=3)
+    return Picture(name=name, title="Fidelity of tracks A, A-hard and B in each cell", figure=figure, tips=tips)
+
+
+def _of(row: TrackRow, track: Which) -> Interval | None:
+    return {"A": row.a, "A-hard": row.a_hard, "B": row.b}[track]
+
+
+def _pair(row: TrackRow) -> str:
+    return f"{shortened(row.attack.name)} / {shortened(row.defense.name)}"
+
+
+def _cut(title: str, shown: int, total: int) -> str:
+    return title if shown == total else f"{title}: the first {shown} of {total} rows"
