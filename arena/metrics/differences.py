@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 import statistics
 from collections.abc import Sequence
+from dataclasses import dataclass
 
 from scipy import special
 
@@ -28,6 +29,47 @@ def paired_p_value(differences: Sequence[float], *, images: int) -> float:
         return 1.0
     spread = max(statistics.stdev(differences), discordance(mean, images))
     return float(2 * special.stdtr(n - 1, -abs(mean) * math.sqrt(n) / spread))
+
+
+def unpaired_interval(first: Sequence[float], second: Sequence[float], *, images: int) -> Interval:
+    """Return the mean of ``second`` minus that of ``first``, over seeds that are not paired, with Welch's interval."""
+    mean = statistics.fmean(second) - statistics.fmean(first)
+    if min(len(first), len(second)) < MIN_SEEDS:
+        return Interval(mean=mean, n=min(len(first), len(second)))
+    found = _welch(first, second, mean, images)
+    half = t_quantile(found.degrees) * found.error
+    return Interval(mean=mean, n=min(len(first), len(second)), low=mean - half, high=mean + half)
+
+
+def unpaired_p_value(first: Sequence[float], second: Sequence[float], *, images: int) -> float:
+    """Return the two-sided p-value of Welch's t test, or 1 with fewer than `MIN_SEEDS` seeds on either side."""
+    mean = statistics.fmean(second) - statistics.fmean(first)
+    if min(len(first), len(second)) < MIN_SEEDS or mean == 0:
+        return 1.0
+    found = _welch(first, second, mean, images)
+    return float(2 * special.stdtr(found.degrees, -abs(mean) / found.error))
+
+
+@dataclass(frozen=True, kw_only=True)
+class _Welch:
+    """The standard error of a difference of means and its degrees of freedom."""
+
+    error: float
+    degrees: float
+
+
+def _welch(first: Sequence[float], second: Sequence[float], mean: float, images: int) -> _Welch:
+    """Return the standard error of a difference of means, which is at least that of its `discordance`.
+
+    Source: Welch, "The generalization of Student's problem when several different population variances are involved",
+    Biometrika 34 (1947).
+    """
+    one, two = (statistics.variance(values) / len(values) for values in (first, second))
+    least = discordance(mean, images) ** 2 / min(len(first), len(second))
+    degrees = len(first) + len(second) - 2.0
+    if one + two > least:
+        degrees = (one + two) ** 2 / (one**2 / (len(first) - 1) + two**2 / (len(second) - 1))
+    return _Welch(error=math.sqrt(max(one + two, least)), degrees=degrees)
 
 
 def effect_size(differences: Sequence[float]) -> float | None:

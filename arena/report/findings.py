@@ -161,10 +161,9 @@ class Findings:
         )
 
     @property
-    def range_of_means(self) -> tuple[float, float]:
-        """The lowest and the highest mean of any cell; both 0 if no cell has a result."""
-        means = [cell.mean for row in self.attacks for cell in row.cells if cell is not None]
-        return (min(means), max(means)) if means else (0.0, 0.0)
+    def means(self) -> tuple[float, ...]:
+        """The means of all cells that have a result."""
+        return tuple(cell.mean for row in self.attacks for cell in row.cells if cell is not None)
 
     def is_worst(self, attack: str, column: int) -> bool:
         """Return whether an attack, by its label, has the largest mean against the defense in a column."""

@@ -98,14 +98,16 @@ def _name(player: Player) -> str:
 def _shaded(found: Findings, interval: Interval | None, *, marks: tuple[str, ...]) -> Cell:
     """Return a cell whose shade runs from the lowest mean of the matrix to the highest."""
     cell = estimate(interval, marks=marks)
-    low, high = found.range_of_means
     if interval is None:
         return cell
+    low, high = min(found.means), max(found.means)
     return replace(cell, shade=(interval.mean - low) / (high - low) if high > low else 0.0)
 
 
 def _of_shades(found: Findings) -> str:
-    low, high = found.range_of_means
+    if not found.means:
+        return ""
+    low, high = min(found.means), max(found.means)
     return f"The lightest shade is {100 * low:.1f} % and the darkest {100 * high:.1f} %."
 
 

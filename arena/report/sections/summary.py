@@ -31,7 +31,7 @@ def status(story: Story) -> str:
     failed = sum(len(one.seeds) for one in found.failed)
     parts = [f"{len(record.results):,} of {record.planned:,} matches have a result"]
     if record.left:
-        parts.append(f"{record.left:,} are missing")
+        parts.append(f"{record.left:,} {'is' if record.left == 1 else 'are'} missing")
     if failed:
         parts.append(f"{failed:,} did not end well")
     if found.not_finite:
