@@ -1,6 +1,7 @@
 """Headless Chromium over its debugging pipe: opens a page without a network, and reports errors, paint times and pictures.
 
 A module for other scripts and for tests. It needs Chromium on the path (Debian's package ``chromium``), and no driver.
+Run: ``python benchmarks/browser.py PAGE.html PICTURE.png`` takes a picture of the top of a page, such as the README's.
 """
 
 from __future__ import annotations
@@ -10,6 +11,7 @@ import json
 import os
 import shutil
 import subprocess
+import sys
 import tempfile
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
@@ -22,12 +24,14 @@ FLAGS = (
     "--headless=new",
     "--no-sandbox",  # the pages are our own files, and containers often forbid the sandbox
     "--disable-gpu",
+    "--hide-scrollbars",
     "--disable-dev-shm-usage",
     "--no-first-run",
     "--disable-background-networking",
     "--host-resolver-rules=MAP * ~NOTFOUND",
     "--remote-debugging-pipe",
 )
+PICTURE_WIDTH, PICTURE_HEIGHT = 1_000, 1_130  # CSS pixels
 READ_FD, WRITE_FD = 3, 4  # where Chromium expects its pipe
 CHUNK = 1 << 16
 Message = dict[str, object]
@@ -163,3 +167,15 @@ def _page(pipe: _Pipe) -> Page:
     for domain in ("Page", "Runtime", "Log", "Network"):
         page.call(f"{domain}.enable")
     return page
+
+
+def main(page: str, picture: str) -> None:
+    """Write a picture of the top of a page."""
+    with browser() as opened:
+        opened.look(width=PICTURE_WIDTH, height=PICTURE_HEIGHT)
+        opened.open(Path(page).resolve().as_uri())
+        opened.picture(Path(picture))
+
+
+if __name__ == "__main__" and len(sys.argv) > 1:
+    main(*sys.argv[1:])

@@ -15,6 +15,7 @@ from arena.referee.journal import JOURNAL, Journal
 from arena.referee.tournament_file import read_tournament
 from arena.runs.folder import SETTINGS, TOURNAMENT
 from tests.cli.arena import Arena
+from tests.cli.test_bad_input import TOURNAMENT as TINY
 from tests.payoff.matches import by_image, honest, match
 from tests.runs.test_record import TOML
 
@@ -79,3 +80,13 @@ def test_a_folder_that_was_cut_off_is_still_reported(arena: Arena, folder: Path)
 def test_rows_become_days_with_a_rate(arena: Arena, folder: Path):
     assert "days" in arena("report", folder, "--markdown", "--rows-per-day", "50").out
     assert arena("report", folder, "--markdown", "--rows-per-day", "0").code == 2
+
+
+def test_a_run_ends_with_its_report_in_its_folder(arena: Arena):
+    Path("t.toml").write_text(TINY)
+    ended = arena("run", "t.toml", "--runner", "local", "--mlflow", "none", "--out", "run")
+    assert ended.code == 0
+    assert "Files: run/report.html, results.json" in ended.out
+    report = Path("run/report.html").read_text()
+    assert "Complete: 1 of 1 matches have a result." in report
+    assert '"picture":"iVBOR' in report

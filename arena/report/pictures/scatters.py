@@ -62,17 +62,18 @@ def _accuracies(found: Findings, name: str) -> Picture:
     figure, axes = canvas()
     tips = {}
     for curve in found.swept:
-        places = [100 * point.defended for point in curve.curve.points]
-        axes.plot(places, [100 * point.clone.mean for point in curve.curve.points], color=INK, linewidth=0.7, zorder=1)
-    for number, point in enumerate(found.protection):
-        if point.defended is None or point.clone is None:
+        swept = [100 * point.defended for point in curve.curve.points]
+        axes.plot(swept, [100 * point.clone.mean for point in curve.curve.points], color=INK, linewidth=0.7, zorder=1)
+    places = side_by_side([None if one.defended is None else 100 * one.defended for one in found.protection])
+    for number, (point, place) in enumerate(zip(found.protection, places, strict=True)):
+        if point.defended is None or point.clone is None or place is None:
             continue
         part = f"point{number}"
         tips[part] = (
             f"{point.defense.name}: honest answers {100 * point.defended:.1f} % right, best clone "
             f"{100 * point.clone.mean:.1f} % right"
         )
-        _draw(axes, 100 * point.defended, point.clone, point.defense.name, number, part)
+        _draw(axes, place, point.clone, point.defense.name, number, part)
     ends = axes.get_xlim()
     axes.plot(ends, ends, color=INK, linewidth=0.8, linestyle=":", scalex=False, scaley=False)
     axes.set_xlabel("accuracy of honest answers, %")

@@ -24,7 +24,8 @@ def protection_section(story: Story) -> Section:
         decision="Which setting can I pay for?",
         remarks=(
             "Honest users pay with decisions, where the defense changes the predicted class, and with probabilities, where "
-            "it changes the released scores. A defense is worth considering if no other one is both lower and further left.",
+            "it changes the released scores. A defense is worth considering if no other one is both lower and further left. Points "
+            "at the same place are drawn side by side.",
         ),
         exhibits=tuple(exhibits),
     )

@@ -154,7 +154,10 @@ def _advantages(found: tuple[Advantage, ...], name: str) -> Sheet:
     return Sheet(
         name=name,
         title="Attacks compared with random queries, on the undefended victim",
-        caption="As above; the family is that of all attacks. Without significance, random queries do as well.",
+        caption=(
+            "As above; the family is that of all attacks. Without significance, an attack cannot be distinguished from random "
+            "queries with these seeds."
+        ),
         heads=heads("attack", numbers=("difference", "95 %", "p", "effect size", "significant")),
         rows=tuple((words(one.attack.name), *_tested(one)) for one in found),
     )
