@@ -4,14 +4,16 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+from matplotlib.axes import Axes
 from matplotlib.ticker import MaxNLocator
 
 from arena.report.findings import Findings
-from arena.report.pictures.picture import LEGEND_AT_MOST, Picture, canvas, legend_below, look, styled
+from arena.report.pictures.picture import INK, LEGEND_AT_MOST, Picture, canvas, legend_below, look, styled
 from arena.report.pictures.scatters import arms, shortened
 from arena.report.queries import QueryCurve
 
 LINES = ("-", "--", ":", "-.")
+TICKS_AT_MOST = 6
 
 
 @styled
@@ -35,7 +37,6 @@ def query_picture(found: Findings, name: str) -> Picture | None:
         rows = [point.rows for point in curve.points]
         fidelities = [100 * point.fidelity.mean for point in curve.points]
         style, line = look(colour), LINES[kind % len(LINES)]
-        label = shortened(f"{curve.attack.name} / {curve.defense.name}")
         axes.errorbar(
             rows,
             fidelities,
@@ -44,19 +45,31 @@ def query_picture(found: Findings, name: str) -> Picture | None:
             color=style.colour,
             linestyle="none",
         )
-        (drawn,) = axes.plot(
-            rows, fidelities, color=style.colour, marker=style.marker, linestyle=line, markersize=4.5, label=label
-        )
+        (drawn,) = axes.plot(rows, fidelities, color=style.colour, marker=style.marker, linestyle=line, markersize=4.5)
         part = f"curve{number}"
         drawn.set_gid(part)
         values = "; ".join(f"{one:.1f} % after {many:,} rows" for many, one in zip(rows, fidelities, strict=True))
         tips[part] = f"{curve.attack.name} against {curve.defense.name}: {values}"
     axes.set_xlabel("rows queried")
-    axes.xaxis.set_major_locator(MaxNLocator(integer=True, nbins=6))
+    places = sorted({point.rows for curve in curves for point in curve.points})
+    if len(places) <= TICKS_AT_MOST:
+        axes.set_xticks(places)
+    else:
+        axes.xaxis.set_major_locator(MaxNLocator(integer=True, nbins=TICKS_AT_MOST))
     axes.set_ylabel("fidelity of track A, %")
     axes.set_title("Fidelity over queries" if curves is measured else "Strongest attack on each defense")
-    legend_below(figure, entries=len(curves))
+    _label(axes, attacks, defenses)
+    legend_below(figure, entries=len(attacks) + len(defenses))
     return Picture(name=name, title="Fidelity over the number of queries", figure=figure, tips=tips)
+
+
+def _label(axes: Axes, attacks: Sequence[str], defenses: Sequence[str]) -> None:
+    """Add an entry to the legend for each defense, by colour and marker, and for each attack, by kind of line."""
+    for place, name in enumerate(defenses):
+        style = look(place)
+        axes.plot([], [], color=style.colour, marker=style.marker, linestyle="none", label=shortened(name))
+    for place, name in enumerate(attacks):
+        axes.plot([], [], color=INK, linestyle=LINES[place % len(LINES)], label=shortened(name))
 
 
 def _strongest(curves: Sequence[QueryCurve]) -> list[QueryCurve]:

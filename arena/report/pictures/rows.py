@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from dataclasses import dataclass
 from typing import Literal
 
 from matplotlib.ticker import MaxNLocator
@@ -16,39 +18,72 @@ from arena.report.pictures.scatters import arms, shortened
 MARGIN_INCHES = 1.5  # for title and axis
 
 
+@dataclass(frozen=True, kw_only=True)
+class _Ranked:
+    """A player with its group and its rank interval."""
+
+    player: str
+    group: str
+    ranks: RankInterval
+
+
 @styled
-def rank_picture(found: Findings, name: str) -> Picture | None:
-    """Return the rank intervals of all ranked players, attacks above and defenses by group below; None without ranks."""
-    rows: list[tuple[str, str, RankInterval | None]] = [
-        (row.attack.name, "attacks, by their own clones", row.ranks) for row in found.attacks if row.ranks is not None
+def defense_rank_picture(found: Findings, name: str) -> Picture | None:
+    """Return the rank intervals of defenses, by division and class; None without ranks."""
+    rows = [
+        _Ranked(player=row.defense.name, group=f"{one.group.division}, {one.group.score_class}", ranks=ranks)
+        for one in found.groups
+        for row in one.rows
+        if (ranks := row.standing.ranks) is not None
     ]
-    for one in found.groups:
-        group = f"{one.group.division}, {one.group.score_class}"
-        rows += [(row.defense.name, group, row.standing.ranks) for row in one.rows if row.standing.ranks is not None]
-    shown = [(player, group, ranks) for player, group, ranks in rows if ranks is not None][:ROWS_AT_MOST]
+    return _rank_picture(rows, name, "Rank intervals of defenses")
+
+
+@styled
+def attack_rank_picture(found: Findings, name: str) -> Picture | None:
+    """Return the rank intervals of attacks by their own clones; None without ranks."""
+    rows = [
+        _Ranked(player=row.attack.name, group="attacks", ranks=row.ranks)
+        for row in found.attacks
+        if row.ranks is not None
+    ]
+    return _rank_picture(sorted(rows, key=_by_rank), name, "Rank intervals of attacks")
+
+
+def _by_rank(row: _Ranked) -> tuple[int, int]:
+    return row.ranks.first, row.ranks.last
+
+
+def _rank_picture(rows: Sequence[_Ranked], name: str, title: str) -> Picture | None:
+    shown = rows[:ROWS_AT_MOST]
     if not shown:
         return None
     figure, axes = canvas(height=MARGIN_INCHES + ROW_INCHES * len(shown))
-    groups = list(dict.fromkeys(group for _, group, _ in shown))
-    first = {group: next(place for place, one in enumerate(shown) if one[1] == group) for group in groups}
-    tips = {}
-    for place, (player, group, ranks) in enumerate(shown):
-        style = look(groups.index(group))
-        part = f"rank{place}"
-        tips[part] = f"{player}: rank {ranks} ({group})"
-        ends = [ranks.first, ranks.last]
-        label = group if place == first[group] else None
+    groups = list(dict.fromkeys(row.group for row in shown))
+    tips, labelled = {}, set()
+    for place, row in enumerate(shown):
+        style = look(groups.index(row.group))
         (line,) = axes.plot(
-            ends, [place, place], linewidth=2.5, markersize=5, label=label, color=style.colour, marker=style.marker
+            [row.ranks.first, row.ranks.last],
+            [place, place],
+            linewidth=2.5,
+            markersize=5,
+            label=None if row.group in labelled else row.group,
+            color=style.colour,
+            marker=style.marker,
         )
+        labelled.add(row.group)
+        part = f"rank{place}"
         line.set_gid(part)
-    axes.set_yticks(range(len(shown)), [shortened(player) for player, _, _ in shown])
+        tips[part] = f"{row.player}: rank {row.ranks} ({row.group})"
+    axes.set_yticks(range(len(shown)), [shortened(row.player) for row in shown])
     axes.set_ylim(len(shown) - 0.5, -0.5)
+    axes.set_xlim(0.5, max(row.ranks.last for row in shown) + 0.5)
     axes.xaxis.set_major_locator(MaxNLocator(integer=True))
     axes.set_xlabel("rank within its group, 1 is the best")
     axes.set_title(_cut("Rank intervals", len(shown), len(rows)))
-    legend_below(figure, entries=len(groups) + 1, columns=1)
-    return Picture(name=name, title="Rank intervals of attacks and defenses", figure=figure, tips=tips)
+    legend_below(figure, entries=len(groups), columns=1)
+    return Picture(name=name, title=title, figure=figure, tips=tips)
 
 
 Which = Literal["A", "A-hard", "B"]

@@ -19,13 +19,11 @@ def query_section(story: Story) -> Section:
     for found in story.found:
         if found.queries:
             picture = query_picture(found, story.name("queries", found))
-            exhibits.append(
-                Exhibit(
-                    sheet=_rows_to_reach(found, story.name("rows", found), story.rates),
-                    pictures=(picture,) if picture else (),
-                    setting=story.setting(found),
-                )
-            )
+            if picture:
+                sheet = _curves(found, story.name("query-table", found))
+                exhibits.append(Exhibit(sheet=sheet, pictures=(picture,), setting=story.setting(found)))
+            sheet = _rows_to_reach(found, story.name("rows", found), story.rates)
+            exhibits.append(Exhibit(sheet=sheet, setting=story.setting(found)))
     measured = any(len(curve.points) > 1 for found in story.found for curve in found.queries)
     remarks = ["Only the numbers of rows at which clones were scored are known, so each entry is an upper limit."]
     if not measured:
@@ -40,6 +38,22 @@ def query_section(story: Story) -> Section:
         decision="Which query quota helps?",
         remarks=tuple(remarks),
         exhibits=tuple(exhibits),
+    )
+
+
+def _curves(found: Findings, name: str) -> Sheet:
+    places = sorted({point.rows for curve in found.queries for point in curve.points})
+    rows = []
+    for curve in found.queries:
+        points = {point.rows: point for point in curve.points}
+        values = (estimate(points[place].fidelity) if place in points else words("") for place in places)
+        rows.append((words(curve.attack.name), words(curve.defense.name), *values))
+    return Sheet(
+        name=name,
+        title="Fidelity over queries, %",
+        caption="Fidelity of the referee's clone (track A) on the first rows of the transfer set, a mean over seeds.",
+        heads=heads("attack", "defense", numbers=[f"{place:,} rows" for place in places]),
+        rows=tuple(rows),
     )
 
 

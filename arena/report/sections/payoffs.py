@@ -5,11 +5,12 @@ from __future__ import annotations
 from dataclasses import replace
 
 from arena.metrics.intervals import Interval
+from arena.metrics.rank_intervals import RankInterval
 from arena.report.effects import Advantage, Effect
 from arena.report.findings import DefenseRow, Findings, WorstCases
 from arena.report.payoff_tables import FLOOR_ROW
 from arena.report.pictures.heat import heat_picture
-from arena.report.pictures.rows import rank_picture
+from arena.report.pictures.rows import attack_rank_picture, defense_rank_picture
 from arena.report.players import Player
 from arena.report.sections.story import Story
 from arena.report.sections.summary import how_sure
@@ -80,7 +81,7 @@ def _matrix(found: Findings, name: str) -> Sheet:
                     for column, cell in enumerate(row.cells)
                 ),
                 estimate(row.own) if row.own else words(""),
-                Cell(text="-" if row.ranks is None else str(row.ranks), value=row.ranks.first if row.ranks else None),
+                _rank(row.ranks),
                 number(row.steps),
             )
             for row in found.attacks
@@ -97,11 +98,10 @@ def _name(player: Player) -> str:
 
 def _shaded(found: Findings, interval: Interval | None, *, marks: tuple[str, ...]) -> Cell:
     """Return a cell whose shade runs from the lowest mean of the matrix to the highest."""
-    cell = estimate(interval, marks=marks)
     if interval is None:
-        return cell
+        return estimate(None)
     low, high = min(found.means), max(found.means)
-    return replace(cell, shade=(interval.mean - low) / (high - low) if high > low else 0.0)
+    return replace(estimate(interval, marks=marks), shade=(interval.mean - low) / (high - low) if high > low else 0.0)
 
 
 def _of_shades(found: Findings) -> str:
@@ -180,14 +180,12 @@ def ranking_section(story: Story) -> Section:
     """Return the defenses by division and class with their rank intervals, blind and informed worst cases apart."""
     exhibits = []
     for found in story.found:
-        picture = rank_picture(found, story.name("ranks", found))
-        exhibits.append(
-            Exhibit(
-                sheet=_ranking(found, story.name("divisions", found)),
-                pictures=(picture,) if picture else (),
-                setting=story.setting(found),
-            )
-        )
+        for sheet, picture in (
+            (_ranking(found, story.name("divisions", found)), defense_rank_picture(found, story.name("ranks", found))),
+            (_attacks(found, story.name("attacks", found)), attack_rank_picture(found, story.name("own", found))),
+        ):
+            pictures = (picture,) if picture else ()
+            exhibits.append(Exhibit(sheet=sheet, pictures=pictures, setting=story.setting(found)))
     return Section(
         key="divisions",
         title="Rankings by division",
@@ -206,11 +204,10 @@ def _ranking(found: Findings, name: str) -> Sheet:
 
     def row(group: str, one: DefenseRow) -> tuple[Cell, ...]:
         place = places[one.defense.label]
-        ranks = one.standing.ranks
         return (
             words(group),
             words(_name(one.defense), marks=("leak",) if one.leak else ()),
-            Cell(text="-" if ranks is None else str(ranks), value=ranks.first if ranks else None),
+            _rank(one.standing.ranks),
             estimate(one.standing.worst_case.interval),
             words(one.worst_attack),
             *(estimate(case.interval if (case := worst.cells[place]) else None) for worst in told),
@@ -237,6 +234,30 @@ def _ranking(found: Findings, name: str) -> Sheet:
             *_without_standing(found, 5 + len(told)),
         ),
     )
+
+
+def _attacks(found: Findings, name: str) -> Sheet:
+    resolved = found.ranked_attacks.resolved
+    return Sheet(
+        name=name,
+        title="Attacks by their own clones",
+        caption="Fidelity of the clone that the attack returned, %, a mean over defenses. "
+        + (f"Rank: {of_ranks(points(resolved))}." if resolved is not None else "There are too few seeds for ranks."),
+        heads=heads("attack", numbers=("rank", "own", "training steps")),
+        rows=tuple(
+            (
+                words(_name(row.attack)),
+                _rank(row.ranks),
+                estimate(row.own) if row.own else words("", note="It did not meet every defense."),
+                number(row.steps),
+            )
+            for row in found.attacks
+        ),
+    )
+
+
+def _rank(ranks: RankInterval | None) -> Cell:
+    return Cell(text="-" if ranks is None else str(ranks), value=ranks.first if ranks else None)
 
 
 def _without_standing(found: Findings, columns: int) -> list[tuple[Cell, ...]]:

@@ -16,7 +16,7 @@ def summary_section(story: Story) -> Section:
         setting = story.setting(found)
         prefix = f"{setting[:1].upper()}{setting[1:]}: " if setting else ""
         remarks += [prefix + sentence for sentence in found.sentences if not sentence.startswith("No promise was")]
-    remarks += _how_sure(story)
+    remarks += [*_how_sure(story), *_what_is_missing(story)]
     return Section(
         key="summary",
         title="In short",
@@ -59,6 +59,17 @@ def _how_sure(story: Story) -> list[str]:
     """Return what the intervals cover, each sentence once."""
     sentences = [how_sure(found) for found in story.found]
     return list(dict.fromkeys(sentences))
+
+
+def _what_is_missing(story: Story) -> list[str]:
+    """Return what follows from matches without a result, or nothing if there are none."""
+    left = story.record.left
+    if not left:
+        return []
+    return [
+        f"Results are missing ({left:,} of {story.record.planned:,} matches) and take no part in any number above, so worst "
+        "cases, ranks and comparisons may change when they are known."
+    ]
 
 
 def how_sure(found: Findings) -> str:
