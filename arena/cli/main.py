@@ -9,7 +9,7 @@ import sys
 import typer
 from rich.text import Text
 
-from arena.cli import check, doctor, list_, new, play, report, resume, run, serve, show
+from arena.cli import check, doctor, list_, new, play, report, resume, run, serve, show, verify
 from arena.cli.console import carry_every_character, errors, stopped, stopped_exit
 from arena.contracts import ArenaError, PlayerFault, UsageError
 from arena.oracle.interrupts import raise_on_signals
@@ -44,6 +44,7 @@ app.command("run")(run.command)
 app.command("resume")(resume.command)
 app.command("show")(show.command)
 app.command("report")(report.command)
+app.command("verify")(verify.command)
 app.command("serve")(serve.command)
 app.command("check")(check.command)
 app.command("new")(new.command)

@@ -45,12 +45,13 @@ def announce(tournament: Tournament, admitted: AdmittedMatchups, settings: Setti
     """Print how many matches there are, how long they may take, and which differences their seeds can resolve."""
     folder, matchups = Path(settings.data) if settings.data else None, admitted.matchups
     seconds = seconds_of_training(matchups, lambda spec: load_splits(spec, folder).task)
-    seeds = len(tournament.seeds)
+    seeds, whole = len(tournament.seeds), len(tournament.matchups())
     resolvable = smallest_difference(seeds, spread=TYPICAL_SPREAD)
     cells = len(tournament.attacks) * len(tournament.defenses) * seeds
+    chosen = f"{len(matchups)} of the {whole}" if len(matchups) < whole else f"{whole}"
     words = (
-        f": {len(matchups)} matches = {len(tournament.attacks)} attacks x {len(tournament.defenses)} defenses x "
-        f"{seeds} seeds x {len(matchups) // max(1, cells)} terms; "
+        f": {chosen} matches = {len(tournament.attacks)} attacks x {len(tournament.defenses)} defenses x "
+        f"{seeds} seeds x {whole // max(1, cells)} terms; "
         f"about {_minutes(seconds)} of training on one core, divided among the slots"
     )
     errors.print(Text.assemble((tournament.name, "bold"), words))
@@ -62,7 +63,7 @@ def announce(tournament: Tournament, admitted: AdmittedMatchups, settings: Setti
     for flag, number in admitted.flags.items():
         errors.print(
             Text("note:", style="yellow"),
-            f"{number} of {len(matchups)} matches: {f'{flag}: {MEANINGS[flag]}'}",
+            f"{number} of {whole} matches: {f'{flag}: {MEANINGS[flag]}'}",
         )
 
 
@@ -109,6 +110,12 @@ def watched_run(
     if any(result.verdict.outcome == "infrastructure" for result in summary.results):
         raise typer.Exit(1)
     return summary
+
+
+def tell_complete(folder: Path, matches: int) -> None:
+    """Print that there is nothing left to play."""
+    output.print(f"all {matches} matches are played already; nothing was started. Files: {folder}/{RESULTS_JSON}, ...")
+    output.print(f"Next: arena report {folder}   arena verify {folder}   --add-seeds N plays further seeds")
 
 
 def told_address_of_environment() -> str | None:

@@ -19,7 +19,16 @@ from arena.referee.referee import Progress, Referee, Summary
 from arena.referee.tournament import Tournament
 from arena.registry import build_attack, build_defense
 from arena.report.files import write_results
-from arena.runs.folder import TOURNAMENT, AdmittedMatchups, Settings, alone_in, site_of
+from arena.runs.folder import (
+    TOURNAMENT,
+    AdmittedMatchups,
+    Settings,
+    alone_in,
+    file_digest,
+    finished_results,
+    site_of,
+    transcript_path,
+)
 from arena.tracking.background import BackgroundTracker
 from arena.tracking.mlflow import MlflowTracker
 from arena.tracking.none import NoTracker
@@ -66,7 +75,7 @@ def _run(
     on_progress: Callable[[Progress], None],
 ) -> Summary:
     site = site_of(folder, tournament, settings)
-    journal = Journal(folder)
+    journal = Journal(folder, transcript_of=lambda result: transcript_digest(folder, result))
     tracker = tracker_of(folder, settings)
     runner = runner_of(site, tournament, settings)
     finished = False
@@ -83,7 +92,7 @@ def _run(
             on_progress=on_progress,
         )
         summary = referee.run(matchups)
-        write_results(folder, summary.results)
+        write_results(folder, finished_results(folder).results)  # with those of earlier selections
         finished = True
     finally:
         runner.close()
@@ -104,6 +113,11 @@ def tracker_of(folder: Path, settings: Settings) -> BackgroundTracker:
         return BackgroundTracker(NoTracker())
     inner = MlflowTracker.for_folder(folder, settings.mlflow or "")
     return BackgroundTracker(inner)
+
+
+def transcript_digest(folder: Path, result: MatchResult) -> str:
+    """Return the digest of the file with a result's transcript, or an empty string if its oracle never closed."""
+    return file_digest(transcript_path(folder, result)) if result.transcript_digest else ""
 
 
 def earlier_results(folders: Iterable[Path], *, but: Path) -> dict[str, MatchResult]:
