@@ -9,7 +9,7 @@ import sys
 import typer
 from rich.text import Text
 
-from arena.cli import check, doctor, list_, new, play, report, resume, run, serve, show, verify
+from arena.cli import check, doctor, list_, merge, new, play, prune, report, resume, run, serve, show, verify
 from arena.cli.console import carry_every_character, errors, stopped, stopped_exit
 from arena.contracts import ArenaError, PlayerFault, UsageError
 from arena.oracle.interrupts import raise_on_signals
@@ -45,6 +45,8 @@ app.command("resume")(resume.command)
 app.command("show")(show.command)
 app.command("report")(report.command)
 app.command("verify")(verify.command)
+app.command("merge")(merge.command)
+app.command("prune")(prune.command)
 app.command("serve")(serve.command)
 app.command("check")(check.command)
 app.command("new")(new.command)

@@ -14,45 +14,25 @@ import pytest
 
 from arena.contracts import UnknownName, matchup_id
 from arena.referee.journal import JOURNAL, Journal, read_journal
-from arena.referee.tournament_file import tournament_from
 from arena.report.files import RESULTS_CSV, RESULTS_JSON, write_results
 from arena.runs.folder import (
     PRUNED,
     SETTINGS,
     TOURNAMENT,
     TRANSCRIPTS,
-    Settings,
-    create_run_folder,
     file_digest,
-    site_of,
     transcript_path,
 )
-from arena.runs.playing import admit_all, play_run
 from arena.runs.verifying import Verified, verify
+from tests.runs.small import play
 
-TABLE = {
-    "name": "tiny",
-    "secret": "stated",
-    "victims": [{"name": "iris", "arch": "mlp", "steps": 20}],
-    "attacks": [{"name": "knockoff", "steps": 5}, {"name": "uniform-noise", "steps": 5}],
-    "defenses": ["none", {"name": "rounding", "decimals": 1}],
-    "budgets": [10],
-    "seeds": 1,
-    "recipe": {"steps": 5},
-}
 MATCHES = 4
 
 
 @pytest.fixture(scope="module")
 def whole(tmp_path_factory: pytest.TempPathFactory, cache: Path) -> Path:
     """A finished run of four matches."""
-    folder = tmp_path_factory.mktemp("whole") / "run"
-    terms = tournament_from(TABLE, where="here", folder=Path())
-    settings = Settings(runner="local", mlflow="none", cache=str(cache))
-    admitted = admit_all(terms, site_of(folder, terms, settings))
-    create_run_folder(folder, terms, settings, admitted)
-    play_run(folder, terms, settings, admitted.matchups, reuse=[], on_progress=lambda progress: None)
-    return folder
+    return play(tmp_path_factory.mktemp("whole") / "run", cache)
 
 
 @pytest.fixture
@@ -267,12 +247,7 @@ def test_what_a_killed_run_leaves_is_no_damage(run: Path):
 
 
 def test_reused_results_need_no_transcript(whole: Path, tmp_path: Path, cache: Path):
-    folder = tmp_path / "second"
-    terms = tournament_from(TABLE, where="here", folder=Path())
-    settings = Settings(runner="local", mlflow="none", cache=str(cache))
-    admitted = admit_all(terms, site_of(folder, terms, settings))
-    create_run_folder(folder, terms, settings, admitted)
-    play_run(folder, terms, settings, admitted.matchups, reuse=[whole], on_progress=lambda progress: None)
+    folder = play(tmp_path / "second", cache, reuse=[whole])
     found = verify(folder)
     assert (found.results, found.transcripts, found.damages, found.notes) == (MATCHES, 0, (), ())
 
