@@ -9,7 +9,7 @@ import sys
 import typer
 from rich.text import Text
 
-from arena.cli import check, doctor, list_, merge, new, play, prune, report, resume, run, serve, show, verify
+from arena.cli import check, doctor, list_, merge, new, plan, play, prune, report, resume, run, serve, show, top, verify
 from arena.cli.console import carry_every_character, errors, stopped, stopped_exit
 from arena.contracts import ArenaError, PlayerFault, UsageError
 from arena.oracle.interrupts import raise_on_signals
@@ -42,6 +42,8 @@ app.command("list")(list_.command)
 app.command("play")(play.command)
 app.command("run")(run.command)
 app.command("resume")(resume.command)
+app.command("plan")(plan.command)
+app.command("top")(top.command)
 app.command("show")(show.command)
 app.command("report")(report.command)
 app.command("verify")(verify.command)

@@ -13,7 +13,6 @@ from rich.progress import (
     MofNCompleteColumn,
     TextColumn,
     TimeElapsedColumn,
-    TimeRemainingColumn,
 )
 from rich.progress import (
     Progress as Bars,
@@ -36,8 +35,10 @@ from arena.report.files import RESULTS_CSV, RESULTS_JSON
 from arena.report.tables import tournament_report
 from arena.runs.folder import DATABASE, TRANSCRIPTS, AdmittedMatchups, Settings
 from arena.runs.playing import play_run
+from arena.runs.progress import Pace
 
 PIPE_SECONDS = 15.0  # between two lines of progress if the output is not a terminal
+IN_SECONDS, IN_MINUTES = 90.0, 7_200.0  # shorter durations are shown in these units
 TYPICAL_SPREAD = 3.0  # points between paired seeds, about as much as in the presets
 
 
@@ -52,7 +53,7 @@ def announce(tournament: Tournament, admitted: AdmittedMatchups, settings: Setti
     words = (
         f": {chosen} matches = {len(tournament.attacks)} attacks x {len(tournament.defenses)} defenses x "
         f"{seeds} seeds x {whole // max(1, cells)} terms; "
-        f"about {_minutes(seconds)} of training on one core, divided among the slots"
+        f"about {duration(seconds)} of training on one core, divided among the slots"
     )
     errors.print(Text.assemble((tournament.name, "bold"), words))
     errors.print(
@@ -76,7 +77,6 @@ def watched_run(
         BarColumn(),
         MofNCompleteColumn(),
         TimeElapsedColumn(),
-        TimeRemainingColumn(),
         console=errors,
         transient=True,
     )
@@ -85,9 +85,13 @@ def watched_run(
             line = bars.add_task("starting ...", total=len(matchups))
 
             printed = [time.monotonic()]  # when the last line was
+            pace = Pace()
 
             def show(progress: Progress) -> None:
+                pace.note(progress.done)
+                seconds = pace.seconds_left(progress.running + progress.left)
                 words = f"{progress.running} running, {progress.done} done, {progress.left} left"
+                words += f", about {duration(seconds)}" if seconds else ""
                 bars.update(line, completed=progress.done, description=words)
                 if not errors.is_terminal and time.monotonic() - printed[0] > PIPE_SECONDS:
                     printed[0] = time.monotonic()
@@ -139,5 +143,8 @@ def _print_files(folder: Path, settings: Settings, summary: Summary) -> None:
     output.print(f"Next: arena show {folder} {first}   arena report {folder}   arena new attack mine")
 
 
-def _minutes(seconds: float) -> str:
-    return f"{seconds:.0f} s" if seconds < 90 else f"{seconds / 60:.0f} min"
+def duration(seconds: float) -> str:
+    """Return a duration for a reader, such as ``40 s``, ``12 min`` or ``3.5 h``."""
+    if seconds < IN_SECONDS:
+        return f"{seconds:.0f} s"
+    return f"{seconds / 60:.0f} min" if seconds < IN_MINUTES else f"{seconds / 3600:.1f} h"

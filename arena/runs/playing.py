@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import functools
 from collections import Counter
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import replace
 from pathlib import Path
 
@@ -29,6 +29,7 @@ from arena.runs.folder import (
     site_of,
     transcript_path,
 )
+from arena.runs.progress import ProgressFile
 from arena.tracking.background import BackgroundTracker
 from arena.tracking.mlflow import MlflowTracker
 from arena.tracking.none import NoTracker
@@ -78,7 +79,13 @@ def _run(
     journal = Journal(folder, transcript_of=lambda result: transcript_digest(folder, result))
     tracker = tracker_of(folder, settings)
     runner = runner_of(site, tournament, settings)
+    told = ProgressFile(folder, slots=runner.slots, stages=functools.partial(stages_of, runner))
     finished = False
+
+    def tell(progress: Progress) -> None:
+        told.note(progress)
+        on_progress(progress)
+
     try:
         tracker.start(tournament.name, (folder / TOURNAMENT).read_text())
         for result in journal.results:
@@ -89,12 +96,13 @@ def _run(
             journal=journal,
             key_of=functools.partial(result_key, site=site),
             known=earlier_results(reuse, but=folder),
-            on_progress=on_progress,
+            on_progress=tell,
         )
         summary = referee.run(matchups)
         write_results(folder, finished_results(folder).results)  # with those of earlier selections
         finished = True
     finally:
+        told.end()
         runner.close()
         tracker.close(timeout=TRACKING_SECONDS if finished else 1.0)
     return replace(summary, tracking_failed=summary.tracking_failed or tracker.failure)
@@ -105,6 +113,11 @@ def runner_of(site: Site, tournament: Tournament, settings: Settings) -> Runner:
     if settings.runner == "local":
         return LocalRunner(site)
     return RayRunner(site, resources=tournament.resources, address=settings.address)
+
+
+def stages_of(runner: Runner) -> Mapping[str, int]:
+    """Return how many matches are in which stage, or nothing where a runner plays one match after another."""
+    return runner.stages if isinstance(runner, RayRunner) else {}
 
 
 def tracker_of(folder: Path, settings: Settings) -> BackgroundTracker:
