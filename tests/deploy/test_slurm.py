@@ -69,7 +69,6 @@ def submitted(running: Slurm, folder: Path, out: str, *options: str) -> str:
         PATH=path,
         PYTHONPATH=str(ROOT),
         ARENA_CACHE=str(folder / "cache"),
-        ARENA_HEAD_ADDRESS="127.0.0.1",
     )
 
 
@@ -118,4 +117,4 @@ def test_a_mistake_is_said_in_the_log(running: Slurm, folder: Path):
     (folder / "t.toml").write_text("name = 3")
     job = submitted(running, folder, "one")
     assert running.wait_for(job, seconds=JOB_SECONDS) == {job: "FAILED"}
-    assert "name must be a non-empty string" in " ".join((folder / "one.log").read_text().split())
+    assert "attacks must be a list of at least one" in " ".join((folder / "one.log").read_text().split())
