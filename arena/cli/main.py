@@ -9,7 +9,24 @@ import sys
 import typer
 from rich.text import Text
 
-from arena.cli import check, compare, doctor, list_, new, play, report, resume, run, serve, show
+from arena.cli import (
+    check,
+    compare,
+    doctor,
+    list_,
+    merge,
+    new,
+    plan,
+    play,
+    prune,
+    report,
+    resume,
+    run,
+    serve,
+    show,
+    top,
+    verify,
+)
 from arena.cli.console import carry_every_character, errors, stopped, stopped_exit
 from arena.contracts import ArenaError, PlayerFault, UsageError
 from arena.oracle.interrupts import raise_on_signals
@@ -42,9 +59,14 @@ app.command("list")(list_.command)
 app.command("play")(play.command)
 app.command("run")(run.command)
 app.command("resume")(resume.command)
+app.command("plan")(plan.command)
+app.command("top")(top.command)
 app.command("show")(show.command)
 app.command("report")(report.command)
 app.command("compare")(compare.command)
+app.command("verify")(verify.command)
+app.command("merge")(merge.command)
+app.command("prune")(prune.command)
 app.command("serve")(serve.command)
 app.command("check")(check.command)
 app.command("new")(new.command)

@@ -32,6 +32,11 @@ MlflowOption = Annotated[
     str | None,
     typer.Option(help="Address of an MLflow server, or none; default: an SQLite file in the run folder."),
 ]
+OnlyOption = Annotated[
+    list[str] | None,
+    typer.Option(help="Play only these matches now, such as attack=knockoff; also defense=, victim=, pool=, seed=."),
+]
+AddSeedsOption = Annotated[int | None, typer.Option(help="Play so many more seeds than the tournament lists.")]
 JsonOption = Annotated[bool, typer.Option("--json", help="Print JSON instead of tables.")]
 PLAYER_HELP = "a name with parameters in brackets, such as 'mad(epsilon=0.5)' or 'argmax(base=jbda)'"
 PLAYER_OPTION_HELP = "A built-in, with parameters as in 'mad(epsilon=0.5)', or an entry's folder."

@@ -9,10 +9,12 @@ from typing import Annotated
 import typer
 
 from arena.cli.console import errors
-from arena.cli.options import RunnerName, site
+from arena.cli.options import AddSeedsOption, OnlyOption, RunnerName, site
 from arena.cli.watching import announce, told_address_of_environment, watched_run
-from arena.runs.folder import Settings, open_run_folder, site_of, write_settings
+from arena.runs.continuing import continue_run_folder, with_more_seeds
+from arena.runs.folder import Settings, open_run_folder, site_of
 from arena.runs.playing import admit_all
+from arena.runs.selection import Selection
 
 
 def command(
@@ -30,19 +32,22 @@ def command(
     data: Annotated[
         Path | None, typer.Option(help="Folder with data sets in torchvision's layout; default: as before.")
     ] = None,
+    only: OnlyOption = None,
+    add_seeds: AddSeedsOption = None,
 ) -> None:
-    """Play the missing matches of a run.
+    """Play the missing matches of a run; with --add-seeds, play further seeds of it.
 
     Example: arena resume runs/demo
     """
     run = open_run_folder(folder)
-    terms, settings = run.tournament, _settings(run.settings, runner=runner, address=address, mlflow=mlflow, data=data)
+    terms = run.tournament if add_seeds is None else with_more_seeds(run.tournament, add_seeds)
+    settings = _settings(run.settings, runner=runner, address=address, mlflow=mlflow, data=data)
+    chosen = Selection.read(only or []).of(terms.matchups())
     with errors.status("checking every matchup ..."):
         admitted = admit_all(terms, site_of(folder, terms, settings))
-    run.check_unchanged(admitted.inputs)
-    write_settings(folder, settings, admitted)
-    announce(terms, admitted, settings)
-    watched_run(folder, terms, settings, admitted.matchups, reuse=[])
+    continue_run_folder(folder, run, terms, settings, admitted)
+    announce(terms, replace(admitted, matchups=chosen), settings)
+    watched_run(folder, terms, settings, chosen, reuse=[])
 
 
 def _settings(

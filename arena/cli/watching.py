@@ -13,7 +13,6 @@ from rich.progress import (
     MofNCompleteColumn,
     TextColumn,
     TimeElapsedColumn,
-    TimeRemainingColumn,
 )
 from rich.progress import (
     Progress as Bars,
@@ -38,9 +37,11 @@ from arena.report.sections.story import story_of
 from arena.report.tables import tournament_report
 from arena.runs.folder import DATABASE, TRANSCRIPTS, AdmittedMatchups, Settings
 from arena.runs.playing import play_run
+from arena.runs.progress import Pace
 from arena.runs.record import read_record
 
 PIPE_SECONDS = 15.0  # between two lines of progress if the output is not a terminal
+IN_SECONDS, IN_MINUTES = 90.0, 7_200.0  # shorter durations are shown in these units
 TYPICAL_SPREAD = 3.0  # points between paired seeds, about as much as in the presets
 
 
@@ -48,13 +49,14 @@ def announce(tournament: Tournament, admitted: AdmittedMatchups, settings: Setti
     """Print how many matches there are, how long they may take, and which differences their seeds can resolve."""
     folder, matchups = Path(settings.data) if settings.data else None, admitted.matchups
     seconds = seconds_of_training(matchups, lambda spec: load_splits(spec, folder).task)
-    seeds = len(tournament.seeds)
+    seeds, whole = len(tournament.seeds), len(tournament.matchups())
     resolvable = smallest_difference(seeds, spread=TYPICAL_SPREAD)
     cells = len(tournament.attacks) * len(tournament.defenses) * seeds
+    chosen = f"{len(matchups)} of the {whole}" if len(matchups) < whole else f"{whole}"
     words = (
-        f": {len(matchups)} matches = {len(tournament.attacks)} attacks x {len(tournament.defenses)} defenses x "
-        f"{seeds} seeds x {len(matchups) // max(1, cells)} terms; "
-        f"about {_minutes(seconds)} of training on one core, divided among the slots"
+        f": {chosen} matches = {len(tournament.attacks)} attacks x {len(tournament.defenses)} defenses x "
+        f"{seeds} seeds x {whole // max(1, cells)} terms; "
+        f"about {duration(seconds)} of training on one core, divided among the slots"
     )
     errors.print(Text.assemble((tournament.name, "bold"), words))
     errors.print(
@@ -65,7 +67,7 @@ def announce(tournament: Tournament, admitted: AdmittedMatchups, settings: Setti
     for flag, number in admitted.flags.items():
         errors.print(
             Text("note:", style="yellow"),
-            f"{number} of {len(matchups)} matches: {f'{flag}: {MEANINGS[flag]}'}",
+            f"{number} of {whole} matches: {f'{flag}: {MEANINGS[flag]}'}",
         )
 
 
@@ -78,7 +80,6 @@ def watched_run(
         BarColumn(),
         MofNCompleteColumn(),
         TimeElapsedColumn(),
-        TimeRemainingColumn(),
         console=errors,
         transient=True,
     )
@@ -87,9 +88,13 @@ def watched_run(
             line = bars.add_task("starting ...", total=len(matchups))
 
             printed = [time.monotonic()]  # when the last line was
+            pace = Pace()
 
             def show(progress: Progress) -> None:
+                pace.note(progress.done)
+                seconds = pace.seconds_left(progress.running + progress.left)
                 words = f"{progress.running} running, {progress.done} done, {progress.left} left"
+                words += f", about {duration(seconds)}" if seconds else ""
                 bars.update(line, completed=progress.done, description=words)
                 if not errors.is_terminal and time.monotonic() - printed[0] > PIPE_SECONDS:
                     printed[0] = time.monotonic()
@@ -116,6 +121,12 @@ def watched_run(
     return summary
 
 
+def tell_complete(folder: Path, matches: int) -> None:
+    """Print that there is nothing left to play."""
+    output.print(f"all {matches} matches are played already; nothing was started. Files: {folder}/{RESULTS_JSON}, ...")
+    output.print(f"Next: arena report {folder}   arena verify {folder}   --add-seeds N plays further seeds")
+
+
 def told_address_of_environment() -> str | None:
     """Return the cluster's address in ``RAY_ADDRESS``, or None, and print whether it is used or ignored."""
     named, address = os.environ.get(ADDRESS_VARIABLE), address_of_environment()
@@ -139,5 +150,8 @@ def _print_files(folder: Path, settings: Settings, summary: Summary) -> None:
     output.print(f"Next: arena show {folder} {first}   arena report {folder}   arena new attack mine")
 
 
-def _minutes(seconds: float) -> str:
-    return f"{seconds:.0f} s" if seconds < 90 else f"{seconds / 60:.0f} min"
+def duration(seconds: float) -> str:
+    """Return a duration for a reader, such as ``40 s``, ``12 min`` or ``3.5 h``."""
+    if seconds < IN_SECONDS:
+        return f"{seconds:.0f} s"
+    return f"{seconds / 60:.0f} min" if seconds < IN_MINUTES else f"{seconds / 3600:.1f} h"

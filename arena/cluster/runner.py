@@ -8,8 +8,8 @@ from __future__ import annotations
 
 import contextlib
 import time
-from collections import deque
-from collections.abc import Iterator
+from collections import Counter, deque
+from collections.abc import Iterator, Mapping
 from dataclasses import replace
 
 import ray
@@ -65,6 +65,12 @@ class RayRunner:
         except BaseException:
             self.close()
             raise
+
+    @property
+    def stages(self) -> Mapping[str, int]:
+        """How many matches are in which stage; those that wait for their victim are ``waiting``."""
+        waiting = ["waiting"] * len(self._waiting)
+        return Counter([*(attempt.where for attempt in self._playing), *waiting])
 
     def submit(self, matchup: Matchup, *, attempt: int) -> None:
         self._waiting.append((matchup, attempt))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import time
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from contextvars import ContextVar
@@ -53,6 +54,49 @@ def counted_steps() -> Iterator[Steps]:
 
 
 _counted: ContextVar[tuple[Steps, ...]] = ContextVar("counted", default=())
+
+
+class CutShort:
+    """What was left out of trainings that were cut short: steps, and the CPU seconds that they would have taken."""
+
+    warm_up = 3  # the first steps of a training compile kernels and are not timed
+
+    def __init__(self, timed: int) -> None:
+        self._timed = timed
+        self.steps, self.seconds = 0, 0.0
+
+    def cutter(self, steps: int) -> Callable[[int], bool]:
+        """Return a function that is asked before each step, with the number of steps done, whether to end there."""
+        started = 0.0
+
+        def ends(done: int) -> bool:
+            nonlocal started
+            if done == self.warm_up:
+                started = time.process_time()
+            if done < self.warm_up + self._timed or done >= steps:
+                return False
+            self.steps += steps - done
+            self.seconds += (time.process_time() - started) / self._timed * (steps - done)
+            return True
+
+        return ends
+
+
+@contextmanager
+def cut_short(*, timed: int) -> Iterator[CutShort]:
+    """End every training in this context after a few steps, of which ``timed`` are timed, to estimate what it takes.
+
+    What is trained is of no use. Loops that do not draw their rows by `batches` run to their end.
+    """
+    short = CutShort(timed)
+    before = _short.set(short)
+    try:
+        yield short
+    finally:
+        _short.reset(before)
+
+
+_short: ContextVar[CutShort | None] = ContextVar("short", default=None)
 
 
 def fit(
@@ -217,10 +261,12 @@ def batches(rows: int, *, batch: int, steps: int, rng: Generator) -> Iterator[Te
         return
     size = min(batch, rows)
     done = 0
+    short = _short.get()
+    ends = short.cutter(steps) if short is not None else None
     while done < steps:
         order = torch.randperm(rows, generator=rng)
         for chosen in order[: rows - rows % size].split(size):
-            if done == steps:
+            if done == steps or (ends is not None and ends(done)):
                 return
             yield chosen
             done += 1

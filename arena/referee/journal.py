@@ -1,33 +1,72 @@
-"""The journal of a run: one JSON line per result, synced to disk; a partial last line is cut off."""
+"""The journal of a run: one JSON line per result, synced to disk; a partial last line is cut off.
+
+The lines form a hash chain, so that `arena verify` notices a line that was changed, removed or inserted. A line also
+says whether its result was reused from another run, and holds the digest of the file with the match's transcript.
+"""
 
 from __future__ import annotations
 
+import hashlib
 import json
 import os
-from collections.abc import Iterator
+import re
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
 from pathlib import Path
 
 from arena.contracts import LedgerUnavailable, MatchResult, from_json, to_json
 
 JOURNAL = "journal.jsonl"
 
+_LINK = re.compile(rb',"link":"([0-9a-f]{32})"\}$')
+
+
+@dataclass(frozen=True, kw_only=True)
+class Entry:
+    """One line of a journal. Lines from before journals had a chain have no ``link``."""
+
+    result: MatchResult
+    reused: bool = False  # from another run, in whose folder the transcript is
+    transcript: str = ""  # the digest of the file with the transcript; empty if there is none
+    link: str = ""
+
+    @classmethod
+    def read(cls, line: bytes) -> Entry:
+        """Return the entry of a line without its line break. Raises ValueError, TypeError or KeyError."""
+        table = json.loads(line)
+        reused, transcript = bool(table.pop("reused", False)), str(table.pop("transcript", ""))
+        link = str(table.pop("link", ""))
+        return cls(result=from_json(MatchResult, table), reused=reused, transcript=transcript, link=link)
+
+
+def link_of(line: bytes, previous: str) -> str:
+    """Return the link that a line must have after the link ``previous``, computed from its bytes."""
+    return _digest(previous.encode() + b"\0" + _LINK.sub(b"", line))
+
 
 class Journal:
     """The results of one run folder in the order in which they ended."""
 
-    def __init__(self, folder: Path) -> None:
-        self._path = folder / JOURNAL
+    def __init__(self, folder: Path, *, transcript_of: Callable[[MatchResult], str] = lambda result: "") -> None:
+        """``transcript_of`` returns the digest of the file with a result's transcript, or an empty string."""
+        self._path, self._transcript_of = folder / JOURNAL, transcript_of
         self.results = list(read_journal(folder))
         self._cut_torn_line()
+        self._link = ""
+        for line in journal_lines(folder):
+            self._link = link_of(line, self._link)
 
-    def append(self, result: MatchResult) -> None:
+    def append(self, result: MatchResult, *, reused: bool = False) -> None:
         """Append a result and sync it to disk. Raises `LedgerUnavailable` if it cannot be written."""
-        line = json.dumps(to_json(result), separators=(",", ":")) + "\n"
+        about = {"reused": True} if reused else {"transcript": self._transcript_of(result)}
+        table = {**_table(result), **{key: value for key, value in about.items() if value}}
+        body = json.dumps(table, separators=(",", ":")).encode()
+        link = _digest(self._link.encode() + b"\0" + body.removesuffix(b"}"))
         try:
             with self._path.open("ab") as file:
                 start = file.tell()
                 try:
-                    file.write(line.encode())
+                    file.write(body.removesuffix(b"}") + f',"link":"{link}"}}\n'.encode())
                     file.flush()
                     os.fsync(file.fileno())
                 except OSError:
@@ -36,6 +75,7 @@ class Journal:
         except OSError as error:
             message = f"cannot write {self._path}: {error.strerror}; make room, then `arena resume {self._path.parent}`"
             raise LedgerUnavailable(message) from error
+        self._link = link
         self.results.append(result)
 
     def _cut_torn_line(self) -> None:
@@ -49,10 +89,28 @@ class Journal:
                 os.fsync(file.fileno())
 
 
+def journal_lines(folder: Path) -> list[bytes]:
+    """Return the lines of a run folder's journal, without a last line that was only partly written."""
+    path = folder / JOURNAL
+    return path.read_bytes().split(b"\n")[:-1] if path.exists() else []
+
+
+def read_entries(folder: Path) -> Iterator[Entry]:
+    """Yield the entries of a run folder's journal, without a last line that was only partly written."""
+    yield from map(Entry.read, journal_lines(folder))
+
+
 def read_journal(folder: Path) -> Iterator[MatchResult]:
     """Yield the results in a run folder's journal, without a last line that was only partly written."""
-    path = folder / JOURNAL
-    if not path.exists():
-        return
-    for line in path.read_bytes().split(b"\n")[:-1]:
-        yield from_json(MatchResult, json.loads(line))
+    for entry in read_entries(folder):
+        yield entry.result
+
+
+def _table(result: MatchResult) -> dict[str, object]:
+    table = to_json(result)
+    assert isinstance(table, dict), "a result is a table"
+    return {**table}
+
+
+def _digest(data: bytes) -> str:
+    return hashlib.blake2b(data, digest_size=16).hexdigest()

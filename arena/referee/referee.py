@@ -89,7 +89,7 @@ class Referee:
             if matchup_id(matchup) not in self._finished:
                 known = self._known.get(self._key_of(matchup))
                 if known is not None and is_final(known) and known.verdict.outcome != "infrastructure":
-                    self._record(replace(known, matchup=matchup))  # names and paths may differ, contents do not
+                    self._record(replace(known, matchup=matchup), reused=True)  # names and paths may differ
                     taken += 1
         return taken
 
@@ -112,9 +112,9 @@ class Referee:
             self._record(replace(scored_as(faulty, result), key=self._key_of(faulty.matchup)))
         return []
 
-    def _record(self, result: MatchResult) -> None:
+    def _record(self, result: MatchResult, *, reused: bool = False) -> None:
         """Write a result to disk, then to the tracker, which may fail without harm."""
-        self._journal.append(result)
+        self._journal.append(result, reused=reused)
         self._finished[matchup_id(result.matchup)] = result
         try:
             self._tracker.record(result)

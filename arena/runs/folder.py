@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import fcntl
+import hashlib
 import json
 import platform
 from collections.abc import Iterator, Mapping
@@ -26,7 +27,7 @@ from arena.contracts import (
 from arena.match.rules import RULES
 from arena.match.secret import Secret, installation_secret
 from arena.match.site import Limits, Site
-from arena.referee.journal import JOURNAL, read_journal
+from arena.referee.journal import read_journal
 from arena.referee.keys import changed
 from arena.referee.tournament import Tournament
 from arena.referee.tournament_file import read_tournament, to_table, to_toml
@@ -35,6 +36,7 @@ from arena.version import __version__
 
 TOURNAMENT, SETTINGS, TRANSCRIPTS, DATABASE = "tournament.toml", "run.json", "transcripts", "mlflow.db"
 PICTURES = "pictures"
+PRUNED = "pruned.json"  # the names of transcripts that `arena prune` removed
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -59,9 +61,8 @@ class AdmittedMatchups:
 
 def create_run_folder(folder: Path, tournament: Tournament, settings: Settings, admitted: AdmittedMatchups) -> None:
     """Create a run folder with all that `arena resume` needs. Raises `RunFolderExists` if there is something in it."""
-    if folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
-        resume = f"continue it with `arena resume {folder}`, or " if (folder / JOURNAL).exists() else ""
-        message = f"{folder} exists and is not empty: {resume}choose another folder with --out"
+    if folder.exists() and not (folder.is_dir() and _is_unused(folder)):
+        message = f"{folder} exists and is not empty: choose another folder with --out"
         raise RunFolderExists(message)
     try:
         (folder / TRANSCRIPTS).mkdir(parents=True, exist_ok=True)
@@ -72,10 +73,22 @@ def create_run_folder(folder: Path, tournament: Tournament, settings: Settings, 
         raise LedgerUnavailable(message) from error
 
 
+def _is_unused(folder: Path) -> bool:
+    """Return whether a folder is empty, or was left by a process that ended while it created the run folder."""
+    begun = {TRANSCRIPTS, TOURNAMENT, f".{TOURNAMENT}.partial", f".{SETTINGS}.partial"}
+    return {path.name for path in folder.iterdir()} <= begun and not any((folder / TRANSCRIPTS).glob("*"))
+
+
 def write_settings(folder: Path, settings: Settings, admitted: AdmittedMatchups) -> None:
     """Write a run folder's settings, the versions in use, its matchups, and digests of what their results depend on."""
     names = [matchup_id(matchup) for matchup in admitted.matchups]
-    table = {**asdict(settings), "versions": versions(), "inputs": dict(admitted.inputs), "matchups": names}
+    table = {
+        **asdict(settings),
+        "versions": versions(),
+        "inputs": dict(admitted.inputs),
+        "tournament": file_digest(folder / TOURNAMENT),
+        "matchups": names,
+    }
     write_whole(folder / SETTINGS, json.dumps(table, indent=1) + "\n")
 
 
@@ -132,7 +145,7 @@ def open_run_folder(folder: Path) -> RunFolder:
         message = f"{folder} is not a run folder: it lacks {TOURNAMENT} or {SETTINGS}"
         raise UnknownName(message)
     stored = json.loads((folder / SETTINGS).read_text())
-    for derived in ("versions", "matchups"):
+    for derived in ("versions", "tournament", "matchups"):
         stored.pop(derived, None)
     inputs = stored.pop("inputs", {})
     tournament = read_tournament(folder / TOURNAMENT)
@@ -150,6 +163,27 @@ def site_of(folder: Path, tournament: Tournament, settings: Settings) -> Site:
         limits=Limits(**tournament.limits),
         secret=installation_secret() if tournament.secret is None else Secret.stated(tournament.secret),
     )
+
+
+def transcript_path(folder: Path, result: MatchResult) -> Path:
+    """Return the path of the ledger of a result's match, which is its transcript; reused results have none here."""
+    return folder / TRANSCRIPTS / f"{matchup_id(result.matchup)}-{result.attempt}.sqlite"
+
+
+def file_digest(path: Path) -> str:
+    """Return the digest of a file's bytes as 32 hex digits, or an empty string if there is no such file."""
+    try:
+        return hashlib.blake2b(path.read_bytes(), digest_size=16).hexdigest()
+    except FileNotFoundError:
+        return ""
+
+
+def pruned_transcripts(folder: Path) -> frozenset[str]:
+    """Return the names of the transcripts that were pruned from a run folder."""
+    try:
+        return frozenset(json.loads((folder / PRUNED).read_text()))
+    except (OSError, ValueError):
+        return frozenset()
 
 
 @contextlib.contextmanager

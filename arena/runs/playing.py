@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import functools
 from collections import Counter
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import replace
 from pathlib import Path
 
@@ -19,7 +19,17 @@ from arena.referee.referee import Progress, Referee, Summary
 from arena.referee.tournament import Tournament
 from arena.registry import build_attack, build_defense
 from arena.report.files import write_results
-from arena.runs.folder import TOURNAMENT, AdmittedMatchups, Settings, alone_in, site_of
+from arena.runs.folder import (
+    TOURNAMENT,
+    AdmittedMatchups,
+    Settings,
+    alone_in,
+    file_digest,
+    finished_results,
+    site_of,
+    transcript_path,
+)
+from arena.runs.progress import ProgressFile
 from arena.tracking.background import BackgroundTracker
 from arena.tracking.mlflow import MlflowTracker
 from arena.tracking.none import NoTracker
@@ -66,10 +76,16 @@ def _run(
     on_progress: Callable[[Progress], None],
 ) -> Summary:
     site = site_of(folder, tournament, settings)
-    journal = Journal(folder)
+    journal = Journal(folder, transcript_of=lambda result: transcript_digest(folder, result))
     tracker = tracker_of(folder, settings)
     runner = runner_of(site, tournament, settings)
+    told = ProgressFile(folder, slots=runner.slots, stages=functools.partial(stages_of, runner))
     finished = False
+
+    def tell(progress: Progress) -> None:
+        told.note(progress)
+        on_progress(progress)
+
     try:
         tracker.start(tournament.name, (folder / TOURNAMENT).read_text())
         for result in journal.results:
@@ -80,12 +96,13 @@ def _run(
             journal=journal,
             key_of=functools.partial(result_key, site=site),
             known=earlier_results(reuse, but=folder),
-            on_progress=on_progress,
+            on_progress=tell,
         )
         summary = referee.run(matchups)
-        write_results(folder, summary.results)
+        write_results(folder, finished_results(folder).results)  # with those of earlier selections
         finished = True
     finally:
+        told.end()
         runner.close()
         tracker.close(timeout=TRACKING_SECONDS if finished else 1.0)
     return replace(summary, tracking_failed=summary.tracking_failed or tracker.failure)
@@ -98,12 +115,22 @@ def runner_of(site: Site, tournament: Tournament, settings: Settings) -> Runner:
     return RayRunner(site, resources=tournament.resources, address=settings.address)
 
 
+def stages_of(runner: Runner) -> Mapping[str, int]:
+    """Return how many matches are in which stage, or nothing where a runner plays one match after another."""
+    return runner.stages if isinstance(runner, RayRunner) else {}
+
+
 def tracker_of(folder: Path, settings: Settings) -> BackgroundTracker:
     """Return the tracker that the settings name, in a thread of its own, so that it never delays a match."""
     if settings.mlflow == "none":
         return BackgroundTracker(NoTracker())
     inner = MlflowTracker.for_folder(folder, settings.mlflow or "")
     return BackgroundTracker(inner)
+
+
+def transcript_digest(folder: Path, result: MatchResult) -> str:
+    """Return the digest of the file with a result's transcript, or an empty string if its oracle never closed."""
+    return file_digest(transcript_path(folder, result)) if result.transcript_digest else ""
 
 
 def earlier_results(folders: Iterable[Path], *, but: Path) -> dict[str, MatchResult]:

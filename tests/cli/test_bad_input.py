@@ -154,6 +154,10 @@ def test_a_tournament_that_cannot_be_is_refused_before_a_folder_is_made(
         (("run", "."), "there is no tournament file"),
         (("run", "demo", "--data", "nowhere"), "there is no data folder nowhere"),
         (("run", "demo", "--runner", "slurm"), "'slurm' is not one of"),
+        (("run", "demo", "--only", "knockoff"), "write KIND=VALUE, as in attack=knockoff; KIND is one of attack"),
+        (("run", "demo", "--only", "attack=knockof"), "no attack of this tournament is 'knockof' (did you mean 'knock"),
+        (("run", "demo", "--only", "seed=9"), "no seed of this tournament is '9'; it has 0, 1, 2, 3, 4"),
+        (("run", "demo", "--add-seeds", "0"), "--add-seeds is 0; it must be 1 or more"),
         (("resume", "nowhere"), "nowhere is not a run folder"),
         (("resume", "."), "is not a run folder"),
         (("report", "nowhere"), "nowhere is not a run folder"),
@@ -184,7 +188,12 @@ def run_folder(arena: Arena) -> Path:
 
 
 def test_a_run_is_not_overwritten_and_its_matches_are_named(run_folder: Path, arena: Arena):
-    refused(arena("run", "t.toml", "--runner", "local", "--out", run_folder), "continue it with `arena resume out`")
+    Path("other.toml").write_text(TOURNAMENT.replace("[20]", "[30]"))
+    refused(
+        arena("run", "other.toml", "--runner", "local", "--out", run_folder),
+        "out holds another tournament (budgets: only in the folder: [20], only asked for: [30])",
+        "`arena resume out`, or choose another folder with --out",
+    )
     other = Path("other")
     other.mkdir()
     (other / "mine").write_text("precious")

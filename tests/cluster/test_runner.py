@@ -56,6 +56,19 @@ def in_process(site: Site, tmp_path_factory: pytest.TempPathFactory) -> list[Mat
     return played(LocalRunner(site), MATCHUPS, tmp_path_factory.mktemp("local"))
 
 
+def test_says_how_many_matches_are_in_which_stage(ray_runner: RayRunner):
+    for one in MATCHUPS[:2]:
+        ray_runner.submit(one, attempt=1)
+    assert ray_runner.stages == {"waiting": 2}
+    seen: set[str] = set()
+    ended: list[MatchResult] = []
+    while len(ended) < 2:
+        ended += ray_runner.advance(timeout=0.05)
+        seen |= set(ray_runner.stages)
+    assert seen & {"start", "victim", "prepare", "deploy", "play", "close", "score"}
+    assert ray_runner.stages == {}
+
+
 class TestSameAsInProcess:
     def test_two_at_a_time_are_as_one_after_another(
         self, ray_runner: RayRunner, in_process: list[MatchResult], tmp_path: Path

@@ -2,7 +2,7 @@ import torch
 
 from arena.contracts import Task
 from arena.learning.architectures import build
-from arena.learning.training import counted_steps, descent, fit, one_hot, padded_forward, soft_cross_entropy
+from arena.learning.training import counted_steps, cut_short, descent, fit, one_hot, padded_forward, soft_cross_entropy
 
 TASK = Task(shape=(5,), classes=3)
 
@@ -47,3 +47,19 @@ def test_steps_are_counted_in_a_context_and_those_inside_it():
             fit(network(), inputs, targets, steps=2, rng=torch.Generator())
     fit(network(), inputs, targets, steps=5, rng=torch.Generator())
     assert (outer.taken, inner.taken) == (5, 2)
+
+
+def test_a_training_that_is_cut_short_says_what_the_rest_would_take():
+    rng = torch.Generator().manual_seed(0)
+    inputs, targets = torch.rand(20, 4, generator=rng), torch.full((20, 3), 1 / 3)
+    network = torch.nn.Linear(4, 3)
+    with cut_short(timed=5) as short, counted_steps() as steps:
+        fit(network, inputs, targets, steps=1_000, rng=rng)
+        assert (steps.taken, short.steps) == (8, 992)
+        assert short.seconds > 0
+        fit(network, inputs, targets, steps=8, rng=rng)  # short enough already
+        assert (steps.taken, short.steps) == (16, 992)
+    assert not network.training
+    with counted_steps() as steps:
+        fit(network, inputs, targets, steps=50, rng=rng)
+    assert steps.taken == 50

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from arena.contracts import LedgerUnavailable
-from arena.referee.journal import JOURNAL, Journal, read_journal
+from arena.referee.journal import JOURNAL, Journal, journal_lines, link_of, read_entries, read_journal
 from tests.tracking.matches import result
 
 
@@ -57,3 +57,28 @@ def test_a_full_disk_leaves_the_journal_as_it_was_and_is_said(tmp_path: Path, mo
     assert list(read_journal(tmp_path)) == journal.results == [result(0)]
     journal.append(result(2))
     assert list(read_journal(tmp_path)) == [result(0), result(2)]
+
+
+def test_lines_form_a_chain_that_goes_on_when_a_journal_is_opened_again(tmp_path: Path):
+    Journal(tmp_path).append(result(0))
+    journal = Journal(tmp_path, transcript_of=lambda result: f"digest {result.matchup.seed}")
+    journal.append(result(1))
+    journal.append(result(2), reused=True)
+    link = ""
+    for line, entry in zip(journal_lines(tmp_path), read_entries(tmp_path), strict=True):
+        link = link_of(line, link)
+        assert entry.link == link
+    assert [(entry.reused, entry.transcript) for entry in read_entries(tmp_path)] == [
+        (False, ""),
+        (False, "digest 1"),
+        (True, ""),
+    ]
+
+
+def test_every_byte_of_a_line_counts_and_so_does_the_line_before(tmp_path: Path):
+    journal = Journal(tmp_path)
+    journal.append(result(0))
+    journal.append(result(1))
+    first, second = journal_lines(tmp_path)
+    assert link_of(second.replace(b":", b": ", 1), link_of(first, "")) != link_of(second, link_of(first, ""))
+    assert link_of(second, "") != link_of(second, link_of(first, ""))
