@@ -94,7 +94,7 @@ def watched_run(
                 pace.note(progress.done)
                 seconds = pace.seconds_left(progress.running + progress.left)
                 words = f"{progress.running} running, {progress.done} done, {progress.left} left"
-                words += f", about {duration(seconds)}" if seconds else ""
+                words += f", about {duration(seconds)} to go" if seconds else ""
                 bars.update(line, completed=progress.done, description=words)
                 if not errors.is_terminal and time.monotonic() - printed[0] > PIPE_SECONDS:
                     printed[0] = time.monotonic()

@@ -27,7 +27,7 @@ from arena.registry import build_attack, build_defense
 PROBE_SECONDS = 60.0  # after which no further cell is probed
 RAY_START_SECONDS = 15.0  # until a cluster on this machine takes its first match, with its processes that import torch
 RAY_MATCH_SECONDS = 0.15  # per match on Ray: its calls, and moving ledgers and clones between processes
-ACTOR_MEMORY = 650 * 2**20  # bytes of a process that has imported torch, besides what its match needs
+ACTOR_MEMORY = 650 * 2**20  # bytes of a slot or host: 344 MiB once it has imported everything, the rest for its match
 
 PARTS: Mapping[Stage, str] = {
     "victim": "training victims",

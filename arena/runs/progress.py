@@ -12,7 +12,7 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Literal, TypeAlias
 
-from arena.contracts import UnknownName, matchup_id
+from arena.contracts import LedgerCorrupt, UnknownName, matchup_id
 from arena.referee.journal import JOURNAL, Entry
 from arena.referee.referee import Progress
 from arena.runs.folder import SETTINGS
@@ -157,7 +157,7 @@ class WatchedRun:
         self._outcomes: dict[str, str] = {}
 
     def status(self, *, now: float | None = None) -> RunStatus:
-        """Return how far the run is; ``now`` is in seconds since the epoch."""
+        """Return how far the run is; ``now`` is in seconds since the epoch. Raises `LedgerCorrupt`."""
         self._read_journal()
         now = time.time() if now is None else now
         report = self._report()
@@ -190,7 +190,11 @@ class WatchedRun:
         whole = data[: data.rfind(b"\n") + 1]
         self._offset += len(whole)
         for line in whole.splitlines():
-            result = Entry.read(line).result
+            try:
+                result = Entry.read(line).result
+            except (ValueError, TypeError, KeyError) as error:
+                message = f"{path} has a line that cannot be read; `arena verify {self._folder}` names what is damaged"
+                raise LedgerCorrupt(message) from error
             name, verdict = matchup_id(result.matchup), result.verdict
             if name in self._wanted:
                 self._outcomes[name] = (

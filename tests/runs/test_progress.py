@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from arena.contracts import UnknownName, Verdict
+from arena.contracts import LedgerCorrupt, UnknownName, Verdict
 from arena.referee.journal import JOURNAL, Journal, read_journal
 from arena.referee.referee import Progress
 from arena.runs.progress import PROGRESS, SILENT_SECONDS, Pace, ProgressFile, WatchedRun
@@ -143,3 +143,9 @@ def test_the_pace_is_that_of_the_last_minutes_and_of_matches_that_were_played():
         now += 60.0
         pace.note(done)
     assert pace.per_minute == pytest.approx(1.0, rel=0.1)
+
+
+def test_a_damaged_line_is_said_with_the_command_that_names_it(run: Path):
+    (run / JOURNAL).write_bytes(b"{}\n")
+    with pytest.raises(LedgerCorrupt, match=r"`arena verify .*` names what is damaged"):
+        WatchedRun(run).status()
