@@ -34,6 +34,9 @@ class Entry:
     def read(cls, line: bytes) -> Entry:
         """Return the entry of a line without its line break. Raises ValueError, TypeError or KeyError."""
         table = json.loads(line)
+        if not isinstance(table, dict):
+            message = f"a line of a journal is a table, not {type(table).__name__}"
+            raise ValueError(message)
         reused, transcript = bool(table.pop("reused", False)), str(table.pop("transcript", ""))
         link = str(table.pop("link", ""))
         return cls(result=from_json(MatchResult, table), reused=reused, transcript=transcript, link=link)

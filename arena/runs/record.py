@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from arena.contracts import ArenaError, MatchResult, Matchup, UnknownName, from_json, matchup_id
-from arena.referee.journal import JOURNAL
+from arena.referee.journal import JOURNAL, Entry
 from arena.referee.tournament import Tournament
 from arena.referee.tournament_file import read_tournament
 from arena.report.files import RESULTS_JSON
@@ -16,7 +16,7 @@ from arena.report.record import RunRecord
 from arena.runs.folder import SETTINGS, TOURNAMENT
 
 UNREADABLE = (ValueError, TypeError, KeyError, AttributeError)
-"""What `from_json` and `json.loads` raise for text that is not what they expect."""
+"""What `Entry.read`, `from_json` and `json.loads` raise for text that is not what they expect."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -78,7 +78,7 @@ def _journalled(folder: Path) -> _Read:
     results, problems = [], []
     for number, line in enumerate(lines, start=1):
         try:
-            results.append(from_json(MatchResult, json.loads(line)))
+            results.append(Entry.read(line).result)
         except UNREADABLE as error:
             problems.append(
                 f"Line {number} of {JOURNAL} cannot be read ({error}), so the result of its match is missing."

@@ -201,7 +201,7 @@ class _Verification:
         try:
             for item in json.loads(path.read_text(encoding="utf-8")):
                 results.append(from_json(MatchResult, item))
-        except (ValueError, TypeError, KeyError) as error:
+        except (ValueError, TypeError, KeyError, AttributeError) as error:
             self._damaged(RESULTS_JSON, f"cannot be read: {error}")
             return
         for result in results:
@@ -213,13 +213,21 @@ class _Verification:
         lost = [name for name in _listed(settings) if name in in_journal and name not in found]
         if lost and len(in_journal) >= len(_listed(settings)):
             self._damaged(RESULTS_JSON, f"lacks {len(lost)} results that are in {JOURNAL}, such as {lost[0]}")
-        self._csv(settings, results)
+        self._as_written(settings, results)
 
-    def _csv(self, settings: Mapping[str, object], results: Sequence[MatchResult]) -> None:
-        path = self._folder / RESULTS_CSV
+    def _as_written(self, settings: Mapping[str, object], results: Sequence[MatchResult]) -> None:
+        """Compare the bytes of both files with what this version of arena writes, if this version wrote them."""
         recorded = settings.get("versions")
-        if not path.exists() or not isinstance(recorded, dict) or recorded.get("arena") != versions()["arena"]:
-            self._notes.append(f"{RESULTS_CSV} was not compared: it is missing, or of another version of arena")
+        if not isinstance(recorded, dict) or recorded.get("arena") != versions()["arena"]:
+            self._notes.append(f"{RESULTS_JSON} and {RESULTS_CSV} are of another version: their values were compared")
+            return
+        named = any(damage.what.startswith(RESULTS_JSON) for damage in self._damages)
+        text = json.dumps([to_json(result) for result in results], indent=1) + "\n"
+        if not named and (self._folder / RESULTS_JSON).read_bytes() != text.encode():
+            self._damaged(RESULTS_JSON, "is not as it was written, although no value in it differs")
+        path = self._folder / RESULTS_CSV
+        if not path.exists():
+            self._notes.append(f"{RESULTS_CSV} is missing; `arena report {self._folder} --csv` prints it")
         elif path.read_bytes() != results_csv(results).encode():
             self._damaged(RESULTS_CSV, f"does not show what is in {RESULTS_JSON}")
 

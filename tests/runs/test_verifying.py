@@ -102,8 +102,6 @@ def test_a_flipped_byte_in_every_97th_place_of_another_file_is_named(run: Path, 
     path = run / name
     data = path.read_bytes()
     for place in range(0, len(data), 97):
-        if chr(data[place]).isspace() and name == RESULTS_JSON:
-            continue  # between two values of JSON, a tab or a line break means the same
         flip(path, place)
         assert any(what.startswith(name) for what in whats(verify(run))), place
         path.write_bytes(data)
