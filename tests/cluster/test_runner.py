@@ -23,7 +23,7 @@ from tests.players import Matches, every_meeting
 pytestmark = pytest.mark.ray
 
 TWO_SLOTS = Resources(slots=2, attack=Share(cpus=0.5))
-LIMITS = Limits(deploy=8, play=4, close=2, score=10)
+LIMITS = Limits(deploy=12, play=8, close=4, score=20)
 
 
 @pytest.fixture(scope="module")

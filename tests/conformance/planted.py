@@ -344,8 +344,11 @@ def crashes_above_64_rows(context: DefenseContext, rng: Generator) -> Responder:
 
 
 def draws_by_process(context: DefenseContext, rng: Generator) -> Responder:
-    shift = os.getpid() % 9 + 1
-    return transformed(answered_by(context.victim), lambda rows, _: rows.roll(shift, dims=1))
+    own = torch.Generator().manual_seed(os.getpid())  # no two processes have the same
+    weights = 0.5 + torch.rand(context.victim.task.classes, generator=own)
+    return transformed(
+        answered_by(context.victim), lambda rows, _: rows * weights / (rows * weights).sum(1, keepdim=True)
+    )
 
 
 @dataclass(frozen=True, kw_only=True)
