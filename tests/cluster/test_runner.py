@@ -23,7 +23,7 @@ from tests.players import Matches, every_meeting
 pytestmark = pytest.mark.ray
 
 TWO_SLOTS = Resources(slots=2, attack=Share(cpus=0.5))
-LIMITS = Limits(deploy=12, play=8, close=4, score=20)
+LIMITS = Limits(deploy=12, play=8, close=10, score=20)
 
 
 @pytest.fixture(scope="module")
