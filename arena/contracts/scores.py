@@ -34,6 +34,7 @@ CLEAN_ACCURACY = CountName("utility/clean_accuracy")  # of the undefended victim
 REFUSED = CountName("utility/refused")
 SHIFTED = CountName("utility/changed")  # answered rows whose posteriors changed, whether or not the decision did
 ONE_HOT = CountName("utility/one_hot")
+MAP_BLANK = CountName("explanation/blank")  # test images whose served map is constant although the victim's own is not
 HONEST_HEAVY = CountName("honest/heavy")  # rows that the heavy honest account queries, out of those the rules ask for
 HONEST_LIGHT = CountName("honest/light")  # the same for all light accounts together
 ARGMAX_BROKEN = CountName("promise/argmax_broken")
@@ -79,7 +80,7 @@ SCORE_CPU_SECONDS = MeasureName("score/cpu_seconds")
 
 _COUNTS = frozenset({
     VICTIM_ACCURACY, DEPLOYED_ACCURACY, KEPT, HONEST_ACCURACY, CLEAN_ACCURACY, REFUSED, SHIFTED, ONE_HOT, ARGMAX_BROKEN,
-    L1_BROKEN, MAP_MOVED, HONEST_HEAVY, HONEST_LIGHT,
+    L1_BROKEN, MAP_MOVED, MAP_BLANK, HONEST_HEAVY, HONEST_LIGHT,
 })  # fmt: skip
 _MEASURES = frozenset({
     UNIFORM_LARGEST_SHARE, L1, L1_MAX, ECE, ECE_CLEAN, BRIER_COST, LOG_LOSS, AUDIT_OVERLAP, AUDIT_TWO_SAMPLE, AUDIT_P,

@@ -45,6 +45,8 @@ def explanation_scores(deployed: Deployed) -> ExplanationScores:
         return ExplanationScores(counts=counts)
     inputs, classes, served = inputs[kept], classes[kept], served[kept]
     own = explainer(inputs, classes)
+    blank = _constant(served) & ~_constant(own)
+    counts[names.MAP_BLANK] = Count(int(blank.sum()), len(inputs))
     theirs, ours = (drops(reference.victim, inputs, maps, classes) for maps in (served, own))
     paired = paired_drops(theirs, ours, rng=deployed.site.secret.generator(matchup.seed, "referee", "explanations"))
     correlation, overlap = map_agreement(served, own)
@@ -62,6 +64,11 @@ def explanation_scores(deployed: Deployed) -> ExplanationScores:
         names.RANK_CORRELATION: correlation,  # NaN, and left out, if every map is constant
     }
     return ExplanationScores(counts=counts, measures=measures, grid=_grid(inputs, own, served))
+
+
+def _constant(maps: Tensor) -> Tensor:
+    """Return which maps (N, h, w) have one value everywhere, as (N,) bool: such a map explains nothing."""
+    return maps.flatten(1).amax(dim=1) == maps.flatten(1).amin(dim=1)
 
 
 def _grid(inputs: Tensor, own: Tensor, served: Tensor) -> Tensor:

@@ -32,7 +32,8 @@ class MapRow:
     """Average Drop of the maps that a defense serves on test images, beside the victim's own; means over seeds.
 
     ``different`` and ``equivalent`` are the largest p-values over seeds, of Wilcoxon's test and of the two one-sided
-    tests for a difference within 0.05. ``moved`` counts the images whose class moved, which are left out.
+    tests for a difference within 0.05. ``moved`` counts the images whose class moved, which are left out, and ``blank``
+    those of the others whose served map is constant although the victim's own is not.
     """
 
     defense: Player
@@ -47,6 +48,7 @@ class MapRow:
     different: float
     equivalent: float
     moved: Count
+    blank: Count
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -136,6 +138,7 @@ def _map_row(matrix: PayoffMatrix, defense: str, method: str, played: Sequence[M
         different=max(one.measures[names.DROP_P_DIFFERENT] for one in once),
         equivalent=max(one.measures[names.DROP_P_EQUIVALENT] for one in once),
         moved=pooled(once, names.MAP_MOVED),
+        blank=pooled(once, names.MAP_BLANK),
     )
 
 

@@ -34,7 +34,7 @@ def map_table(found: Findings) -> RenderableType | None:
     """Return the Average Drop of the maps that are served beside the victim's own, or None without explanations."""
     if not found.maps:
         return None
-    numbers = ["own", "served", "difference", "p different", "p equal", "moved"]
+    numbers = ["own", "served", "difference", "p different", "p equal", "moved", "blank"]
     table = table_of("defense", "explanation", numbers=numbers)
     for row in found.maps:
         add_row(
@@ -47,6 +47,7 @@ def map_table(found: Findings) -> RenderableType | None:
             _p(row.different),
             _p(row.equivalent),
             f"{row.moved.hits} of {row.moved.total}",
+            f"{row.blank.hits} of {row.blank.total}",
         )
     return titled(
         "Explanations that are served",
@@ -54,7 +55,8 @@ def map_table(found: Findings) -> RenderableType | None:
         caption=f"Average Drop, %, of maps as explanations of the undefended victim, on test images of {found.setting.victim}: "
         "mean ± standard deviation over images, mean over seeds; a smaller one explains better. Difference: served minus the "
         "victim's own, image by image, with its 95 % interval. p different: Wilcoxon's test; p equal: two one-sided tests for a difference within 5 "
-        "points; the largest over seeds. Moved: images on which another class or none is served, which are not compared.",
+        "points; the largest over seeds. Moved: images on which another class or none is served, which are not compared. Blank: those of "
+        "the others whose served map is constant, and so explains nothing, although the victim's own is not.",
     )
 
 

@@ -164,6 +164,15 @@ class Serves(Defense):
 
 
 @dataclass(frozen=True, kw_only=True)
+class Blank(Defense):
+    """Answers as the victim does, with maps that say nothing."""
+
+    def deploy(self, context: DefenseContext, state: State, *, rng: Generator) -> Responder:
+        below = answered_by(context.victim)
+        return lambda queries: replace(below(queries), explanations=torch.zeros(len(queries.inputs), 8, 8))
+
+
+@dataclass(frozen=True, kw_only=True)
 class Speechless(Defense):
     """Answers as the victim does, and fails as soon as an explanation is wanted."""
 
@@ -228,6 +237,13 @@ class TestExplanations:
             assert picture.size == (8 * 64 + 7 * 2, 3 * 64 + 2 * 2)
             own, served = (picture.convert("L").getpixel((30, top)) for top in (66 + 30, 2 * 66 + 30))
         assert abs(own + served - 255) <= 1  # turned round
+
+    def test_that_are_blank_are_counted(self, site: Site):
+        turned = replace(self.matchup, defense=Spec(name="planted"))
+        blank = play(turned, attack=build_attack(KNOCKOFF), defense=Blank(), site=site)
+        assert blank.counts["explanation/blank"] == (EXPLAINED_ROWS, EXPLAINED_ROWS)
+        own = play(self.matchup, attack=build_attack(KNOCKOFF), defense=NoDefense(), site=site)
+        assert own.counts["explanation/blank"] == (0, EXPLAINED_ROWS)
 
     def test_that_cannot_be_made_are_the_defenses_fault(self, site: Site):
         turned = replace(self.matchup, defense=Spec(name="planted"))
