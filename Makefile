@@ -22,8 +22,8 @@ demo: $(BUILT) ## play a small tournament and print its table
 	.venv/bin/arena run demo --prove
 
 # Two processes, because much of a run is spent waiting for Ray's workers to start and for time limits to pass.
-test: $(BUILT) ## run the tests
-	OMP_NUM_THREADS=1 .venv/bin/pytest -n 2
+test: $(BUILT) ## run the tests, except those of test-programs
+	OMP_NUM_THREADS=1 .venv/bin/pytest -n 2 -m "not ($(PROGRAMS))"
 
 test-programs: $(BUILT) ## run the tests that need a program besides Python, such as Chromium
 	@OMP_NUM_THREADS=1 .venv/bin/pytest -m "$(PROGRAMS)" || { \

@@ -14,17 +14,17 @@ from arena.match.secret import SECRET_VARIABLE
 from arena.match.site import CACHE_VARIABLE, Site
 from tests.players import Matches
 
-CLUSTER = "tests/cluster/"
+CLUSTER, SLURM = "tests/cluster/", "tests/deploy/test_slurm.py"
 
 
 @pytest.hookimpl(optionalhook=True)
 def pytest_xdist_make_scheduler(config: pytest.Config, log: object) -> object:
-    """Where pytest-xdist has several processes, one of them gets all tests with a cluster: they share it."""
+    """Where pytest-xdist has several processes, tests that share a cluster, or the ports of a node, are in one of them."""
     from xdist.scheduler import LoadScopeScheduling
 
     class OneCluster(LoadScopeScheduling):
         def _split_scope(self, nodeid: str) -> str:
-            return CLUSTER if nodeid.startswith(CLUSTER) else nodeid
+            return next((shared for shared in (CLUSTER, SLURM) if nodeid.startswith(shared)), nodeid)
 
     return OneCluster(config, log)
 
