@@ -74,6 +74,12 @@ def architecture_of(module: nn.Module | None, task: Task) -> str:
     return inside[0].architecture if inside else resolve("auto", task)
 
 
+def untrained_like(network: nn.Module, task: Task, *, rng: Generator) -> nn.Module:
+    """Return an untrained network of a network's architecture, in eval mode on its device; ``auto`` if that has no name."""
+    device = next(network.parameters()).device
+    return build(architecture_of(network, task), task, rng=rng).to(device).eval()
+
+
 def architecture_names() -> tuple[str, ...]:
     """Return our own names. ``mlp-H``, an MLP with H hidden units, and torchvision's names are accepted as well."""
     return tuple(_OWN)

@@ -19,8 +19,9 @@ from torch import Generator, Tensor, nn
 from torch.nn.functional import cross_entropy
 
 from arena.contracts import BadParameter, Count, Oracle, Task, Threat, ThreatContext, ThreatReport
+from arena.learning.architectures import untrained_like
 from arena.learning.randomness import child
-from arena.threats.resemblance import UNTRAINED, Resemblance, untrained
+from arena.threats.resemblance import UNTRAINED, Resemblance
 
 _STEPS_PER_CLOCK_CHECK = 32
 
@@ -61,7 +62,7 @@ class ModelInversion(Threat):
         noise = self.noise * torch.randn(classes * self.starts, *oracle.task.shape, generator=rng)
         start = (middle + noise).clamp(0, 1)
         images = self._inverted(clone, start, wanted, context)
-        control = self._inverted(untrained(clone, oracle.task, rng=child(rng)), start, wanted, context)
+        control = self._inverted(untrained_like(clone, oracle.task, rng=child(rng)), start, wanted, context)
         answer = oracle.query(images)
         resemblance = Resemblance(context, oracle.task)
         return ThreatReport(

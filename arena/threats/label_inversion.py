@@ -20,10 +20,10 @@ from torch import Generator, Tensor, nn
 from torch.nn.functional import binary_cross_entropy_with_logits
 
 from arena.contracts import BadParameter, Count, Oracle, Task, Threat, ThreatContext, ThreatReport
-from arena.learning.architectures import drawn_from
+from arena.learning.architectures import drawn_from, untrained_like
 from arena.learning.randomness import child
 from arena.learning.training import one_hot
-from arena.threats.resemblance import UNTRAINED, Resemblance, untrained
+from arena.threats.resemblance import UNTRAINED, Resemblance
 
 _STEPS_PER_CLOCK_CHECK = 32
 
@@ -63,7 +63,7 @@ class LabelOnlyInversion(Threat):
         asked = min(self.asked, oracle.remaining // classes)
         sampled = torch.randn(classes * self.samples, self.latent, generator=rng)
         images, wanted = self._chosen(clone, generate, task, asked, sampled)
-        control, _ = self._chosen(untrained(clone, task, rng=child(rng)), generate, task, asked, sampled)
+        control, _ = self._chosen(untrained_like(clone, task, rng=child(rng)), generate, task, asked, sampled)
         answer = oracle.query(images)
         resemblance = Resemblance(context, task)
         by_class = images.reshape(classes, asked, *task.shape)

@@ -8,10 +8,9 @@ labelled queries, shown as they are; the same procedure with an untrained clone;
 from __future__ import annotations
 
 import torch
-from torch import Generator, Tensor, nn
+from torch import Tensor
 
 from arena.contracts import Count, Task, ThreatContext
-from arena.learning.architectures import architecture_of, build
 from arena.metrics.inversion import class_means, mean_correlations
 
 ECHO, UNTRAINED = "echo/", "untrained/"
@@ -64,9 +63,3 @@ def surest_queries(inputs: Tensor, released: Tensor, *, rows: int) -> tuple[Tens
         chosen.append(of_class[sure[of_class].argsort(descending=True, stable=True)[:rows]])
     taken = torch.cat(chosen)
     return inputs[taken], labels[taken]
-
-
-def untrained(clone: nn.Module, task: Task, *, rng: Generator) -> nn.Module:
-    """Return an untrained network of the clone's architecture, in eval mode on its device."""
-    device = next(clone.parameters()).device
-    return build(architecture_of(clone, task), task, rng=rng).to(device).eval()

@@ -17,11 +17,10 @@ import torch
 from torch import Generator, Tensor, nn
 
 from arena.attacks.parts.oracle_views import AttackWrapper, TransformedOracle
-from arena.attacks.parts.rounds import untrained_like
 from arena.attacks.parts.simulation import SimulatedDefense, simulable
 from arena.attacks.parts.transfer_set import TransferSet
 from arena.contracts import AttackContext, BadParameter, Defense, Need, Oracle, Task
-from arena.learning.architectures import build
+from arena.learning.architectures import build, untrained_like
 from arena.learning.distillation import distil
 from arena.learning.randomness import child
 from arena.learning.release import entropy, keep_argmax

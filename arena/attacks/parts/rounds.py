@@ -9,7 +9,7 @@ from torch import Generator, Tensor, nn
 
 from arena.attacks.parts.transfer_set import TransferSet
 from arena.contracts import AttackContext, Task
-from arena.learning.architectures import architecture_of, build
+from arena.learning.architectures import build
 from arena.learning.distillation import distil
 from arena.learning.randomness import child
 
@@ -35,15 +35,6 @@ class Unqueried:
         gone[taken] = True
         self.indices = self.indices[~gone[self.indices]]
         return self._pool[taken]
-
-
-def untrained_like(clone: nn.Module, task: Task, *, rng: Generator) -> nn.Module:
-    """Return an untrained network of a clone's architecture, on its device; ``auto`` if that has no name.
-
-    A wrapper that trained the clone of its base further would beat it by the additional steps alone.
-    """
-    device = next(clone.parameters()).device
-    return build(architecture_of(clone, task), task, rng=rng).to(device)
 
 
 class FreshClones:
