@@ -19,9 +19,10 @@ from typing import Literal
 import torch
 from torch import Generator, Tensor, nn
 
-from arena.attacks.parts.oracle_views import AttackWrapper, OracleView
+from arena.attacks.parts.oracle_views import AttackWrapper
 from arena.contracts import Answer, AttackContext, BadParameter, Oracle
 from arena.learning.distillation import LOG_FLOOR
+from arena.learning.oracle_view import OracleView
 from arena.learning.randomness import child
 
 Space = Literal["probabilities", "logits"]

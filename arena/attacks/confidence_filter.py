@@ -18,11 +18,12 @@ from typing import ClassVar
 import torch
 from torch import Generator, Tensor, nn
 
-from arena.attacks.parts.oracle_views import AttackWrapper, OracleView
+from arena.attacks.parts.oracle_views import AttackWrapper
 from arena.attacks.parts.transfer_set import TransferSet
 from arena.contracts import Answer, AttackContext, BadParameter, Need, Oracle, StopReason
 from arena.learning.architectures import untrained_like
 from arena.learning.distillation import distil
+from arena.learning.oracle_view import OracleView
 from arena.learning.randomness import child
 from arena.learning.tensors import row_digests
 from arena.learning.training import predict

@@ -14,8 +14,9 @@ from typing import ClassVar, Literal
 import torch
 from torch import Generator, Tensor, nn
 
-from arena.attacks.parts.oracle_views import AttackWrapper, OracleView
+from arena.attacks.parts.oracle_views import AttackWrapper
 from arena.contracts import Answer, AttackContext, Need, Oracle
+from arena.learning.oracle_view import OracleView
 from arena.learning.release import joined, picked
 from arena.learning.tensors import row_digests
 

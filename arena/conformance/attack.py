@@ -13,7 +13,8 @@ from arena.conformance.elsewhere import Elsewhere
 from arena.conformance.finding import PlayerFinding, found
 from arena.conformance.generators import TOUCHED, advance_generators, global_state
 from arena.conformance.situations import attack_matchups, described
-from arena.contracts import Answer, Attack, Matchup, Oracle, Spec, StopReason, Task
+from arena.contracts import Answer, Attack, Matchup, Oracle, Spec, StopReason
+from arena.learning.oracle_view import OracleView
 from arena.learning.training import one_thread, padded_forward
 from arena.match.attacking import AttackReport, Clock, attack_stage
 from arena.match.deployment import open_session
@@ -87,7 +88,7 @@ def _play(
     clock = Clock(SECONDS)
     oracle: Oracle = LocalOracle(session, time_left=clock)
     if during is not None:
-        oracle = _Interrupted(oracle, during)
+        oracle = _Interrupted(oracle=oracle, during=during)
     pool = load_pool(matchup.victim, matchup.pool, matchup.pool_source, site)
     report = attack_stage(attack, oracle, matchup=matchup, pool=pool, device=device, clock=clock)
     return Played(matchup=matchup, report=report, transcript=session.close())
@@ -98,37 +99,18 @@ def _digests(build: Callable[[], Attack], matchup: Matchup, site: Site) -> tuple
     return _play(build(), matchup, site).digests
 
 
-class _Interrupted:
+@dataclass(kw_only=True, eq=False)
+class _Interrupted(OracleView):
     """An oracle in the middle of whose first query something else happens, as in a second match at once."""
 
-    def __init__(self, oracle: Oracle, during: Callable[[], None]) -> None:
-        self._oracle, self._during, self._asked = oracle, during, False
-
-    @property
-    def task(self) -> Task:
-        return self._oracle.task
-
-    @property
-    def accounts(self) -> int:
-        return self._oracle.accounts
-
-    @property
-    def explanation(self) -> str | None:
-        return self._oracle.explanation
-
-    @property
-    def explanation_price(self) -> int:
-        return self._oracle.explanation_price
-
-    @property
-    def remaining(self) -> int:
-        return self._oracle.remaining
+    during: Callable[[], object]
+    asked: bool = False
 
     def query(self, inputs: Tensor, *, explain: bool = False, account: int = 0) -> Answer:
-        if not self._asked:
-            self._asked = True
-            self._during()
-        return self._oracle.query(inputs, explain=explain, account=account)
+        if not self.asked:
+            self.asked = True
+            self.during()
+        return super().query(inputs, explain=explain, account=account)
 
 
 def _clone(trial: AttackTrial) -> Iterator[PlayerFinding]:

@@ -22,9 +22,9 @@ from arena.contracts import (
     Matchup,
     MeasureName,
     Oracle,
-    Task,
     Verdict,
 )
+from arena.learning.oracle_view import OracleView
 from arena.learning.randomness import generator
 from arena.learning.training import counted_steps, one_thread
 from arena.match.clones import checked_clone, clone_digest
@@ -63,38 +63,17 @@ class Clock:
         return left
 
 
-class WitnessedOracle:
+@dataclass(kw_only=True, eq=False)
+class WitnessedOracle(OracleView):
     """An oracle that records failures of the infrastructure: blame rests on this, not on what the attack raises."""
 
-    def __init__(self, oracle: Oracle) -> None:
-        self._oracle = oracle
-        self.fault: ArenaFault | None = None
-        """The infrastructure's failure at the last query; None if that query succeeded."""
-
-    @property
-    def task(self) -> Task:
-        return self._oracle.task
-
-    @property
-    def accounts(self) -> int:
-        return self._oracle.accounts
-
-    @property
-    def explanation(self) -> str | None:
-        return self._oracle.explanation
-
-    @property
-    def explanation_price(self) -> int:
-        return self._oracle.explanation_price
-
-    @property
-    def remaining(self) -> int:
-        return self._oracle.remaining
+    fault: ArenaFault | None = None
+    """The infrastructure's failure at the last query; None if that query succeeded."""
 
     def query(self, inputs: Tensor, *, explain: bool = False, account: int = 0) -> Answer:
         """See `arena.contracts.Oracle`."""
         try:
-            answer = self._oracle.query(inputs, explain=explain, account=account)
+            answer = super().query(inputs, explain=explain, account=account)
         except ArenaFault as fault:
             self.fault = fault
             raise
@@ -121,7 +100,7 @@ def attack_stage(
         note=facts.note,
     )
     wall, cpu = time.perf_counter(), time.process_time()
-    witnessed = WitnessedOracle(oracle)
+    witnessed = WitnessedOracle(oracle=oracle)
     clone: nn.Module | None = None
     with _captured() as output, one_thread(), counted_steps() as steps:
         try:

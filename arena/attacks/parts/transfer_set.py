@@ -7,8 +7,8 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
-from arena.attacks.parts.oracle_views import OracleView
 from arena.contracts import Answer, Oracle
+from arena.learning.oracle_view import OracleView
 
 
 class LabelledQueries(NamedTuple):

@@ -4,9 +4,10 @@ import pytest
 import torch
 
 from arena.attacks.knockoff import KnockoffNets
-from arena.attacks.parts.oracle_views import AttackWrapper, OracleView, TransformedOracle
+from arena.attacks.parts.oracle_views import AttackWrapper, TransformedOracle
 from arena.attacks.parts.transfer_set import TransferSet
 from arena.contracts import BudgetExhausted, InvalidQuery
+from arena.learning.oracle_view import OracleView
 from arena.learning.training import hardened
 from tests.attacks.toy import TABLE, VICTIMS, ToyOracle
 
