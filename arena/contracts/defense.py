@@ -59,7 +59,7 @@ class Defense(ABC):
     optional_needs: ClassVar[frozenset[Need]] = frozenset()  # granted unless the matchup says "none"; not required
     trained_by: ClassVar[frozenset[str]] = frozenset()  # the fields that `train` reads, which alone enter its cache key
     sweep: ClassVar[tuple[str, tuple[float, ...]] | None] = None  # the field that the trade-off curve varies
-    replaces_victim: ClassVar[bool] = False  # the defense answers with its own model, so nobody can simulate it on other answers
+    replaces_victim: ClassVar[bool] = False  # it answers with its own model, so it cannot be simulated on other answers
 
     @property
     def detection_delay(self) -> int:
