@@ -13,10 +13,13 @@ from arena.attacks.cam_matching import CamMatching
 from arena.attacks.collage import Collage
 from arena.attacks.confidence_filter import ConfidenceFilter
 from arena.attacks.data_free import DataFreeExtraction
+from arena.attacks.disguide import DisGuide
 from arena.attacks.equation_solving import EquationSolving
+from arena.attacks.half_argmax import HalfArgmax
 from arena.attacks.jacobian import JacobianAugmentation
 from arena.attacks.knockoff import KnockoffNets
 from arena.attacks.knockoff_adaptive import KnockoffAdaptive
+from arena.attacks.noise_inversion import NoiseInversion
 from arena.attacks.recovery_network import RecoveryNetwork
 from arena.attacks.recovery_table import RecoveryTable
 from arena.attacks.retraining import Retraining
@@ -57,11 +60,14 @@ ATTACKS = [
         for policy in ("uniform", "line-search", "adaptive")
     ),
     *(DataFreeExtraction(variant=variant, batch=8, steps=STEPS) for variant in ("dfme", "maze")),
+    DisGuide(batch=8, replays=1, replayed=8, steps=STEPS),
     Argmax(base=KnockoffNets(steps=STEPS)),
     Argmax(base=EquationSolving(iterations=STEPS)),
     Averaging(base=KnockoffNets(steps=STEPS)),
     BenignMix(base=KnockoffNets(steps=STEPS), steps=STEPS),
     ConfidenceFilter(base=KnockoffNets(steps=STEPS), steps=STEPS),
+    HalfArgmax(base=KnockoffNets(steps=STEPS)),
+    NoiseInversion(base=KnockoffNets(steps=STEPS)),
     RecoveryNetwork(**RECOVERY, iterations=STEPS),
     RecoveryTable(**RECOVERY),
     Sharpening(base=KnockoffNets(steps=STEPS)),
@@ -73,11 +79,13 @@ NAMES = [
     *("knockoff", "knockoff-adaptive", *STRATEGIES, "swiftthief", "uniform-noise", "jbda", "jbda-tr", "jbda-reservoir"),
     *("cam-matching", "collage"),
     *("equation-solving", "retraining", "retraining-line-search", "retraining-adaptive"),
-    *("dfme", "maze", "argmax-knockoff", "argmax-equation-solving"),
+    *("dfme", "maze", "disguide", "argmax-knockoff", "argmax-equation-solving"),
     *(
         "averaging",
         "benign-mix",
         "confidence-filter",
+        "half-argmax",
+        "noise-inversion",
         "recovery-network",
         "recovery-table",
         "rank-sharpening",
