@@ -109,6 +109,8 @@ DEFENSES: Mapping[str, Registered] = {
     "mad-argmax": _at("arena.defenses.prediction_poisoning:PredictionPoisoning", version=2, argmax=True),
     "modelguard-s": _at("arena.defenses.modelguard:ModelGuardS"),
     "modelguard-w": _at("arena.defenses.modelguard:ModelGuardW"),
+    "nasty-teacher": _at("arena.defenses.nasty_teacher:NastyTeacher"),
+    "noise-matrix": _at("arena.defenses.noise_matrix:NoiseMatrix"),
     "none": _at("arena.defenses.none:NoDefense"),
     "prada": _at("arena.defenses.prada:Prada"),
     "reverse-sigmoid": _at("arena.defenses.reverse_sigmoid:ReverseSigmoid"),

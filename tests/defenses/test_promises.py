@@ -11,6 +11,8 @@ from arena.defenses.hoda import Hoda
 from arena.defenses.isolation_induction import IsolationInduction
 from arena.defenses.label_only import LabelOnly
 from arena.defenses.modelguard import ModelGuardS, ModelGuardW
+from arena.defenses.nasty_teacher import NastyTeacher
+from arena.defenses.noise_matrix import NoiseMatrix
 from arena.defenses.none import NoDefense
 from arena.defenses.parts.detection import DetectingDefense
 from arena.defenses.prada import Prada
@@ -53,6 +55,9 @@ DEFENSES = [
         for members, selection in ((1, "coarse"), (3, "bytes"))
     ),
     IsolationInduction(steps=3),
+    NastyTeacher(steps=3),
+    *(NoiseMatrix(kind=kind, keep=kept, steps=3) for kind in ("pair", "learned") for kept in (True, False)),
+    NoiseMatrix(kind="symmetric"),
     *(Prada(action=action, delta=1.0, least=20) for action in ("block", "throttle", "poison", "log")),
     *(Hoda(action=action, window=5, snapshots=3, sequences=10, steps=6) for action in ("block", "poison")),
     ModelGuardW(margin=0.0, epsilon=2.0),
