@@ -65,6 +65,7 @@ ATTACKS: Mapping[str, Registered] = {
     "disguide": _at("arena.attacks.disguide:DisGuide"),
     "dual-students": _at("arena.attacks.disguide:DisGuide", balance=0.0),
     "equation-solving": _at("arena.attacks.equation_solving:EquationSolving"),
+    "functional-equivalence": _at("arena.attacks.functional_equivalence:FunctionalEquivalence"),
     "half-argmax": _at("arena.attacks.half_argmax:HalfArgmax"),
     "jbda": _at("arena.attacks.jacobian:JacobianAugmentation", mode="jbda"),
     "jbda-papernot": _at("arena.attacks.jacobian:JacobianAugmentation", mode="jbda", direction="gradient"),
