@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import sys
+import weakref
 from collections import deque
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
+from types import FrameType
 
 import pytest
 
@@ -242,6 +245,52 @@ def test_a_tracker_that_fails_harms_nothing(tmp_path: Path):
     summary = run(tmp_path, tracker=FakeTracker(broken=True))
     assert len(summary.results) == len(Journal(tmp_path).results) == 3
     assert summary.tracking_failed == "no MLflow there"
+
+
+class TestALongRun:
+    """Many matches: what one of them takes does not depend on how many there are."""
+
+    def test_keeps_no_results_in_memory(self, tmp_path: Path):
+        tracker = Forgetful()
+        run(tmp_path, [replace(MATCHUP, seed=seed) for seed in range(100)], tracker=tracker)
+        assert len(tracker.alive) == 100
+        assert max(tracker.alive) <= 3
+
+    def test_takes_no_more_steps_a_match_than_a_short_one(self, tmp_path: Path):
+        few, many = (self.steps_a_match(tmp_path / f"{matches}", matches) for matches in (20, 200))
+        assert many <= 1.05 * few
+
+    def steps_a_match(self, folder: Path, matches: int) -> float:
+        """Count Python's calls, among them each step of a generator, while matches with faulty defenses are played."""
+        folder.mkdir()
+        steps, at = 0, []
+
+        def count(frame: FrameType, event: str, argument: object) -> None:
+            nonlocal steps
+            steps += event == "call"
+
+        runner = FakeRunner(faulty_defenses, slots=2)  # each match has a stand-in, which is looked for
+        matchups = [replace(MATCHUP, seed=seed) for seed in range(matches)]
+        before = sys.getprofile()
+        sys.setprofile(count)
+        try:
+            run(folder, matchups, runner=runner, report=lambda progress: at.append(steps))
+        finally:
+            sys.setprofile(before)
+        return (at[-1] - at[0]) / matches
+
+
+class Forgetful(FakeTracker):
+    """Keeps no result, like a tracker that has sent them, and counts how many of them are still in memory."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.seen: list[weakref.ref[MatchResult]] = []
+        self.alive: list[int] = []
+
+    def record(self, result: MatchResult) -> None:
+        self.seen.append(weakref.ref(result))
+        self.alive.append(sum(one() is not None for one in self.seen))
 
 
 def test_progress_adds_up_at_every_moment(tmp_path: Path):
