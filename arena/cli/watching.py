@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import os
 import time
 from collections.abc import Iterable
@@ -33,12 +34,14 @@ from arena.referee.referee import Progress, Summary
 from arena.referee.tournament import Tournament
 from arena.report.files import RESULTS_CSV, RESULTS_JSON
 from arena.report.page.writing import REPORT_HTML, write_page
-from arena.report.sections.story import story_of
+from arena.report.sections.story import Story, story_of
 from arena.report.tables import tournament_report
-from arena.runs.folder import DATABASE, TRANSCRIPTS, AdmittedMatchups, Settings
+from arena.runs.folder import ARTIFACTS, DATABASE, TRANSCRIPTS, AdmittedMatchups, Settings
+from arena.runs.overview import overview_of
 from arena.runs.playing import play_run
 from arena.runs.progress import Pace
 from arena.runs.record import read_record
+from arena.tracking.overview import Overview
 
 PIPE_SECONDS = 15.0  # between two lines of progress if the output is not a terminal
 IN_SECONDS, IN_MINUTES = 90.0, 7_200.0  # shorter durations are shown in these units
@@ -75,6 +78,7 @@ def watched_run(
     folder: Path, tournament: Tournament, settings: Settings, matchups: list[Matchup], *, reuse: Iterable[Path]
 ) -> Summary:
     """Play a run with a progress line, then print tables, files and next commands; after Ctrl-C, how to continue."""
+    stories: list[Story] = []
     bars = Bars(
         TextColumn("{task.description}"),
         BarColumn(),
@@ -106,19 +110,25 @@ def watched_run(
                         f"{verdict.outcome}, fault: {verdict.fault} ({verdict.reason})"
                     )
 
-            summary = play_run(folder, tournament, settings, matchups, reuse=reuse, on_progress=show)
+            end = functools.partial(_conclude, folder, stories)
+            summary = play_run(folder, tournament, settings, matchups, reuse=reuse, on_progress=show, conclude=end)
     except KeyboardInterrupt as interrupt:
         errors.print(f"{stopped(interrupt)}; finished matches are in {folder}. Continue with: arena resume {folder}")
         raise typer.Exit(stopped_exit(interrupt)) from interrupt
-    story = story_of(read_record(folder))
-    output.print(tournament_report(summary.results, story.found))
-    write_page(story, folder / REPORT_HTML)
+    output.print(tournament_report(summary.results, stories[-1].found))
     if summary.reused:
         output.print(f"{summary.reused} results were reused from other runs; --no-reuse plays them again.")
     _print_files(folder, settings, summary)
     if any(result.verdict.outcome == "infrastructure" for result in summary.results):
         raise typer.Exit(1)
     return summary
+
+
+def _conclude(folder: Path, stories: list[Story]) -> Overview:
+    """Write the report of a run, add its story to ``stories``, and return what MLflow shows of it."""
+    stories.append(story_of(read_record(folder)))
+    write_page(stories[-1], folder / REPORT_HTML)
+    return overview_of(stories[-1], (folder / REPORT_HTML).read_text(encoding="utf-8"))
 
 
 def tell_complete(folder: Path, matches: int) -> None:
@@ -146,7 +156,10 @@ def _print_files(folder: Path, settings: Settings, summary: Summary) -> None:
         output.print(f"MLflow did not receive all results: {summary.tracking_failed}")
         output.print(f"Send the rest later: arena report {folder} --mlflow {settings.mlflow or 'URI'}")
     elif settings.mlflow is None:
-        output.print(f"In MLflow: mlflow ui --backend-store-uri sqlite:///{folder}/{DATABASE}")
+        output.print(
+            f"In MLflow: mlflow ui --backend-store-uri sqlite:///{folder}/{DATABASE} --artifacts-destination "
+            f"{folder}/{ARTIFACTS}"
+        )
     output.print(f"Next: arena show {folder} {first}   arena report {folder}   arena new attack mine")
 
 

@@ -35,6 +35,7 @@ from arena.report.files import write_whole
 from arena.version import __version__
 
 TOURNAMENT, SETTINGS, TRANSCRIPTS, DATABASE = "tournament.toml", "run.json", "transcripts", "mlflow.db"
+ARTIFACTS = "artifacts"  # the files of the runs in the database
 PICTURES = "pictures"
 PRUNED = "pruned.json"  # the names of transcripts that `arena prune` removed
 
@@ -150,6 +151,15 @@ def open_run_folder(folder: Path) -> RunFolder:
     inputs = stored.pop("inputs", {})
     tournament = read_tournament(folder / TOURNAMENT)
     return RunFolder(tournament=tournament, settings=Settings(**stored), inputs=inputs)
+
+
+def recorded_inputs(folder: Path) -> dict[str, str]:
+    """Return the digests, by description, of what a folder's results depend on; empty if they cannot be read."""
+    try:
+        stored = json.loads((folder / SETTINGS).read_text())["inputs"]
+    except (OSError, ValueError, KeyError, TypeError):
+        return {}
+    return {str(name): str(digest) for name, digest in stored.items()} if isinstance(stored, dict) else {}
 
 
 def site_of(folder: Path, tournament: Tournament, settings: Settings) -> Site:

@@ -26,6 +26,7 @@ from arena.runs.folder import (
     alone_in,
     file_digest,
     finished_results,
+    recorded_inputs,
     site_of,
     transcript_path,
 )
@@ -33,6 +34,7 @@ from arena.runs.progress import ProgressFile
 from arena.tracking.background import BackgroundTracker
 from arena.tracking.mlflow import MlflowTracker
 from arena.tracking.none import NoTracker
+from arena.tracking.overview import Overview
 
 TRACKING_SECONDS = 120.0  # how long the tracker may take to finish after the last match
 
@@ -57,13 +59,16 @@ def play_run(
     *,
     reuse: Iterable[Path],
     on_progress: Callable[[Progress], None],
+    conclude: Callable[[], Overview] | None = None,
 ) -> Summary:
     """Play the matchups of a run folder that have no result yet, and write its files; after Ctrl-C it can be resumed.
+
+    When all are played and on disk, ``conclude`` is called, and what it returns is shown where the run is tracked.
 
     Raises `RunFolderBusy` if another process is playing in the folder.
     """
     with alone_in(folder):
-        return _run(folder, tournament, settings, matchups, reuse=reuse, on_progress=on_progress)
+        return _run(folder, tournament, settings, matchups, reuse=reuse, on_progress=on_progress, conclude=conclude)
 
 
 def _run(
@@ -74,6 +79,7 @@ def _run(
     *,
     reuse: Iterable[Path],
     on_progress: Callable[[Progress], None],
+    conclude: Callable[[], Overview] | None,
 ) -> Summary:
     site = site_of(folder, tournament, settings)
     journal = Journal(folder, transcript_of=lambda result: transcript_digest(folder, result))
@@ -101,6 +107,8 @@ def _run(
         summary = referee.run(matchups)
         write_results(folder, finished_results(folder).results)  # with those of earlier selections
         finished = True
+        if conclude is not None:
+            tracker.describe(conclude())
     finally:
         told.end()
         runner.close()
@@ -124,7 +132,7 @@ def tracker_of(folder: Path, settings: Settings) -> BackgroundTracker:
     """Return the tracker that the settings name, in a thread of its own, so that it never delays a match."""
     if settings.mlflow == "none":
         return BackgroundTracker(NoTracker())
-    inner = MlflowTracker.for_folder(folder, settings.mlflow or "")
+    inner = MlflowTracker.for_folder(folder, settings.mlflow or "", digests=recorded_inputs(folder))
     return BackgroundTracker(inner)
 
 
