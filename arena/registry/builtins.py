@@ -89,6 +89,8 @@ ATTACKS: Mapping[str, Registered] = {
 }
 DEFENSES: Mapping[str, Registered] = {
     "adaptive-misinformation": _at("arena.defenses.adaptive_misinformation:AdaptiveMisinformation", version=2),
+    "cmim": _at("arena.defenses.cmim:Cmim"),
+    "dawn": _at("arena.defenses.dawn:Dawn"),
     "deep-defense": _at("arena.defenses.deep_defense:DeepDefense", version=2),
     "deep-defense-literal": _at(
         "arena.defenses.deep_defense:DeepDefense",
@@ -108,6 +110,7 @@ DEFENSES: Mapping[str, Registered] = {
     "label-only": _at("arena.defenses.label_only:LabelOnly"),
     "mad": _at("arena.defenses.prediction_poisoning:PredictionPoisoning", version=2, argmax=False),
     "mad-argmax": _at("arena.defenses.prediction_poisoning:PredictionPoisoning", version=2, argmax=True),
+    "misleader": _at("arena.defenses.misleader:Misleader"),
     "modelguard-s": _at("arena.defenses.modelguard:ModelGuardS"),
     "modelguard-w": _at("arena.defenses.modelguard:ModelGuardW"),
     "nasty-teacher": _at("arena.defenses.nasty_teacher:NastyTeacher"),

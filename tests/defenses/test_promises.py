@@ -4,12 +4,15 @@ import pytest
 import torch
 
 from arena.defenses.adaptive_misinformation import AdaptiveMisinformation
+from arena.defenses.cmim import Cmim
+from arena.defenses.dawn import Dawn
 from arena.defenses.diverse_ensemble import DiverseEnsemble
 from arena.defenses.gaussian_noise import GaussianNoise
 from arena.defenses.gradient_redirection import GradientRedirection
 from arena.defenses.hoda import Hoda
 from arena.defenses.isolation_induction import IsolationInduction
 from arena.defenses.label_only import LabelOnly
+from arena.defenses.misleader import Misleader
 from arena.defenses.modelguard import ModelGuardS, ModelGuardW
 from arena.defenses.nasty_teacher import NastyTeacher
 from arena.defenses.noise_matrix import NoiseMatrix
@@ -55,6 +58,9 @@ DEFENSES = [
         for members, selection in ((1, "coarse"), (3, "bytes"))
     ),
     IsolationInduction(steps=3),
+    Cmim(steps=3),
+    Dawn(rate=0.5),
+    Misleader(members=("mlp-8", "mlp-16"), steps=3),
     NastyTeacher(steps=3),
     *(NoiseMatrix(kind=kind, keep=kept, steps=3) for kind in ("pair", "learned") for kept in (True, False)),
     NoiseMatrix(kind="symmetric"),
