@@ -35,7 +35,7 @@ LARGEST_GRADIENT = 5.0  # its norm, for member and clone
 
 @dataclass(frozen=True, kw_only=True)
 class Misleader(Defense):
-    """``members`` are the architectures of the students (empty: three small ones that suit the task).
+    """``architectures`` are those of the students (empty: three small ones that suit the task).
 
     ``extractability`` is the weight of the disagreement with the simulated clone, which takes ``inner`` steps for each
     of a member's ``steps``. A member learns the victim's answers, softened by ``temperature``, with weight ``share``,
@@ -43,12 +43,12 @@ class Misleader(Defense):
     """
 
     trained_by: ClassVar[frozenset[str]] = frozenset({
-        "members", "extractability", "temperature", "share", "inner", "steps",
+        "architectures", "extractability", "temperature", "share", "inner", "steps",
     })  # fmt: skip
     sweep: ClassVar[tuple[str, tuple[float, ...]] | None] = ("extractability", (0.0, 0.01, 0.1, 0.5, 1.0))
     replaces_victim: ClassVar[bool] = True
 
-    members: tuple[str, ...] = ()
+    architectures: tuple[str, ...] = ()
     extractability: float = 0.01
     temperature: float = 4.0
     share: float = 0.3
@@ -86,7 +86,7 @@ class Misleader(Defense):
         return respond
 
     def _architectures(self, task: Task) -> tuple[str, ...]:
-        return self.members or (IMAGE_MEMBERS if len(task.shape) == 3 else TABLE_MEMBERS)
+        return self.architectures or (IMAGE_MEMBERS if len(task.shape) == 3 else TABLE_MEMBERS)
 
     def _member(self, arch: str, victim: Tensor, context: DefenseContext, *, rng: Generator) -> nn.Module:
         """Train a member on the victim's log posteriors (N, K), against a clone of the same architecture."""

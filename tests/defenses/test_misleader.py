@@ -38,8 +38,8 @@ def test_augmented_rows_are_fresh_each_time_and_stay_in_range():
 
 def test_the_answer_is_the_mean_of_the_members():
     names = ("mlp-8", "mlp-16")
-    both = deployed(Misleader(members=names, steps=3))(inputs())
-    state = Misleader(members=names, steps=3).train(context(), rng=rng())
+    both = deployed(Misleader(architectures=names, steps=3))(inputs())
+    state = Misleader(architectures=names, steps=3).train(context(), rng=rng())
     assert {name.partition("/")[0] for name in state} == {"member-0", "member-1"}
     assert torch.allclose(both.sum(dim=1), torch.ones(len(both)), atol=1e-5)
 

@@ -60,7 +60,7 @@ DEFENSES = [
     IsolationInduction(steps=3),
     Cmim(steps=3),
     Dawn(rate=0.5),
-    Misleader(members=("mlp-8", "mlp-16"), steps=3),
+    Misleader(architectures=("mlp-8", "mlp-16"), steps=3),
     NastyTeacher(steps=3),
     *(NoiseMatrix(kind=kind, keep=kept, steps=3) for kind in ("pair", "learned") for kept in (True, False)),
     NoiseMatrix(kind="symmetric"),
