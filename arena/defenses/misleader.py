@@ -26,7 +26,7 @@ from arena.learning.randomness import child
 from arena.learning.release import released
 from arena.learning.training import descent, predict
 
-IMAGE_MEMBERS, TABLE_MEMBERS = ("small-cnn", "lenet", "mlp"), ("mlp-32", "mlp-64", "mlp-128")
+IMAGE_MEMBERS, TABLE_MEMBERS = ("small-cnn", "medium-cnn", "mlp"), ("mlp-32", "mlp-64", "mlp-128")
 LARGEST_SHIFT = 2  # of an image, in pixels
 NOISE = 0.1  # standard deviation, added to augmented inputs
 CLONE_RATE = 3e-3
@@ -65,6 +65,10 @@ class Misleader(Defense):
         if min(self.inner, self.steps) < 1:
             message = f"inner = {self.inner} and steps = {self.steps} must be at least 1"
             raise BadParameter(message)
+
+    def check(self, task: Task) -> None:
+        for arch in self._architectures(task):
+            build(arch, task, rng=Generator())  # raises BadParameter for one that does not suit the task
 
     def train(self, context: DefenseContext, *, rng: Generator) -> State:
         victim = context.victim(context.training[0]).to(context.device).clamp(min=LOG_FLOOR).log()

@@ -1,7 +1,7 @@
 import pytest
 import torch
 
-from arena.contracts import BadParameter
+from arena.contracts import BadParameter, Task
 from arena.defenses.misleader import Misleader, augmented, divergence
 from tests.defenses.toy import LinearVictim, context, deployed, inputs
 
@@ -59,3 +59,8 @@ def test_the_weight_of_the_clone_matters():
 def test_what_cannot_be_is_refused(fields):
     with pytest.raises(BadParameter, match="must be"):
         Misleader(**fields)
+
+
+def test_an_architecture_that_does_not_suit_the_task_is_refused_before_a_match():
+    with pytest.raises(BadParameter, match="small-cnn takes images"):
+        Misleader(architectures=("mlp", "small-cnn")).check(Task(shape=(5,), classes=6))
