@@ -76,6 +76,10 @@ ATTACKS: Mapping[str, Registered] = {
         where="arena.attacks.knockoff_adaptive:KnockoffAdaptive",
         default={"floor": 0.5, "warmup": 0.3, "batch": 50, "step": 0.5},
     ),
+    "last-layer": Registered(
+        where="arena.attacks.logit_subspace:LogitSubspace", default={"base": Spec(name="knockoff")}
+    ),
+    "logit-subspace": _at("arena.attacks.logit_subspace:LogitSubspace"),
     "maze": _at("arena.attacks.data_free:DataFreeExtraction", version=2, variant="maze"),
     "noise-inversion": _at("arena.attacks.noise_inversion:NoiseInversion"),
     "rank-sharpening": _at("arena.attacks.sharpening:Sharpening", kept="ranks"),

@@ -17,6 +17,7 @@ from arena.attacks.half_argmax import HalfArgmax
 from arena.attacks.jacobian import JacobianAugmentation
 from arena.attacks.knockoff import KnockoffNets
 from arena.attacks.knockoff_adaptive import KnockoffAdaptive
+from arena.attacks.logit_subspace import LogitSubspace
 from arena.attacks.noise_inversion import NoiseInversion
 from arena.attacks.recovery_network import RecoveryNetwork
 from arena.attacks.recovery_table import RecoveryTable
@@ -37,6 +38,7 @@ WRAPPERS = {
     "benign-mix": lambda base: BenignMix(base=base, **FEW),
     "confidence-filter": lambda base: ConfidenceFilter(base=base, **FEW),
     "half-argmax": lambda base: HalfArgmax(base=base),
+    "logit-subspace": lambda base: LogitSubspace(base=base),
     "noise-inversion": lambda base: NoiseInversion(base=base),
     "recovery-network": lambda base: RecoveryNetwork(base=base, iterations=2, **RECOVERY),
     "recovery-table": lambda base: RecoveryTable(base=base, **RECOVERY),

@@ -19,6 +19,7 @@ from arena.attacks.half_argmax import HalfArgmax
 from arena.attacks.jacobian import JacobianAugmentation
 from arena.attacks.knockoff import KnockoffNets
 from arena.attacks.knockoff_adaptive import KnockoffAdaptive
+from arena.attacks.logit_subspace import LogitSubspace
 from arena.attacks.noise_inversion import NoiseInversion
 from arena.attacks.recovery_network import RecoveryNetwork
 from arena.attacks.recovery_table import RecoveryTable
@@ -67,6 +68,7 @@ ATTACKS = [
     BenignMix(base=KnockoffNets(steps=STEPS), steps=STEPS),
     ConfidenceFilter(base=KnockoffNets(steps=STEPS), steps=STEPS),
     HalfArgmax(base=KnockoffNets(steps=STEPS)),
+    LogitSubspace(base=KnockoffNets(steps=STEPS)),
     NoiseInversion(base=KnockoffNets(steps=STEPS)),
     RecoveryNetwork(**RECOVERY, iterations=STEPS),
     RecoveryTable(**RECOVERY),
@@ -85,6 +87,7 @@ NAMES = [
         "benign-mix",
         "confidence-filter",
         "half-argmax",
+        "logit-subspace",
         "noise-inversion",
         "recovery-network",
         "recovery-table",
