@@ -9,8 +9,8 @@ from typing import Annotated
 import typer
 
 from arena.cli.console import errors
-from arena.cli.options import AddSeedsOption, OnlyOption, RunnerName, site
-from arena.cli.watching import announce, told_address_of_environment, watched_run
+from arena.cli.options import AddSeedsOption, GraceOption, OnlyOption, RunnerName, site
+from arena.cli.watching import GRACE_SECONDS, announce, told_address_of_environment, watched_run
 from arena.runs.continuing import continue_run_folder, with_more_seeds
 from arena.runs.folder import Settings, open_run_folder, site_of
 from arena.runs.playing import admit_all
@@ -34,6 +34,7 @@ def command(
     ] = None,
     only: OnlyOption = None,
     add_seeds: AddSeedsOption = None,
+    grace: GraceOption = GRACE_SECONDS,
 ) -> None:
     """Play the missing matches of a run; with --add-seeds, play further seeds of it.
 
@@ -47,7 +48,7 @@ def command(
         admitted = admit_all(terms, site_of(folder, terms, settings))
     continue_run_folder(folder, run, terms, settings, admitted)
     announce(terms, replace(admitted, matchups=chosen), settings)
-    watched_run(folder, terms, settings, chosen, reuse=[])
+    watched_run(folder, terms, settings, chosen, reuse=[], grace=grace)
 
 
 def _settings(

@@ -15,13 +15,14 @@ from arena.cli.options import (
     AddressOption,
     AddSeedsOption,
     DataOption,
+    GraceOption,
     MlflowOption,
     OnlyOption,
     RunnerName,
     site,
 )
 from arena.cli.proofs import prove
-from arena.cli.watching import announce, tell_complete, told_address_of_environment, watched_run
+from arena.cli.watching import GRACE_SECONDS, announce, tell_complete, told_address_of_environment, watched_run
 from arena.contracts import ArenaError
 from arena.referee.journal import JOURNAL
 from arena.referee.tournament_file import read_tournament
@@ -53,6 +54,7 @@ def command(
     ] = True,
     only: OnlyOption = None,
     add_seeds: AddSeedsOption = None,
+    grace: GraceOption = GRACE_SECONDS,
     proofs: Annotated[
         bool, typer.Option("--prove", help="Afterwards, have a call over budget refused, and replay a match.")
     ] = False,
@@ -81,7 +83,7 @@ def command(
         announce(terms, replace(admitted, matchups=chosen), settings)
         earlier = [path.parent for path in folder.resolve().parent.glob(f"*/{JOURNAL}")] if reuse else []
         try:
-            watched_run(folder, terms, settings, chosen, reuse=earlier)
+            watched_run(folder, terms, settings, chosen, reuse=earlier, grace=grace)
         except ArenaError:
             if before is None and not (folder / JOURNAL).exists():  # so that the same command can be given again
                 shutil.rmtree(folder)

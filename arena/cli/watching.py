@@ -20,14 +20,15 @@ from rich.progress import (
 )
 from rich.text import Text
 
-from arena.cli.console import errors, output, stopped, stopped_exit
+from arena.cli.console import TERMINATED_EXIT, errors, output, stopped, stopped_exit
 from arena.cli.own_data import show_own_data
 from arena.cluster.membership import ADDRESS_VARIABLE, address_of_environment
-from arena.contracts import Matchup, matchup_id
+from arena.contracts import MatchResult, Matchup, matchup_id
 from arena.contracts.flags import MEANINGS
 from arena.match.victims import load_splits
 from arena.metrics.differences import smallest_difference
 from arena.metrics.intervals import MIN_SEEDS
+from arena.oracle.interrupts import EndAsked
 from arena.payoff.matrix import label
 from arena.referee.estimate import seconds_of_training
 from arena.referee.referee import Progress, Summary
@@ -43,6 +44,7 @@ from arena.runs.progress import Pace
 from arena.runs.record import read_record
 from arena.tracking.overview import Overview
 
+GRACE_SECONDS = 20.0  # Kubernetes and Slurm kill 30 seconds after SIGTERM, unless they are told otherwise
 PIPE_SECONDS = 15.0  # between two lines of progress if the output is not a terminal
 IN_SECONDS, IN_MINUTES = 90.0, 7_200.0  # shorter durations are shown in these units
 TYPICAL_SPREAD = 3.0  # points between paired seeds, about as much as in the presets
@@ -75,46 +77,42 @@ def announce(tournament: Tournament, admitted: AdmittedMatchups, settings: Setti
 
 
 def watched_run(
-    folder: Path, tournament: Tournament, settings: Settings, matchups: list[Matchup], *, reuse: Iterable[Path]
+    folder: Path,
+    tournament: Tournament,
+    settings: Settings,
+    matchups: list[Matchup],
+    *,
+    reuse: Iterable[Path],
+    grace: float = GRACE_SECONDS,
 ) -> Summary:
-    """Play a run with a progress line, then print tables, files and next commands; after Ctrl-C, how to continue."""
+    """Play a run with a progress line, then print tables, files and next commands; after Ctrl-C, how to continue.
+
+    After SIGTERM, no match starts any more, and those that are running have ``grace`` seconds.
+    """
     stories: list[Story] = []
-    bars = Bars(
-        TextColumn("{task.description}"),
-        BarColumn(),
-        MofNCompleteColumn(),
-        TimeElapsedColumn(),
-        console=errors,
-        transient=True,
-    )
+    end = EndAsked()
+    line = _ProgressLine(len(matchups), end, grace=grace)
     try:
-        with bars:
-            line = bars.add_task("starting ...", total=len(matchups))
-
-            printed = [time.monotonic()]  # when the last line was
-            pace = Pace()
-
-            def show(progress: Progress) -> None:
-                pace.note(progress.done)
-                seconds = pace.seconds_left(progress.running + progress.left)
-                words = f"{progress.running} running, {progress.done} done, {progress.left} left"
-                words += f", about {duration(seconds)} to go" if seconds else ""
-                bars.update(line, completed=progress.done, description=words)
-                if not errors.is_terminal and time.monotonic() - printed[0] > PIPE_SECONDS:
-                    printed[0] = time.monotonic()
-                    errors.print(words)
-                if progress.last is not None and progress.last.verdict.outcome != "completed":
-                    verdict, matchup = progress.last.verdict, progress.last.matchup
-                    bars.console.print(
-                        f"{label(matchup.attack)} against {label(matchup.defense)}, seed {matchup.seed}: "
-                        f"{verdict.outcome}, fault: {verdict.fault} ({verdict.reason})"
-                    )
-
-            end = functools.partial(_conclude, folder, stories)
-            summary = play_run(folder, tournament, settings, matchups, reuse=reuse, on_progress=show, conclude=end)
+        with line.bars, end.on_sigterm(seconds=grace):
+            summary = play_run(
+                folder,
+                tournament,
+                settings,
+                matchups,
+                reuse=reuse,
+                on_progress=line.show,
+                must_end=end.__bool__,
+                conclude=functools.partial(_conclude, folder, stories),
+            )
     except KeyboardInterrupt as interrupt:
         errors.print(f"{stopped(interrupt)}; finished matches are in {folder}. Continue with: arena resume {folder}")
         raise typer.Exit(stopped_exit(interrupt)) from interrupt
+    if summary.left:
+        errors.print(
+            f"terminated; finished matches are in {folder}, and {summary.left} are left. Continue with: "
+            f"arena resume {folder}"
+        )
+        raise typer.Exit(TERMINATED_EXIT)
     output.print(tournament_report(summary.results, stories[-1].found))
     if summary.reused:
         output.print(f"{summary.reused} results were reused from other runs; --no-reuse plays them again.")
@@ -129,6 +127,49 @@ def _conclude(folder: Path, stories: list[Story]) -> Overview:
     stories.append(story_of(read_record(folder)))
     write_page(stories[-1], folder / REPORT_HTML)
     return overview_of(stories[-1], (folder / REPORT_HTML).read_text(encoding="utf-8"))
+
+
+class _ProgressLine:
+    """The line of a run's progress; where there is no terminal, a line now and then. Faults get a line of their own."""
+
+    def __init__(self, matches: int, end: EndAsked, *, grace: float) -> None:
+        self.bars = Bars(
+            TextColumn("{task.description}"),
+            BarColumn(),
+            MofNCompleteColumn(),
+            TimeElapsedColumn(),
+            console=errors,
+            transient=True,
+        )
+        self._task = self.bars.add_task("starting ...", total=matches)
+        self._end, self._grace, self._told_end = end, grace, False
+        self._printed = time.monotonic()  # when the last line was
+        self._pace = Pace()
+
+    def show(self, progress: Progress) -> None:
+        self._pace.note(progress.done)
+        seconds = self._pace.seconds_left(progress.running + progress.left)
+        words = f"{progress.running} running, {progress.done} done, {progress.left} left"
+        words += f", about {duration(seconds)} to go" if seconds and not self._end else ""
+        self.bars.update(self._task, completed=progress.done, description=words)
+        if not errors.is_terminal and time.monotonic() - self._printed > PIPE_SECONDS:
+            self._printed = time.monotonic()
+            errors.print(words)
+        if progress.last is not None and progress.last.verdict.outcome != "completed":
+            self._show_fault(progress.last)
+        if self._end and progress.running and not self._told_end:
+            self._told_end = True
+            self.bars.console.print(
+                f"SIGTERM: no match starts any more, and the {progress.running} running have {self._grace:g} s to end; "
+                "a second signal ends them at once"
+            )
+
+    def _show_fault(self, result: MatchResult) -> None:
+        verdict, matchup = result.verdict, result.matchup
+        self.bars.console.print(
+            f"{label(matchup.attack)} against {label(matchup.defense)}, seed {matchup.seed}: "
+            f"{verdict.outcome}, fault: {verdict.fault} ({verdict.reason})"
+        )
 
 
 def tell_complete(folder: Path, matches: int) -> None:

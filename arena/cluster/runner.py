@@ -25,7 +25,7 @@ from arena.contracts import Fault, MatchResult, Matchup, Outcome, UsageError, Ve
 from arena.match.attacking import OUTPUT_KEPT, AttackReport
 from arena.match.site import Site
 from arena.match.stages import Match, StageFailed, StageOutcome, VictimReady
-from arena.referee.settlement import MAX_REPLAYS
+from arena.referee.settlement import REPLAYS
 from arena.referee.tournament import Resources, Share
 
 STOP_SECONDS = 3.0  # how long hosts may take to remove their files
@@ -37,13 +37,23 @@ class RayRunner:
     slot_class: type[AttackSlot] = AttackSlot
     host_class: type[OracleHost] = OracleHost
 
-    def __init__(self, site: Site, *, resources: Resources | None = None, address: str | None = None) -> None:
+    def __init__(
+        self,
+        site: Site,
+        *,
+        resources: Resources | None = None,
+        address: str | None = None,
+        replays: int = REPLAYS,
+    ) -> None:
         """Join the cluster at ``address``, or start one on this machine; ledgers are written to ``site.work``.
+
+        After so many ``replays``, a match has a host to itself, so that no other defense can end it again.
 
         Raises `ServiceUnreachable` if the cluster does not answer, and `BadParameter` if it has no room for the shares.
         """
         self._resources = resources or Resources()
         self._site = site
+        self._replays = replays
         self._waiting: deque[tuple[Matchup, int]] = deque()
         self._playing: list[Attempt] = []
         self._ended: deque[MatchResult] = deque()
@@ -119,7 +129,7 @@ class RayRunner:
             self._waiting.remove((matchup, number))
             slot = self._idle.pop() if self._idle else self._new_slot()
             match = Match(matchup, attempt=number, isolation="process")
-            attempt = Attempt(match=match, slot=slot, host=host, store=self._store)
+            attempt = Attempt(match=match, slot=slot, host=host, store=self._store, alone=self._last(number))
             self._playing.append(attempt)
             attempt.wait(slot.actor.node.remote(), self._site.limits)
 
@@ -128,13 +138,17 @@ class RayRunner:
         if len(self._hosts) < self._resources.oracles:
             return self._new_host()
         crowds = {host: [attempt for attempt in self._playing if attempt.host is host] for host in self._hosts}
-        may_share = number <= MAX_REPLAYS
+        may_share = not self._last(number)
         fitting = [
             host
             for host, attempts in crowds.items()
             if not attempts or (may_share and not any(attempt.alone for attempt in attempts))
         ]
         return min(fitting, key=lambda host: len(crowds[host]), default=None)
+
+    def _last(self, number: int) -> bool:
+        """Return whether this is the last of several attempts."""
+        return number > max(1, self._replays)
 
     def _step(self, timeout: float) -> None:
         """Wait for the next events, and advance the matches that they concern."""

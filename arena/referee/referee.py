@@ -12,7 +12,7 @@ from typing import NamedTuple
 
 from arena.contracts import ArenaError, MatchResult, Matchup, Runner, Tracker, matchup_id
 from arena.referee.journal import Journal
-from arena.referee.settlement import is_final, needs_stand_in, scored_as
+from arena.referee.settlement import REPLAYS, is_lost, needs_stand_in, scored_as
 
 WAIT_SECONDS = 0.5  # the longest time between two reports of progress
 
@@ -33,6 +33,7 @@ class Summary:
 
     results: tuple[MatchResult, ...]
     reused: int
+    left: int = 0  # matches without a result, because the run was asked to end
     tracking_failed: str = ""  # why results did not reach the tracker; they are on disk in any case
 
 
@@ -56,10 +57,17 @@ class Referee:
         key_of: Callable[[Matchup], str],
         known: Mapping[str, MatchResult] | None = None,
         on_progress: Callable[[Progress], None] = lambda progress: None,
+        replays: int = REPLAYS,
+        must_end: Callable[[], bool] = lambda: False,
     ) -> None:
-        """``known`` holds results of other runs by key; ``on_progress`` is called after a result and while waiting."""
+        """``known`` holds results of other runs by key; ``on_progress`` is called after a result and while waiting.
+
+        ``replays`` is how often a match that the infrastructure lost is played again. Once ``must_end`` returns true,
+        no match starts any more, and the run ends with those that are running.
+        """
         self._runner, self._tracker, self._journal = runner, tracker, journal
         self._key_of, self._known, self._on_progress = key_of, dict(known or {}), on_progress
+        self._replays, self._must_end = replays, must_end
         self._given_up: set[str] = set()  # matches that the infrastructure lost in this run, which are not played again
         self._waiting_for_undefended: dict[str, list[MatchResult]] = {}
         self._tracking_failed = ""
@@ -67,7 +75,10 @@ class Referee:
         self._done = 0  # of those wanted
 
     def run(self, matchups: Sequence[Matchup]) -> Summary:
-        """Play every matchup that has no result yet, and return all results in the order of ``matchups``."""
+        """Play every matchup that has no result yet, and return all results in the order of ``matchups``.
+
+        Matchups that are left when the run must end have none.
+        """
         wanted = {matchup_id(matchup): matchup for matchup in matchups}
         self._wanted = frozenset(wanted)
         self._done = sum(name in self._journal for name in wanted)
@@ -76,8 +87,8 @@ class Referee:
         under_way = {due.name for due in queue}  # those that play, and those that wait for it
         playing: set[str] = set()
         self._report(playing, None)
-        while queue or playing:
-            while queue and len(playing) < self._runner.slots:
+        while playing or (queue and not self._must_end()):
+            while queue and len(playing) < self._runner.slots and not self._must_end():
                 due = queue.popleft()
                 playing.add(due.name)
                 self._runner.submit(due.matchup, attempt=due.attempt)
@@ -90,9 +101,11 @@ class Referee:
                 queue.extendleft(due_next)
                 self._report(playing, result)
             self._report(playing, None)
+        ended = [name for name in wanted if self._has_ended(name)]
         return Summary(
-            results=tuple(self._journal.result_of(name) for name in wanted),
+            results=tuple(self._journal.result_of(name) for name in ended),
             reused=reused,
+            left=len(wanted) - len(ended),
             tracking_failed=self._tracking_failed,
         )
 
@@ -102,14 +115,14 @@ class Referee:
         for name, matchup in wanted.items() if self._known else ():
             if name not in self._journal:
                 known = self._known.get(self._key_of(matchup))
-                if known is not None and is_final(known) and known.verdict.outcome != "infrastructure":
+                if known is not None and not is_lost(known):
                     self._record(name, replace(known, matchup=matchup), reused=True)  # names and paths may differ
                     taken += 1
         return taken
 
     def _settle(self, name: str, result: MatchResult, under_way: Container[str]) -> list[_Due]:
         """Record a result, or return the matchups that must be played before it can be recorded."""
-        if not is_final(result):
+        if is_lost(result) and result.attempt <= self._replays:
             return [_Due(name, result.matchup, attempt=result.attempt + 1)]
         if needs_stand_in(result):
             stand_in = result.matchup.undefended()
@@ -131,7 +144,7 @@ class Referee:
         """Write a result to disk, then to the tracker, which may fail without harm."""
         self._done += name in self._wanted and not self._has_ended(name)
         self._journal.append(result, reused=reused)
-        if result.verdict.outcome == "infrastructure":
+        if is_lost(result):
             self._given_up.add(name)
         try:
             self._tracker.record(result)

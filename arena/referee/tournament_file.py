@@ -21,6 +21,7 @@ from arena.contracts import (
     spec_from_json,
 )
 from arena.contracts.encoding import Json
+from arena.referee.settlement import REPLAYS
 from arena.referee.tournament import DefenseTerms, PoolTerms, Resources, SeededVictim, Share, Tournament
 from arena.registry import build_defense, complete, player_class
 
@@ -77,6 +78,7 @@ def tournament_from(table: Mapping[str, object], *, where: str, folder: Path) ->
         curve=read.integers("curve", read.get("curve", []), least=1, empty=True),
         secret=read.word("secret") if "secret" in table else None,
         limits=_limits(read.get("limits", {}), where),
+        replays=_replays(read.get("limits", {}), where),
         resources=_resources(read.get("resources", {}), where),
     )
 
@@ -104,7 +106,7 @@ def to_table(tournament: Tournament) -> dict[str, object]:
         "threat_budget": tournament.threat_budget,
         "curve": list(tournament.curve),
         **({"secret": tournament.secret} if tournament.secret is not None else {}),
-        "limits": dict(tournament.limits),
+        "limits": {**tournament.limits, "replays": tournament.replays},
         "resources": {
             "oracle": _share_table(tournament.resources.oracle),
             "attack": _share_table(tournament.resources.attack),
@@ -277,14 +279,21 @@ def _recipe(table: object, where: str) -> Recipe:
 
 def _limits(table: object, where: str) -> Mapping[str, float]:
     reader = _Reader(_table(table, f"{where}: limits"), f"{where}: limits")
-    reader.only(STAGES)
+    reader.only((*STAGES, "replays"))
     limits: dict[str, float] = {}
     for stage, seconds in reader.table.items():
+        if stage == "replays":
+            continue
         if not isinstance(seconds, int | float) or isinstance(seconds, bool) or seconds <= 0:
             message = f"{where}: limits: {stage} must be more than 0 seconds, not {seconds!r}"
             raise BadParameter(message)
         limits[stage] = float(seconds)
     return limits
+
+
+def _replays(table: object, where: str) -> int:
+    reader = _Reader(_table(table, f"{where}: limits"), f"{where}: limits")
+    return reader.integers("replays", [reader.get("replays", REPLAYS)], least=0)[0]
 
 
 def _resources(table: object, where: str) -> Resources:

@@ -33,11 +33,12 @@ def holds_a_run(folder: Path) -> bool:
 def check_same(run: RunFolder, tournament: Tournament, folder: Path) -> None:
     """Raise `RunFolderExists`, with what differs, unless the folder holds this tournament.
 
-    It may have fewer seeds there, and other resources, which change no result.
+    It may have fewer seeds there, and other resources and replays, which change no result.
     """
     extended = tournament.seeds[: len(run.tournament.seeds)] == run.tournament.seeds
     seeds = tournament.seeds if extended else run.tournament.seeds
-    differing = differences(replace(run.tournament, seeds=seeds, resources=tournament.resources), tournament)
+    there = replace(run.tournament, seeds=seeds, resources=tournament.resources, replays=tournament.replays)
+    differing = differences(there, tournament)
     if differing:
         message = (
             f"{folder} holds another tournament ({'; '.join(differing)}). Continue the one that it holds with "

@@ -37,6 +37,7 @@ from arena.tracking.none import NoTracker
 from arena.tracking.overview import Overview
 
 TRACKING_SECONDS = 120.0  # how long the tracker may take to finish after the last match
+LEAVING_SECONDS = 3.0  # ... if the run was asked to end, because whoever asked may not wait long
 
 
 def admit_all(tournament: Tournament, site: Site) -> AdmittedMatchups:
@@ -59,16 +60,27 @@ def play_run(
     *,
     reuse: Iterable[Path],
     on_progress: Callable[[Progress], None],
+    must_end: Callable[[], bool] = lambda: False,
     conclude: Callable[[], Overview] | None = None,
 ) -> Summary:
     """Play the matchups of a run folder that have no result yet, and write its files; after Ctrl-C it can be resumed.
 
-    When all are played and on disk, ``conclude`` is called, and what it returns is shown where the run is tracked.
+    Once ``must_end`` returns true, no match starts any more, and matches may be left without a result. When all are
+    played and on disk, ``conclude`` is called, and what it returns is shown where the run is tracked.
 
     Raises `RunFolderBusy` if another process is playing in the folder.
     """
     with alone_in(folder):
-        return _run(folder, tournament, settings, matchups, reuse=reuse, on_progress=on_progress, conclude=conclude)
+        return _run(
+            folder,
+            tournament,
+            settings,
+            matchups,
+            reuse=reuse,
+            on_progress=on_progress,
+            must_end=must_end,
+            conclude=conclude,
+        )
 
 
 def _run(
@@ -79,6 +91,7 @@ def _run(
     *,
     reuse: Iterable[Path],
     on_progress: Callable[[Progress], None],
+    must_end: Callable[[], bool],
     conclude: Callable[[], Overview] | None,
 ) -> Summary:
     site = site_of(folder, tournament, settings)
@@ -86,7 +99,7 @@ def _run(
     tracker = tracker_of(folder, settings)
     runner = runner_of(site, tournament, settings)
     told = ProgressFile(folder, slots=runner.slots, stages=functools.partial(stages_of, runner))
-    finished = False
+    tracking_seconds = 1.0
 
     def tell(progress: Progress) -> None:
         told.note(progress)
@@ -103,16 +116,20 @@ def _run(
             key_of=functools.partial(result_key, site=site),
             known=earlier_results(reuse, but=folder),
             on_progress=tell,
+            replays=tournament.replays,
+            must_end=must_end,
         )
         summary = referee.run(matchups)
-        write_results(folder, finished_results(folder).results)  # with those of earlier selections
-        finished = True
-        if conclude is not None:
-            tracker.describe(conclude())
+        tracking_seconds = LEAVING_SECONDS
+        if not summary.left:
+            write_results(folder, finished_results(folder).results)  # with those of earlier selections
+            tracking_seconds = TRACKING_SECONDS
+            if conclude is not None:
+                tracker.describe(conclude())
     finally:
         told.end()
         runner.close()
-        tracker.close(timeout=TRACKING_SECONDS if finished else 1.0)
+        tracker.close(timeout=tracking_seconds)
     return replace(summary, tracking_failed=summary.tracking_failed or tracker.failure)
 
 
@@ -120,7 +137,7 @@ def runner_of(site: Site, tournament: Tournament, settings: Settings) -> Runner:
     """Return the runner that the settings name."""
     if settings.runner == "local":
         return LocalRunner(site)
-    return RayRunner(site, resources=tournament.resources, address=settings.address)
+    return RayRunner(site, resources=tournament.resources, address=settings.address, replays=tournament.replays)
 
 
 def stages_of(runner: Runner) -> Mapping[str, int]:

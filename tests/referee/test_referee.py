@@ -107,6 +107,8 @@ def run(
     tracker: FakeTracker | None = None,
     known: dict[str, MatchResult] | None = None,
     report: Callable[[Progress], None] = lambda progress: None,
+    replays: int = 2,
+    must_end: Callable[[], bool] = lambda: False,
 ) -> Summary:
     referee = Referee(
         runner=runner or FakeRunner(),
@@ -115,6 +117,8 @@ def run(
         key_of=key_of,
         known=known,
         on_progress=report,
+        replays=replays,
+        must_end=must_end,
     )
     return referee.run(matchups)
 
@@ -136,11 +140,12 @@ class TestInfrastructure:
         assert (result.verdict, result.attempt) == (COMPLETED, 3)
         assert len(Journal(tmp_path).results) == 1
 
-    def test_is_replayed_twice_at_most_and_then_missing(self, tmp_path: Path):
+    @pytest.mark.parametrize("replays", [0, 1, 2, 5])
+    def test_is_replayed_as_often_as_the_limits_say_and_then_missing(self, tmp_path: Path, replays: int):
         runner = FakeRunner(lambda matchup, attempt: INFRASTRUCTURE)
-        (result,) = run(tmp_path, GRID[:1], runner=runner).results
-        assert [attempt for _, attempt in runner.submitted] == [1, 2, 3]
-        assert (result.verdict, result.attempt) == (INFRASTRUCTURE, 3)
+        (result,) = run(tmp_path, GRID[:1], runner=runner, replays=replays).results
+        assert [attempt for _, attempt in runner.submitted] == list(range(1, replays + 2))
+        assert (result.verdict, result.attempt) == (INFRASTRUCTURE, replays + 1)
 
     def test_of_one_match_does_not_hold_up_the_others(self, tmp_path: Path):
         runner = FakeRunner(lambda matchup, attempt: INFRASTRUCTURE if matchup.seed == 0 else COMPLETED)
@@ -245,6 +250,31 @@ def test_a_tracker_that_fails_harms_nothing(tmp_path: Path):
     summary = run(tmp_path, tracker=FakeTracker(broken=True))
     assert len(summary.results) == len(Journal(tmp_path).results) == 3
     assert summary.tracking_failed == "no MLflow there"
+
+
+class TestARunThatMustEnd:
+    @pytest.mark.parametrize("slots", [1, 2])
+    def test_records_what_is_running_starts_nothing_and_can_be_resumed(self, tmp_path: Path, slots: int):
+        runner = FakeRunner(slots=slots)
+        torn = run(tmp_path, runner=runner, must_end=lambda: len(runner.submitted) >= slots)
+        assert len(runner.submitted) == len(torn.results) == slots
+        assert torn.left == len(GRID) - slots
+        assert Journal(tmp_path).results == list(torn.results)
+        again = run(tmp_path)
+        assert again.left == 0
+        assert [result.matchup for result in again.results] == GRID
+
+    def test_leaves_lost_matches_and_those_without_a_stand_in(self, tmp_path: Path):
+        for verdicts in (lambda matchup, attempt: INFRASTRUCTURE, faulty_defenses):
+            runner = FakeRunner(verdicts)
+            torn = run(tmp_path, [MATCHUP], runner=runner, must_end=lambda runner=runner: len(runner.submitted) == 1)
+            assert (torn.results, torn.left) == ((), 1)
+            assert Journal(tmp_path).results == []
+
+    def test_starts_nothing_at_all_if_it_must_end_from_the_beginning(self, tmp_path: Path):
+        runner = FakeRunner()
+        assert run(tmp_path, runner=runner, must_end=lambda: True).left == len(GRID)
+        assert runner.submitted == []
 
 
 class TestALongRun:

@@ -182,6 +182,8 @@ def test_an_entry_is_looked_for_beside_the_file(tmp_path: Path):
         ({"curve": [0]}, "curve"),
         ({"curve": 10}, "curve"),
         ({"limits": {"plai": 3}}, "did you mean 'play'"),
+        ({"limits": {"replays": -1}}, "replays must be whole numbers of at least 0"),
+        ({"limits": {"replays": 1.5}}, "replays must be whole numbers of at least 0"),
         ({"limits": {"play": 0}}, "play must be more than 0 seconds"),
         ({"limits": {"play": "long"}}, "play must be more than 0 seconds"),
         ({"resources": {"slot": 1}}, "did you mean 'slots'"),
