@@ -140,7 +140,7 @@ def forks() -> int:
 
 
 def opened_files() -> int:
-    held = []
+    held: list[int] = []
     with contextlib.suppress(OSError):
         while len(held) < MANY:
             held.append(os.open("/dev/null", os.O_RDONLY))
