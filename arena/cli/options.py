@@ -37,6 +37,10 @@ OnlyOption = Annotated[
     typer.Option(help="Play only these matches now, such as attack=knockoff; also defense=, victim=, pool=, seed=."),
 ]
 AddSeedsOption = Annotated[int | None, typer.Option(help="Play so many more seeds than the tournament lists.")]
+UnsafeOption = Annotated[
+    bool,
+    typer.Option("--unsafe", help="Run entries without a sandbox, with your rights; their results are flagged."),
+]
 JsonOption = Annotated[bool, typer.Option("--json", help="Print JSON instead of tables.")]
 PLAYER_HELP = "a name with parameters in brackets, such as 'mad(epsilon=0.5)' or 'argmax(base=jbda)'"
 PLAYER_OPTION_HELP = "A built-in, with parameters as in 'mad(epsilon=0.5)', or an entry's folder."

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import io
+import os
 import time
 import traceback
 from collections.abc import Iterator, Mapping
@@ -99,7 +100,7 @@ def attack_stage(
         simulated=build_defense(matchup.defense) if matchup.informed else None,
         note=facts.note,
     )
-    wall, cpu = time.perf_counter(), time.process_time()
+    wall, cpu = time.perf_counter(), _cpu_seconds()
     witnessed = WitnessedOracle(oracle=oracle)
     clone: nn.Module | None = None
     with _captured() as output, one_thread(), counted_steps() as steps:
@@ -118,11 +119,17 @@ def attack_stage(
         clone=clone,
         clone_digest=clone_digest(clone) if clone is not None else "",
         wall_seconds=time.perf_counter() - wall,
-        cpu_seconds=time.process_time() - cpu,
+        cpu_seconds=_cpu_seconds() - cpu,
         steps=steps.taken,
         timed=clock.expired,
         facts=facts.measures,
     )
+
+
+def _cpu_seconds() -> float:
+    """Return the CPU time of this process and of those that it started and that have ended, as sandboxes have."""
+    times = os.times()
+    return time.process_time() + times.children_user + times.children_system
 
 
 def _verdict_on(error: BaseException, oracle: WitnessedOracle, clock: Clock) -> Verdict:

@@ -18,7 +18,17 @@ from arena.sandbox import agent_side
 from arena.sandbox.job import Mount
 from arena.version import __version__
 
-PACKAGES = ("torch", "torchvision", "numpy", "scipy", "scikit-learn", "safetensors", "grpcio", "protobuf")
+PACKAGES = (
+    "torch",
+    "torchvision",
+    "numpy",
+    "scipy",
+    "scikit-learn",
+    "safetensors",
+    "grpcio",
+    "protobuf",
+    "adversarial-robustness-toolbox",  # where it is installed
+)
 """What entries may import besides the standard library and this package; what these need comes with them."""
 
 LABELLED_DATA = ("sklearn/datasets/data", "sklearn/datasets/images", "sklearn/datasets/descr", "sklearn/datasets/tests")
