@@ -28,6 +28,7 @@ from arena.entries.frames import BadFrame, Frame, unpacked_frame
 from arena.entries.serving import oracle_served
 from arena.entries.stage import Stage, staged
 from arena.learning.training import count_steps
+from arena.match.attacking import count_cpu_seconds
 from arena.match.clones import unpack_clone
 from arena.registry import Description, entries_in
 from arena.sandbox.job import BoxLimits, Ended, Sandbox
@@ -74,6 +75,7 @@ class SandboxedAttack(Attack):
                 request = self._request(stage, context, rng, served.token)
                 ended = self.sandbox.start(stage.job("play", request, limits=limits)).wait()
         sys.stderr.write(ended.output)
+        count_cpu_seconds(ended.cpu_seconds or 0.0)
         return self._clone(self._frame(ended, context), oracle.task, context)
 
     def _request(self, stage: Stage, context: AttackContext, rng: Generator, token: str) -> dict[str, Json]:

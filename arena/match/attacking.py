@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import contextlib
 import io
-import os
 import time
 import traceback
 from collections.abc import Iterator, Mapping
+from contextvars import ContextVar
 from dataclasses import dataclass, field, replace
 
 import torch
@@ -100,10 +100,10 @@ def attack_stage(
         simulated=build_defense(matchup.defense) if matchup.informed else None,
         note=facts.note,
     )
-    wall, cpu = time.perf_counter(), _cpu_seconds()
+    wall, cpu = time.perf_counter(), time.process_time()
     witnessed = WitnessedOracle(oracle=oracle)
     clone: nn.Module | None = None
-    with _captured() as output, one_thread(), counted_steps() as steps:
+    with _captured() as output, one_thread(), counted_steps() as steps, _counted_elsewhere() as elsewhere:
         try:
             returned = attack.extract(witnessed, context, rng=generator(matchup.seed, "attack"))
             clone = checked_clone(returned, witnessed.task)
@@ -119,17 +119,11 @@ def attack_stage(
         clone=clone,
         clone_digest=clone_digest(clone) if clone is not None else "",
         wall_seconds=time.perf_counter() - wall,
-        cpu_seconds=_cpu_seconds() - cpu,
+        cpu_seconds=time.process_time() - cpu + sum(elsewhere),
         steps=steps.taken,
         timed=clock.expired,
         facts=facts.measures,
     )
-
-
-def _cpu_seconds() -> float:
-    """Return the CPU time of this process and of those that it started and that have ended, as sandboxes have."""
-    times = os.times()
-    return time.process_time() + times.children_user + times.children_system
 
 
 def _verdict_on(error: BaseException, oracle: WitnessedOracle, clock: Clock) -> Verdict:
@@ -140,6 +134,25 @@ def _verdict_on(error: BaseException, oracle: WitnessedOracle, clock: Clock) -> 
     if isinstance(error, DeadlinePassed) and clock.expired:
         return Verdict(outcome="timed out", fault="attack", stage="play", reason=str(error))
     return Verdict(outcome="crashed", fault="attack", stage="play", reason=f"{type(error).__name__}: {error}")
+
+
+def count_cpu_seconds(seconds: float) -> None:
+    """Count CPU time that the attack that plays now has used in another process, such as a sandbox."""
+    for counts in _elsewhere.get():
+        counts.append(seconds)
+
+
+@contextlib.contextmanager
+def _counted_elsewhere() -> Iterator[list[float]]:
+    counts: list[float] = []
+    before = _elsewhere.set((*_elsewhere.get(), counts))
+    try:
+        yield counts
+    finally:
+        _elsewhere.reset(before)
+
+
+_elsewhere: ContextVar[tuple[list[float], ...]] = ContextVar("elsewhere", default=())
 
 
 @contextlib.contextmanager

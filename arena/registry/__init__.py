@@ -34,6 +34,7 @@ from arena.registry.builtins import (
     newest_version,
 )
 from arena.registry.described import (
+    SANDBOX,
     Description,
     EntryLoader,
     Identified,
@@ -51,6 +52,7 @@ __all__ = [
     "EXPLANATIONS",
     "MANIFEST",
     "ROLES",
+    "SANDBOX",
     "THREATS",
     "Description",
     "EntryLoader",
