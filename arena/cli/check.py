@@ -18,7 +18,7 @@ from arena.conformance.checking import check_player
 from arena.conformance.elsewhere import Elsewhere
 from arena.conformance.finding import PlayerFinding
 from arena.contracts import UnknownName
-from arena.registry import MANIFEST, Role, complete, entry_folder, manifest, names
+from arena.registry import MANIFEST, Role, complete, current_loader, entry_folder, manifest, names, use_loader
 
 UNFORESEEN = "unforeseen"  # the check whose matchups are drawn from a seed
 LARGEST_SEED = 10**6
@@ -33,6 +33,10 @@ def command(
         int | None,
         typer.Option(min=0, help="Seed of the matchups that a player cannot foresee; default: a random one each time."),
     ] = None,
+    sandbox: Annotated[
+        bool,
+        typer.Option("--sandbox", help="Play in the sandbox of tournaments and seasons; default: in this process."),
+    ] = False,
     json: JsonOption = False,
 ) -> None:
     """Check whether an entry keeps the rules; the exit code is 1 if it does not.
@@ -41,10 +45,12 @@ def command(
 
     Example: arena check agents/starter_attack
     """
+    if not sandbox:  # the entry is the author's own
+        use_loader(None)
     spec = player(name)
     role = role_of(spec.name)
     seed = secrets.randbelow(LARGEST_SEED) if seed is None else seed
-    with Elsewhere() as elsewhere:
+    with Elsewhere(current_loader()) as elsewhere:
         findings = check_player(role, complete(role, spec), site(None), seed=seed, elsewhere=elsewhere, only=only)
     failed = [finding for finding in findings if finding.must and not finding.passed]
     if json:
@@ -53,7 +59,8 @@ def command(
         output.print(_table(name, role, findings))
         for finding in failed:
             seeded = f" --seed {seed}" if finding.check == UNFORESEEN else ""
-            command_line = f"arena check {shlex.quote(name)} --only {finding.check}{seeded}"
+            boxed = " --sandbox" if sandbox else ""
+            command_line = f"arena check {shlex.quote(name)} --only {finding.check}{seeded}{boxed}"
             output.print(f"{finding.name}: {finding.detail}\n  repeat with: {command_line}", soft_wrap=True)
     if failed:
         raise typer.Exit(1)

@@ -25,7 +25,7 @@ from arena.cli.options import DataOption, JsonOption, print_json, site
 from arena.cluster.membership import ADDRESS_VARIABLE, address_of_environment
 from arena.cluster.runner import RayRunner
 from arena.conformance.finding import Finding
-from arena.contracts import Answer, DataMissing, QueryBatch, Task
+from arena.contracts import Answer, DataMissing, QueryBatch, SandboxUnavailable, Task
 from arena.data.datasets import dataset_names, load
 from arena.match.cache import Cache
 from arena.match.site import Site
@@ -34,12 +34,12 @@ from arena.oracle.session import Session
 from arena.oracle.terms import OracleTerms
 from arena.rpc.client import Connection, RemoteOracle
 from arena.rpc.server import serving
+from arena.sandbox.bubblewrap import Bubblewrap
+from arena.sandbox.promises import try_all
 from arena.version import __version__
 
 PROXIES = ("http_proxy", "https_proxy", "all_proxy", "grpc_proxy")
 PROBE_SECONDS = 60.0  # how long a program may take
-SANDBOX_PROBE = ("bwrap", "--ro-bind", "/", "/", "--unshare-net", "true")
-UNSANDBOXED = "this version plays entries without one, so play only entries that you trust"
 NAMESPACE_PROBE = ("unshare", "--user", "--map-root-user", "--net", "true")
 
 
@@ -81,7 +81,7 @@ def examine(here: Site, *, start_ray: bool) -> list[Finding]:
         _tried("cache", lambda: _written(here.cache)),
         _tried("data: digits", partial(_loaded, "digits", here)),
         *(_tried(f"data: {name}", partial(_loaded, name, here), must=False) for name in dataset_names()[1:]),
-        _tried("sandbox", _sandbox, must=False),
+        *_sandbox(Bubblewrap()),
         _tried("network namespaces", lambda: _ran(NAMESPACE_PROBE), must=False),
     ]
 
@@ -187,12 +187,22 @@ def _loaded(name: str, here: Site) -> str:
     return f"{len(found.labels):,} rows of shape {found.shape}, {len(found.class_names)} classes"
 
 
-def _sandbox() -> str:
+def _sandbox(sandbox: Bubblewrap) -> list[Finding]:
+    """Return a finding for each promise of the sandbox, or a single one if no sandbox starts here."""
     try:
-        found = _ran(SANDBOX_PROBE)
-    except _NotHereError as absence:
-        raise _NotHereError(f"{absence}; {UNSANDBOXED}") from absence
-    return f"{found}; {UNSANDBOXED}"
+        tried = try_all(sandbox)
+    except SandboxUnavailable as absence:
+        detail = f"{absence}. Entries are refused here unless --unsafe plays them without one"
+        return [Finding(name="sandbox", passed=False, must=False, detail=detail)]
+    groups = sandbox.parents
+    counted = "not bounded as a whole" if groups.version == "none" else f"bounded by cgroups {groups.version}"
+    works = Finding(
+        name="sandbox", passed=True, must=False, detail=f"{sandbox.name} works; memory and processes are {counted}"
+    )
+    return [
+        works,
+        *(Finding(name=f"sandbox: {one.promise}", passed=one.holds, must=False, detail=one.detail) for one in tried),
+    ]
 
 
 def _ran(program: tuple[str, ...]) -> str:

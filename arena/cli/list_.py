@@ -22,8 +22,10 @@ from arena.match.victims import VictimTerms
 from arena.payoff.matrix import label
 from arena.registry import (
     ROLES,
+    EntryLoader,
     Player,
     Role,
+    current_loader,
     entry_folder,
     manifest,
     names,
@@ -136,7 +138,26 @@ def _data_set(name: str) -> str:
     return f"A data set with {len(found.labels):,} rows of shape {found.shape} in {len(found.class_names)} classes."
 
 
+def _entry_card(name: str, loader: EntryLoader, *, json: bool) -> None:
+    """Print what an entry says of itself, from inside a sandbox."""
+    role = _role_of(name)
+    found = loader.describe(role, Spec(name=name))
+    if json:
+        card = {"name": name, "role": role, "version": None, "about": found.about}
+        print_json({**card, "parameters": dict(found.parameters), "needs": sorted(found.needs)})
+        return
+    output.print(Text(name, style="bold"), f"({role}, an entry)\n")
+    output.print(Text(f"{_reflowed(found.about)}\n"))
+    for parameter, about in found.parameters.items():
+        output.print(Text(f"{parameter}: {about}"))
+    output.print(f"needs: {', '.join(sorted(found.needs)) or 'nothing'}")
+
+
 def _card(name: str, *, json: bool) -> None:
+    loader = current_loader()
+    if loader is not None and entry_folder(name) is not None:
+        _entry_card(name, loader, json=json)
+        return
     role = _role_of(name)
     player = player_class(role, name)
     kind, preset = player.kind, player.preset

@@ -29,7 +29,9 @@ from arena.cli import (
 )
 from arena.cli.console import carry_every_character, errors, stopped, stopped_exit
 from arena.contracts import ArenaError, PlayerFault, UsageError
+from arena.entries.loading import SandboxedEntries
 from arena.oracle.interrupts import raise_on_signals
+from arena.registry import loader_in_use
 from arena.version import __version__
 
 USAGE_EXIT, FAILURE_EXIT = 2, 1
@@ -84,7 +86,8 @@ def main() -> None:
     raise_on_signals()
     carry_every_character()
     try:
-        app()
+        with loader_in_use(SandboxedEntries()):  # commands that are for an author's own entry import it instead
+            app()
     except UsageError as error:
         errors.print(_failure("error", error))
         sys.exit(USAGE_EXIT)

@@ -41,6 +41,10 @@ GraceOption = Annotated[
     float,
     typer.Option(min=0.0, help="Seconds that running matches have after SIGTERM, which lets no other match start."),
 ]
+UnsafeOption = Annotated[
+    bool,
+    typer.Option("--unsafe", help="Run entries without a sandbox, with your rights; their results are flagged."),
+]
 JsonOption = Annotated[bool, typer.Option("--json", help="Print JSON instead of tables.")]
 PLAYER_HELP = "a name with parameters in brackets, such as 'mad(epsilon=0.5)' or 'argmax(base=jbda)'"
 PLAYER_OPTION_HELP = "A built-in, with parameters as in 'mad(epsilon=0.5)', or an entry's folder."

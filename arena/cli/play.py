@@ -33,7 +33,7 @@ from arena.match.site import Site
 from arena.referee.keys import result_key
 from arena.referee.settlement import settled
 from arena.referee.tournament import POOLS
-from arena.registry import build_attack, build_defense
+from arena.registry import build_attack, build_defense, use_loader
 from arena.report.match_tables import match_table
 from arena.rpc.transport import over_grpc
 
@@ -70,12 +70,17 @@ def command(
     data: DataOption = None,
     grpc: Annotated[bool, typer.Option("--grpc", help="Send the queries over gRPC instead of in process.")] = False,
     debug: Annotated[bool, typer.Option("--debug", help="Run the attack in Python's debugger.")] = False,
+    sandbox: Annotated[
+        bool, typer.Option("--sandbox", help="Run entries in a sandbox, as tournaments do; default: in this process.")
+    ] = False,
     json: JsonOption = False,
 ) -> None:
     """Play one match in this process, which takes seconds.
 
     Example: arena play --victim digits --attack knockoff --defense mad --budget 200
     """
+    if not sandbox:
+        use_loader(None)
     matchup = matchup_of(
         where="arena play",
         victim=victim,

@@ -9,8 +9,10 @@ from typing import Annotated
 import typer
 
 from arena.cli.console import errors
-from arena.cli.options import AddSeedsOption, GraceOption, OnlyOption, RunnerName, site
+from arena.cli.options import AddSeedsOption, GraceOption, OnlyOption, RunnerName, UnsafeOption, site
 from arena.cli.watching import GRACE_SECONDS, announce, told_address_of_environment, watched_run
+from arena.contracts import BadParameter
+from arena.registry import use_loader
 from arena.runs.continuing import continue_run_folder, with_more_seeds
 from arena.runs.folder import Settings, open_run_folder, site_of
 from arena.runs.playing import admit_all
@@ -35,14 +37,21 @@ def command(
     only: OnlyOption = None,
     add_seeds: AddSeedsOption = None,
     grace: GraceOption = GRACE_SECONDS,
+    unsafe: UnsafeOption = False,
 ) -> None:
     """Play the missing matches of a run; with --add-seeds, play further seeds of it.
 
     Example: arena resume runs/demo
     """
+    if unsafe:
+        use_loader(None)
     run = open_run_folder(folder)
+    if run.settings.unsafe and not unsafe:  # not taken from the folder, which may be somebody else's
+        message = f"the entries of {folder} ran without a sandbox; add --unsafe to continue like that"
+        raise BadParameter(message)
     terms = run.tournament if add_seeds is None else with_more_seeds(run.tournament, add_seeds)
     settings = _settings(run.settings, runner=runner, address=address, mlflow=mlflow, data=data)
+    settings = replace(settings, unsafe=unsafe)
     chosen = Selection.read(only or []).of(terms.matchups())
     with errors.status("checking every matchup ..."):
         admitted = admit_all(terms, site_of(folder, terms, settings))

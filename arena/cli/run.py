@@ -19,6 +19,7 @@ from arena.cli.options import (
     MlflowOption,
     OnlyOption,
     RunnerName,
+    UnsafeOption,
     site,
 )
 from arena.cli.proofs import prove
@@ -26,6 +27,7 @@ from arena.cli.watching import GRACE_SECONDS, announce, tell_complete, told_addr
 from arena.contracts import ArenaError
 from arena.referee.journal import JOURNAL
 from arena.referee.tournament_file import read_tournament
+from arena.registry import use_loader
 from arena.runs.continuing import (
     check_same,
     complete_files,
@@ -55,16 +57,19 @@ def command(
     only: OnlyOption = None,
     add_seeds: AddSeedsOption = None,
     grace: GraceOption = GRACE_SECONDS,
+    unsafe: UnsafeOption = False,
     proofs: Annotated[
         bool, typer.Option("--prove", help="Afterwards, have a call over budget refused, and replay a match.")
     ] = False,
 ) -> None:
     """Play a tournament; given again with the same --out, play what is missing there.
 
-    Each result is on disk as soon as it is known.
+    Each result is on disk as soon as it is known. Entries, which are players from folders, run in a sandbox.
 
     Example: arena run demo --out runs/demo
     """
+    if unsafe:
+        use_loader(None)
     terms = read_tournament(find_tournament(tournament))
     terms = terms if add_seeds is None else with_more_seeds(terms, add_seeds)
     folder = out or RUNS / f"{terms.name}-{time.strftime('%Y%m%d-%H%M%S')}"
@@ -72,7 +77,7 @@ def command(
     if before is not None:
         check_same(before, terms, folder)
     chosen = Selection.read(only or []).of(terms.matchups())
-    settings = _settings(runner, address=address, mlflow=mlflow, data=data)
+    settings = replace(_settings(runner, address=address, mlflow=mlflow, data=data), unsafe=unsafe)
     with errors.status("checking every matchup ..."):
         admitted = admit_all(terms, site_of(folder, terms, settings))
     if before is None:

@@ -15,6 +15,7 @@ from arena.match.deployment import ledger_path
 from arena.match.scoring import PlayedMatch
 from arena.match.site import Limits, Site
 from arena.match.stages import Deployed, Match, Stage, StageOutcome
+from arena.registry import SANDBOX
 
 Victim: TypeAlias = tuple[Spec, int]  # with the seed of its training
 
@@ -85,7 +86,9 @@ class Attempt:
             "play": limits.play + GRACE_SECONDS,
             "lost": LOST_SECONDS,
             "close": limits.close + GRACE_SECONDS,
-            "score": limits.score + (GRACE_SECONDS if self.slot.node else START_SECONDS),  # a new slot must start first
+            "score": limits.score
+            + (limits.play if self.match.isolation == SANDBOX else 0.0)  # the control of an entry plays there
+            + (GRACE_SECONDS if self.slot.node else START_SECONDS),  # a new slot must start first
         }[self.where]
         self.ref, self.deadline = ref, time.monotonic() + seconds
 

@@ -19,6 +19,7 @@ import ray
 from arena.cluster.clone_store import Handle, SharedCache
 from arena.cluster.ledger_files import LedgerFile, at_hand, chunk_at, node_here
 from arena.contracts import ArenaFault, DefenseFault, Matchup, Verdict
+from arena.entries.loading import use_entries
 from arena.learning.training import one_thread
 from arena.match.attacking import AttackReport, Clock, attack_stage
 from arena.match.cache import Cache
@@ -79,6 +80,7 @@ class OracleHost:
 
     def __init__(self, site: Site, address: str | None) -> None:
         """``address`` None means the node's own address, which attacks on other nodes can reach."""
+        use_entries(site)
         self._folder = tempfile.TemporaryDirectory(prefix="arena-ledgers-")
         self._site = replace(site, work=Path(self._folder.name))
         self._address = address or ray.util.get_node_ip_address()
@@ -154,6 +156,7 @@ class AttackSlot:
 
     def __init__(self, site: Site, store: Handle | None = None) -> None:
         """``store`` shares the referee's clones between the nodes of the cluster; None: they stay on this node."""
+        use_entries(site)
         self._site = site
         self._clones = Cache(folder=site.cache) if store is None else SharedCache(folder=site.cache, store=store)
         self._report: AttackReport | None = None

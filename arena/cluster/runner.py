@@ -27,6 +27,7 @@ from arena.match.site import Site
 from arena.match.stages import Match, StageFailed, StageOutcome, VictimReady
 from arena.referee.settlement import REPLAYS
 from arena.referee.tournament import Resources, Share
+from arena.registry import isolation_of
 
 STOP_SECONDS = 3.0  # how long hosts may take to remove their files
 
@@ -128,7 +129,8 @@ class RayRunner:
                 return
             self._waiting.remove((matchup, number))
             slot = self._idle.pop() if self._idle else self._new_slot()
-            match = Match(matchup, attempt=number, isolation="process")
+            isolation = isolation_of(matchup.attack, matchup.defense, otherwise="process")
+            match = Match(matchup, attempt=number, isolation=isolation)
             attempt = Attempt(match=match, slot=slot, host=host, store=self._store, alone=self._last(number))
             self._playing.append(attempt)
             attempt.wait(slot.actor.node.remote(), self._site.limits)

@@ -10,6 +10,8 @@ from collections.abc import Callable, Iterator
 from concurrent.futures import ProcessPoolExecutor
 from typing import ParamSpec, TypeVar
 
+from arena.registry import EntryLoader, use_loader
+
 Arguments = ParamSpec("Arguments")
 Result = TypeVar("Result")
 
@@ -18,7 +20,13 @@ _HASH_SEEDS = ("1", "2")  # one of them is not that of this process
 
 
 class Elsewhere:
-    """Calls functions in a process of its own, which starts at the first call and lasts as long as the context."""
+    """Calls functions in a process of its own, which starts at the first call and lasts as long as the context.
+
+    Entries are described and built there by ``loader``; None: that process imports them.
+    """
+
+    def __init__(self, loader: EntryLoader | None = None) -> None:
+        self._loader = loader
 
     def __enter__(self) -> Elsewhere:
         return self
@@ -36,7 +44,12 @@ class Elsewhere:
 
     @functools.cached_property
     def _pool(self) -> ProcessPoolExecutor:
-        return ProcessPoolExecutor(max_workers=1, mp_context=multiprocessing.get_context("spawn"))
+        return ProcessPoolExecutor(
+            max_workers=1,
+            mp_context=multiprocessing.get_context("spawn"),
+            initializer=use_loader,
+            initargs=(self._loader,),
+        )
 
 
 @contextlib.contextmanager

@@ -10,7 +10,8 @@
     │   ├── DataMissing       data are not on this machine; the message says how to get them
     │   ├── RunFolderExists   a folder would be overwritten
     │   ├── RunFolderBusy     another process is playing in a folder
-    │   └── RunFolderChanged  something that a folder's results depend on has changed
+    │   ├── RunFolderChanged  something that a folder's results depend on has changed
+    │   └── SandboxUnavailable  code that nobody trusts cannot be run here, because no sandbox works
     ├── QueryRefused          the attack's fault, without consequences: refused whole, not charged
     │   ├── InvalidQuery      wrong shape, dtype, range, account or explain flag, or not finite
     │   ├── QueryTooLarge     more rows or bytes in one call than the oracle allows
@@ -66,6 +67,10 @@ class RunFolderBusy(UsageError):
 
 class RunFolderChanged(UsageError):
     """A run cannot be continued, because something that its results depend on has changed since it began."""
+
+
+class SandboxUnavailable(UsageError):
+    """Code that nobody trusts cannot be run on this machine, because no sandbox works here."""
 
 
 class QueryRefused(ArenaError):

@@ -13,6 +13,8 @@ SCORED_AS_NONE = "scored as none"
 HONEST_ROWS_SHORT = "honest rows short"
 COST_NOT_RANKED = "cost not ranked"
 DETECTOR_CANNOT_FIRE = "detector cannot fire"
+NO_CONTROL = "control failed"
+UNSAFE = "entries not isolated"
 HONEST_CANNOT_TRIGGER = "honest users cannot trigger it"
 
 MEANINGS: Mapping[str, str] = {
@@ -27,6 +29,9 @@ MEANINGS: Mapping[str, str] = {
     COST_NOT_RANKED: "honest rows are short, and the defense keeps state or is an entry, so it could behave well only "
     "while honest users query: it is not ranked",
     DETECTOR_CANNOT_FIRE: "the budget is below the number of queries that the detector needs from an account",
+    NO_CONTROL: "the attack returned no clone from answers that teach nothing of the victim, so its own clone counts as "
+    "something that it brought along",
+    UNSAFE: "an entry's code ran without a sandbox, with the rights of whoever played the match, and could have cheated",
     HONEST_CANNOT_TRIGGER: "the honest split has fewer rows than the detector needs from an account, so false alarms "
     "cannot be seen",
 }

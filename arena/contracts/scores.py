@@ -43,6 +43,10 @@ MAP_MOVED = CountName(
     "explanation/moved"
 )  # test images on which another class than the victim's, or none, is explained
 
+CONTROL = CountName(
+    "attack/control"
+)  # test rows on which a clone made of answers that teach nothing decides as the victim
+
 UNIFORM_LARGEST_SHARE = MeasureName("victim/unif_largest_share")
 L1 = MeasureName("utility/l1")
 L1_MAX = MeasureName("utility/l1_max")
@@ -80,7 +84,7 @@ SCORE_CPU_SECONDS = MeasureName("score/cpu_seconds")
 
 _COUNTS = frozenset({
     VICTIM_ACCURACY, DEPLOYED_ACCURACY, KEPT, HONEST_ACCURACY, CLEAN_ACCURACY, REFUSED, SHIFTED, ONE_HOT, ARGMAX_BROKEN,
-    L1_BROKEN, MAP_MOVED, MAP_BLANK, HONEST_HEAVY, HONEST_LIGHT,
+    L1_BROKEN, MAP_MOVED, MAP_BLANK, HONEST_HEAVY, HONEST_LIGHT, CONTROL,
 })  # fmt: skip
 _MEASURES = frozenset({
     UNIFORM_LARGEST_SHARE, L1, L1_MAX, ECE, ECE_CLEAN, BRIER_COST, LOG_LOSS, AUDIT_OVERLAP, AUDIT_TWO_SAMPLE, AUDIT_P,

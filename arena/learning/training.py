@@ -53,6 +53,12 @@ def counted_steps() -> Iterator[Steps]:
         _counted.reset(before)
 
 
+def count_steps(taken: int) -> None:
+    """Count optimiser steps that were taken in another process."""
+    for steps in _counted.get():
+        steps.taken += taken
+
+
 _counted: ContextVar[tuple[Steps, ...]] = ContextVar("counted", default=())
 
 
@@ -161,8 +167,7 @@ def descent(
         optimiser.zero_grad(set_to_none=True)
         backward(chosen)
         optimiser.step()
-        for steps_of in _counted.get():
-            steps_of.taken += 1
+        count_steps(1)
         yield step + 1
     network.eval()
 

@@ -7,7 +7,13 @@ import functools
 import torch
 
 from arena.contracts import Attack, BadParameter, Defense, Matchup, NeedUnmet, Spec, Task
-from arena.contracts.flags import COST_NOT_RANKED, DETECTOR_CANNOT_FIRE, HONEST_CANNOT_TRIGGER, HONEST_ROWS_SHORT
+from arena.contracts.flags import (
+    COST_NOT_RANKED,
+    DETECTOR_CANNOT_FIRE,
+    HONEST_CANNOT_TRIGGER,
+    HONEST_ROWS_SHORT,
+    UNSAFE,
+)
 from arena.learning.architectures import build, resolve
 from arena.learning.normalisation import check_channels
 from arena.learning.randomness import generator
@@ -15,7 +21,7 @@ from arena.learning.training import padded_forward
 from arena.match.rows import honest_traffic, load_pool, outlier_source_of
 from arena.match.site import Site
 from arena.match.victims import load_splits, load_victim, victim_architecture, victim_terms
-from arena.registry import build_explanation, build_threat
+from arena.registry import build_explanation, build_threat, current_loader, entries_in
 from arena.registry.entries import entry_folder
 
 
@@ -66,7 +72,9 @@ def admit(matchup: Matchup, attack: Attack, defense: Defense, site: Site) -> tup
         _check_explanation(matchup.explanation, victim_architecture(terms, task), task)
     load_pool(matchup.victim, matchup.pool, matchup.pool_source, site)
     outlier_source_of(matchup, site)
+    entries = [*entries_in(matchup.attack), *entries_in(matchup.defense)]
     flags = {
+        UNSAFE: bool(entries) and current_loader() is None,
         HONEST_ROWS_SHORT: honest_traffic(matchup, site).volumes.fall_short,
         DETECTOR_CANNOT_FIRE: defense.detection_delay > matchup.budget,
         HONEST_CANNOT_TRIGGER: defense.detection_delay > len(load_splits(matchup.victim, site.data).honest[1]),

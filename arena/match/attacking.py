@@ -7,6 +7,7 @@ import io
 import time
 import traceback
 from collections.abc import Iterator, Mapping
+from contextvars import ContextVar
 from dataclasses import dataclass, field, replace
 
 import torch
@@ -102,7 +103,7 @@ def attack_stage(
     wall, cpu = time.perf_counter(), time.process_time()
     witnessed = WitnessedOracle(oracle=oracle)
     clone: nn.Module | None = None
-    with _captured() as output, one_thread(), counted_steps() as steps:
+    with _captured() as output, one_thread(), counted_steps() as steps, _counted_elsewhere() as elsewhere:
         try:
             returned = attack.extract(witnessed, context, rng=generator(matchup.seed, "attack"))
             clone = checked_clone(returned, witnessed.task)
@@ -118,7 +119,7 @@ def attack_stage(
         clone=clone,
         clone_digest=clone_digest(clone) if clone is not None else "",
         wall_seconds=time.perf_counter() - wall,
-        cpu_seconds=time.process_time() - cpu,
+        cpu_seconds=time.process_time() - cpu + sum(elsewhere),
         steps=steps.taken,
         timed=clock.expired,
         facts=facts.measures,
@@ -133,6 +134,25 @@ def _verdict_on(error: BaseException, oracle: WitnessedOracle, clock: Clock) -> 
     if isinstance(error, DeadlinePassed) and clock.expired:
         return Verdict(outcome="timed out", fault="attack", stage="play", reason=str(error))
     return Verdict(outcome="crashed", fault="attack", stage="play", reason=f"{type(error).__name__}: {error}")
+
+
+def count_cpu_seconds(seconds: float) -> None:
+    """Count CPU time that the attack that plays now has used in another process, such as a sandbox."""
+    for counts in _elsewhere.get():
+        counts.append(seconds)
+
+
+@contextlib.contextmanager
+def _counted_elsewhere() -> Iterator[list[float]]:
+    counts: list[float] = []
+    before = _elsewhere.set((*_elsewhere.get(), counts))
+    try:
+        yield counts
+    finally:
+        _elsewhere.reset(before)
+
+
+_elsewhere: ContextVar[tuple[list[float], ...]] = ContextVar("elsewhere", default=())
 
 
 @contextlib.contextmanager

@@ -42,7 +42,7 @@ def unpack_clone(data: bytes, task: Task) -> Classifier:
     Raises `AttackFault` unless the bytes are the weights of a named architecture for ``task``: their names, shapes and
     dtypes must equal its state dict, their size is bounded, and every number must be finite.
     """
-    header = _header(data)
+    header = safetensors_header(data)
     about = header.pop("__metadata__", {})
     architecture = about.get("architecture", "") if isinstance(about, dict) else ""
     if not isinstance(architecture, str) or not architecture:
@@ -167,7 +167,7 @@ def posteriors_of(clone: nn.Module) -> Callable[[Tensor], Tensor]:
     return answer
 
 
-def _header(data: bytes) -> dict[str, object]:
+def safetensors_header(data: bytes) -> dict[str, object]:
     """Return the JSON header of safetensors bytes, whose size is checked before it is parsed."""
     if len(data) < 8 or len(data) > MAX_FILE_BYTES:
         message = f"a clone must be a safetensors file of 8 to {MAX_FILE_BYTES} bytes, not {len(data)}"

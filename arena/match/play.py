@@ -24,6 +24,7 @@ from arena.match.victims import load_victim
 from arena.oracle.local import LocalOracle
 from arena.oracle.session import Session
 from arena.oracle.transcript import Transcript
+from arena.registry import isolation_of
 
 Transport: TypeAlias = Callable[[Session, Tensor, Clock], AbstractContextManager[Oracle]]
 """Puts an oracle in front of a session; it is given the pool too, because remote attacks fetch it over the wire."""
@@ -144,7 +145,8 @@ def play(
 
     Raises `UsageError` for a matchup that cannot be played at all.
     """
-    match = Match(matchup, attempt=attempt, isolation="in-process")
+    isolation = isolation_of(matchup.attack, matchup.defense, otherwise="in-process")
+    match = Match(matchup, attempt=attempt, isolation=isolation)
     stages = LocalStages(match, attack=attack, defense=defense, site=site, transport=transport)
     while match.ending is None:
         match.take(match.begin(stages))

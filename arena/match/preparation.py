@@ -30,7 +30,7 @@ from arena.match.site import Site
 from arena.match.surrogates import Surrogate, keep_attackers_clone, load_surrogate
 from arena.match.victims import NetworkVictim, load_splits, load_victim, victim_key
 from arena.oracle.interrupts import is_operators
-from arena.registry import build_explanation, sources_digest_of
+from arena.registry import Identified, build_explanation, sources_digest_of
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -132,6 +132,8 @@ def _training_key(
 
 def player_parts(defense: Defense, *, trained: bool) -> list[str]:
     """Return the code of a defense and its fields, followed by those of its base; if ``trained``, what training reads."""
+    if isinstance(defense, Identified):
+        return [defense.identity]
     values = {item.name: getattr(defense, item.name) for item in fields(defense)}  # type: ignore[arg-type]  # every player is a dataclass
     read = [(name, value) for name, value in values.items() if name in defense.trained_by or not trained]
     kind = type(defense)  # the module of an entry is named after the digest of its folder

@@ -21,18 +21,20 @@ from arena.contracts import (
     matchup_id,
 )
 from arena.contracts import scores as names
-from arena.contracts.flags import TIMED
+from arena.contracts.flags import NO_CONTROL, TIMED
 from arena.learning.training import one_thread
 from arena.match.assessment import Assessment, assess, grid_png
 from arena.match.attacking import AttackReport
 from arena.match.cache import Cache
 from arena.match.clone_scores import CloneScores, score_clones
+from arena.match.control import control_fidelity
 from arena.match.deployed import Deployed
 from arena.match.explanation_scores import ExplanationScores, explanation_scores
 from arena.match.honest_scores import honest_scores, promise_scores, volume_scores
 from arena.match.preparation import DefendedVictim
 from arena.match.site import Site
 from arena.oracle.transcript import Transcript
+from arena.registry import SANDBOX, entries_in
 
 MAPS = "maps"
 """The name of the picture of the explanations that were served."""
@@ -92,10 +94,12 @@ def score_match(
         clones = score_clones(played.matchup, transcript, played.report, deployed)
         honest = honest_scores(played.matchup, transcript, site)
         explained, faults = _explained(deployed, played.report)
+        control, failed = _control(played, clones, defense=defense, defended=defended, site=site)
         assessment = _assessed(played, clones, transcript, defense=defense, defended=defended, site=site)
     parts = (
         Scores(measures={**played.measures, **played.report.facts}),
         Scores(counts=clones.counts, measures=clones.measures),
+        control,
         honest,
         promise_scores(played.matchup, transcript, defense, site),
         volume_scores(played.matchup, site),
@@ -119,7 +123,7 @@ def score_match(
         counts={name: count for part in parts for name, count in part.counts.items()},
         measures={name: value for part in parts for name, value in part.measures.items() if math.isfinite(value)},
         pictures=tuple(sorted(pictures)),
-        flags=(*played.flags, *clones.flags, *assessment.flags, *((TIMED,) if played.report.timed else ())),
+        flags=(*played.flags, *clones.flags, *failed, *assessment.flags, *((TIMED,) if played.report.timed else ())),
         honest=honest.outcomes,
     )
     return Scored(result=result, pictures=pictures)
@@ -133,6 +137,17 @@ def _explained(deployed: Deployed, report: AttackReport) -> tuple[ExplanationSco
         return explanation_scores(deployed), []
     except DefenseFault as fault:
         return ExplanationScores(), [fault]
+
+
+def _control(
+    played: PlayedMatch, clones: CloneScores, *, defense: Defense, defended: DefendedVictim, site: Site
+) -> tuple[Scores, tuple[str, ...]]:
+    """Play the control of an entry whose clone was scored; without one, its own clone counts as its control."""
+    own = clones.counts.get(names.clone_count("b", "fidelity"))
+    if own is None or played.isolation != SANDBOX or not entries_in(played.matchup.attack):
+        return Scores(), ()
+    found = control_fidelity(played.matchup, defense, defended, site)
+    return Scores(counts={names.CONTROL: found or own}), () if found is not None else (NO_CONTROL,)
 
 
 def _effort(played: PlayedMatch, transcript: Transcript, *, wall: float, cpu: float) -> Scores:

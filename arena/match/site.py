@@ -33,6 +33,7 @@ class Site:
     cache: Path = field(default_factory=lambda: default_cache())  # trained victims and defenses
     device: str = "cpu"
     limits: Limits = Limits()
+    sandboxed: bool = False  # whether entries run in a sandbox; else the processes of the match import them
     secret: Secret = PUBLIC  # behind the randomness of the referee and the defense
 
 

@@ -14,7 +14,7 @@ from dataclasses import dataclass
 
 from arena.contracts import TRACKS, Count, CountName, Knowledge, MatchResult, Parameter, Spec, Track
 from arena.contracts.flags import COST_NOT_RANKED, LEAK
-from arena.contracts.scores import CloneCount, clone_count
+from arena.contracts.scores import CONTROL, CloneCount, clone_count
 from arena.metrics.extremes import largest_mean
 from arena.metrics.intervals import Interval
 from arena.metrics.shared_variance import share_intervals
@@ -230,11 +230,26 @@ def _test_rows(result: MatchResult) -> list[int]:
 
 
 def _largest_fidelity(result: MatchResult, tracks: Iterable[Track]) -> float | None:
-    """Return the largest fidelity of the tracks that there are, else the floor, None if the match is missing."""
+    """Return the largest fidelity of the tracks that there are, else the floor, None if the match is missing.
+
+    Of an entry's own clone only the gain counts: what its control has above the floor is taken off.
+    """
     if result.verdict.outcome == "infrastructure":
         return None
-    found = largest_share(result, FIDELITIES, tracks)
-    return largest_share(result, FIDELITIES, ("floor",)) if found is None else found
+    shares = {track: largest_share(result, FIDELITIES, (track,)) for track in (*tracks, "floor")}
+    floor = shares.pop("floor")
+    found = [
+        share - (brought_along(result) if track == "b" else 0.0) for track, share in shares.items() if share is not None
+    ]
+    return max(found, default=floor)
+
+
+def brought_along(result: MatchResult) -> float:
+    """Return the fidelity above the floor that an entry had before it asked anything; 0 without a control."""
+    control, floor = result.counts.get(CONTROL), result.counts.get(clone_count("floor", "fidelity"))
+    if control is None or floor is None or not (control.total and floor.total):
+        return 0.0
+    return max(0.0, control.share - floor.share)
 
 
 def largest_share(result: MatchResult, counted: Iterable[CloneCount], tracks: Iterable[Track] = TRACKS) -> float | None:

@@ -22,7 +22,7 @@ from arena.match.site import Site
 from arena.match.victims import data_digest, victim_digest
 from arena.payoff.matrix import label
 from arena.provenance import code_digest_of
-from arena.registry import Role, code_digest, entry_folder, resolved
+from arena.registry import Role, code_digest, entries_in, entry_folder, isolation_of, resolved
 
 REFEREE = "arena.match.play"
 """The module that plays and scores a match; with everything that it imports, it is the referee's own code."""
@@ -67,6 +67,10 @@ def _inputs(matchup: Matchup, site: Site) -> Iterator[Input]:
     yield Input(kind=f"the pool {matchup.pool}", of=matchup.pool_source, digest=pool_digest(matchup, site))
     if matchup.knowledge.outliers != "none":
         yield Input(kind=f"the outliers {matchup.knowledge.outliers}", digest=outliers_digest(matchup, site))
+    if entries_in(matchup.attack) or entries_in(matchup.defense):
+        yield Input(
+            kind="the isolation of entries", digest=isolation_of(matchup.attack, matchup.defense, otherwise="none")
+        )
     players: list[tuple[Role, Spec]] = [("attack", matchup.attack), ("defense", matchup.defense)]
     players += [("explanation", matchup.explanation)] if matchup.explanation is not None else []
     players += [("threat", threat) for threat in matchup.threats]

@@ -11,7 +11,6 @@ from pathlib import Path
 
 from arena.contracts import (
     BadParameter,
-    Defense,
     Knowledge,
     Recipe,
     Spec,
@@ -23,7 +22,7 @@ from arena.contracts import (
 from arena.contracts.encoding import Json
 from arena.referee.settlement import REPLAYS
 from arena.referee.tournament import DefenseTerms, PoolTerms, Resources, SeededVictim, Share, Tournament
-from arena.registry import build_defense, complete, player_class
+from arena.registry import build_defense, complete, sweep_of
 
 
 def read_tournament(path: Path) -> Tournament:
@@ -219,7 +218,7 @@ def _defenses(item: object, where: str, folder: Path) -> Iterable[DefenseTerms]:
     wanted = params.pop("sweep", False)
     if wanted is False:
         return [_defense(replace(spec, params=tuple(params.items())), where)]
-    declared = typing.cast(type[Defense], player_class("defense", spec.full_name).kind).sweep
+    declared = sweep_of(spec)
     if declared is None:
         message = f"{where}: {spec.name} has no parameter to sweep; leave sweep out"
         raise BadParameter(message)

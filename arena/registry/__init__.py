@@ -21,6 +21,7 @@ from arena.registry.building import (
     player_fields,
     resolved,
     sources_digest_of,
+    sweep_of,
 )
 from arena.registry.builtins import (
     ATTACKS,
@@ -32,6 +33,17 @@ from arena.registry.builtins import (
     Role,
     newest_version,
 )
+from arena.registry.described import (
+    SANDBOX,
+    Description,
+    EntryLoader,
+    Identified,
+    current_loader,
+    entries_in,
+    isolation_of,
+    loader_in_use,
+    use_loader,
+)
 from arena.registry.entries import MANIFEST, entry_folder, folder_digest, manifest
 
 __all__ = [
@@ -40,7 +52,11 @@ __all__ = [
     "EXPLANATIONS",
     "MANIFEST",
     "ROLES",
+    "SANDBOX",
     "THREATS",
+    "Description",
+    "EntryLoader",
+    "Identified",
     "Player",
     "PlayerClass",
     "Registered",
@@ -51,9 +67,13 @@ __all__ = [
     "build_threat",
     "code_digest",
     "complete",
+    "current_loader",
+    "entries_in",
     "entry_folder",
     "folder_digest",
     "is_newest",
+    "isolation_of",
+    "loader_in_use",
     "manifest",
     "names",
     "newest_version",
@@ -62,4 +82,6 @@ __all__ = [
     "player_fields",
     "resolved",
     "sources_digest_of",
+    "sweep_of",
+    "use_loader",
 ]

@@ -27,6 +27,7 @@ from arena.contracts import (
 )
 from arena.provenance import PACKAGE, sources_digest
 from arena.registry.builtins import ROLES, TABLES, Role, newest_version, registered
+from arena.registry.described import current_loader, entries_in, loader_for
 from arena.registry.entries import MANIFEST, entry_folder, folder_digest, load_entry
 
 Player = Attack | Defense | Explanation | Threat
@@ -74,6 +75,9 @@ def complete(role: Role, spec: Spec) -> Spec:
 
     Its parameters are checked. Raises `UnknownName` and `BadParameter`.
     """
+    loader = loader_for(spec)
+    if loader is not None:
+        return loader.describe(role, spec).spec
     folder, found = entry_folder(spec.name), player_class(role, spec.full_name)
     roles = _nested_roles(found.kind)
     nested = {key: _completed(roles[key], value) if key in roles else value for key, value in spec.params}
@@ -102,6 +106,7 @@ def player_class(role: Role, name: str) -> PlayerClass:
     """Return the class that a name stands for. Raises `UnknownName`."""
     folder = entry_folder(name)
     if folder is not None:
+        assert current_loader() is None, "a process that has entries described elsewhere never imports one"
         return PlayerClass(kind=load_entry(role, folder, _KINDS[role]))
     builtin = registered(role, name)
     if builtin is not None:
@@ -112,6 +117,14 @@ def player_class(role: Role, name: str) -> PlayerClass:
     message = f"no {role} is called {name!r}{nearest(name, names(role))}; `arena list` shows all names, and a folder "
     message += f"with an {MANIFEST} is given by its path"
     raise UnknownName(message)
+
+
+def sweep_of(spec: Spec) -> tuple[str, tuple[float, ...]] | None:
+    """Return the field of a defense that its trade-off curve varies, with the values; None if it has none."""
+    loader = loader_for(spec)
+    if loader is not None:
+        return loader.describe("defense", spec).sweep
+    return typing.cast(type[Defense], player_class("defense", spec.full_name).kind).sweep
 
 
 def player_defaults(role: Role, name: str) -> Mapping[str, Parameter]:
@@ -127,11 +140,20 @@ def player_fields(kind: type[Player]) -> tuple[dataclasses.Field[object], ...]:
 
 def resolved(role: Role, spec: Spec) -> str:
     """Return a player as text with the values of all fields, including those that its name or its class sets."""
+    loader = loader_for(spec)
+    if loader is not None:
+        return loader.describe(role, spec).resolved
     return repr(_build(role, spec))
 
 
 def code_digest(role: Role, spec: Spec) -> str:
     """Return a digest of a player's source, of what it imports from this package, and of the players inside it."""
+    loader = loader_for(spec)
+    if loader is not None:
+        folders = [folder_digest(Path(name).expanduser()) for name in entries_in(spec)]
+        return hashlib.blake2b(
+            " ".join([*folders, loader.describe(role, spec).sources]).encode(), digest_size=8
+        ).hexdigest()
     folder, kind = entry_folder(spec.name), player_class(role, spec.full_name).kind
     state = hashlib.blake2b(digest_size=8)
     if folder is not None:
@@ -171,6 +193,9 @@ def _completed(role: Role, value: Parameter) -> Parameter:
 
 
 def _build(role: Role, spec: Spec) -> Player:
+    loader = loader_for(spec)
+    if loader is not None:
+        return loader.attack(spec) if role == "attack" else loader.defense(spec)
     found = player_class(role, spec.full_name)
     fields = {field.name: field for field in player_fields(found.kind)}
     hints, roles = typing.get_type_hints(found.kind), _nested_roles(found.kind)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import importlib
+import stat
 import sys
 import tomllib
 import types
@@ -15,6 +16,8 @@ from arena.contracts import BadParameter, UnknownName, UsageError
 from arena.registry.builtins import Role
 
 MANIFEST = "agent.toml"
+MAX_BYTES, MAX_FILES = 50 << 20, 2_000
+"""What an entry's folder may have: code and small files, not a classifier that was trained somewhere else."""
 
 Player = typing.TypeVar("Player")
 
@@ -49,12 +52,36 @@ def manifest(folder: Path) -> Mapping[str, str]:
     return typing.cast(Mapping[str, str], table)
 
 
+def entry_files(folder: Path) -> list[Path]:
+    """Return the files of an entry, except compiled ones.
+
+    Raises `BadParameter` for a link, which could lead to other people's files, for anything else that is neither a file
+    nor a folder, and for an entry that is too large.
+    """
+    found, size = [], 0
+    for path in sorted(folder.rglob("*")):
+        if "__pycache__" in path.relative_to(folder).parts:
+            continue
+        kind = path.lstat()
+        if not (stat.S_ISREG(kind.st_mode) or stat.S_ISDIR(kind.st_mode)):
+            message = (
+                f"{folder}: {path.relative_to(folder)} is a link or no regular file; an entry may have files alone"
+            )
+            raise BadParameter(message)
+        if stat.S_ISREG(kind.st_mode):
+            found.append(path)
+            size += kind.st_size
+        if size > MAX_BYTES or len(found) > MAX_FILES:
+            message = f"{folder}: an entry may have {MAX_FILES:,} files and {MAX_BYTES >> 20} MiB; this one has more"
+            raise BadParameter(message)
+    return found
+
+
 def folder_digest(folder: Path) -> str:
     """Return 16 hex digits over the paths and contents of an entry's files, except compiled ones."""
     state = hashlib.blake2b(digest_size=8)
-    for path in sorted(folder.rglob("*")):
-        if path.is_file() and "__pycache__" not in path.parts:
-            state.update(str(path.relative_to(folder)).encode() + b"\0" + path.read_bytes() + b"\0")
+    for path in entry_files(folder):
+        state.update(str(path.relative_to(folder)).encode() + b"\0" + path.read_bytes() + b"\0")
     return state.hexdigest()
 
 

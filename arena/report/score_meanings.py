@@ -23,6 +23,7 @@ MEANINGS: Mapping[str, str] = {
     names.L1_BROKEN: "answered rows on which the promise of a bounded L1 shift was broken",
     names.MAP_MOVED: "test images on which another class than the victim's, or none, is explained",
     names.MAP_BLANK: "the others whose served map is constant although the victim's own is not",
+    names.CONTROL: "test rows on which the entry's control clone, made of answers that teach nothing, decides as the victim",
     names.UNIFORM_LARGEST_SHARE: "share of uniform inputs that the victim assigns to its most frequent class",
     names.L1: "mean L1 shift of honest posteriors, in [0, 2]",
     names.L1_MAX: "largest L1 shift of an honest row, in [0, 2]",

@@ -12,6 +12,7 @@ from dataclasses import dataclass, field
 from torch import Tensor
 
 from arena.contracts import NotAuthorised
+from arena.oracle.relayed import RelayedSession
 from arena.oracle.session import Session
 
 _TOKEN_BYTES = 32
@@ -21,7 +22,7 @@ _TOKEN_BYTES = 32
 class HostedMatch:
     """A session that is served, and what else its client is given."""
 
-    session: Session
+    session: Session | RelayedSession
     pool: Tensor | None = None  # (M, *shape); None if the match is data-free
     attack_seed: int = 0  # the seed of the attack's own generator, which reveals no other randomness of the match
     defense: str | None = None  # its spec as JSON; None in a blind match

@@ -15,6 +15,7 @@ from grpc_reflection.v1alpha import reflection
 from torch import Tensor
 
 from arena.contracts import BadParameter, UsageError
+from arena.oracle.relayed import RelayedSession
 from arena.oracle.session import Session
 from arena.oracle.transcript import Transcript
 from arena.rpc.calls import Calls
@@ -96,7 +97,7 @@ class OracleServer:
 
     def open(
         self,
-        session: Session,
+        session: Session | RelayedSession,
         *,
         pool: Tensor | None = None,
         attack_seed: int = 0,
@@ -133,7 +134,9 @@ class OracleServer:
 
     def close(self, token: str) -> Transcript:
         """Close the session and revoke the token. If `Session.close` raises, this can be tried again."""
-        transcript = self._matches.find(token).session.close()
+        session = self._matches.find(token).session
+        assert isinstance(session, Session), "a relayed oracle is closed where it comes from"
+        transcript = session.close()
         self._matches.remove(token)
         return transcript
 

@@ -10,6 +10,7 @@ import grpc
 
 from arena.contracts import ArenaFault, AttackFault, InvalidQuery
 from arena.match.clones import unpack_clone
+from arena.oracle.relayed import RelayedSession
 from arena.oracle.session import Session
 from arena.proto.v1 import match_pb2, oracle_pb2
 from arena.rpc.calls import Calls
@@ -105,7 +106,7 @@ class MatchService:
         return rows_that_fit(match.session.terms.task.shape, max_bytes=self._call.max_message_bytes)
 
 
-def _play_honest(session: Session) -> None:
+def _play_honest(session: Session | RelayedSession) -> None:
     try:
         session.play_honest()
     except ArenaFault:

@@ -42,13 +42,14 @@ PRUNED = "pruned.json"  # the names of transcripts that `arena prune` removed
 
 @dataclass(frozen=True, kw_only=True)
 class Settings:
-    """How a tournament is run; on the same kind of device, none of these settings changes a result."""
+    """How a tournament is run; on the same kind of device, none of these settings changes an honest player's result."""
 
     runner: str = "ray"
     address: str | None = None
     mlflow: str | None = None  # None: an SQLite file in the run folder; "none": not recorded
     data: str | None = None
     cache: str = ""
+    unsafe: bool = False  # whether entries run without a sandbox
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -171,6 +172,7 @@ def site_of(folder: Path, tournament: Tournament, settings: Settings) -> Site:
         cache=Path(settings.cache),
         device="cuda" if settings.runner == "ray" and tournament.resources.use_gpus else "cpu",
         limits=Limits(**tournament.limits),
+        sandboxed=not settings.unsafe,
         secret=installation_secret() if tournament.secret is None else Secret.stated(tournament.secret),
     )
 
