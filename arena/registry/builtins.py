@@ -86,6 +86,7 @@ ATTACKS: Mapping[str, Registered] = {
     "recovery-network": _guessing("arena.attacks.recovery_network:RecoveryNetwork"),
     "recovery-table": _guessing("arena.attacks.recovery_table:RecoveryTable"),
     "retraining": _at("arena.attacks.retraining:Retraining"),
+    "self-training": _at("arena.attacks.self_training:SelfTraining"),
     "standardised-logits": _at("arena.attacks.sharpening:Sharpening", kept="logits"),
     "swiftthief": _at("arena.attacks.swiftthief:SwiftThief", version=2),
     "sybil": _at("arena.attacks.sybil:Sybil"),

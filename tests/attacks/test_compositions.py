@@ -22,6 +22,7 @@ from arena.attacks.noise_inversion import NoiseInversion
 from arena.attacks.recovery_network import RecoveryNetwork
 from arena.attacks.recovery_table import RecoveryTable
 from arena.attacks.retraining import Retraining
+from arena.attacks.self_training import SelfTraining
 from arena.attacks.sharpening import Sharpening
 from arena.attacks.swiftthief import SwiftThief
 from arena.attacks.sybil import Sybil
@@ -42,6 +43,7 @@ WRAPPERS = {
     "noise-inversion": lambda base: NoiseInversion(base=base),
     "recovery-network": lambda base: RecoveryNetwork(base=base, iterations=2, **RECOVERY),
     "recovery-table": lambda base: RecoveryTable(base=base, **RECOVERY),
+    "self-training": lambda base: SelfTraining(base=base, **FEW),
     "sharpening": lambda base: Sharpening(base=base),
     "sybil": lambda base: Sybil(base=base),
 }

@@ -24,6 +24,7 @@ from arena.attacks.noise_inversion import NoiseInversion
 from arena.attacks.recovery_network import RecoveryNetwork
 from arena.attacks.recovery_table import RecoveryTable
 from arena.attacks.retraining import Retraining
+from arena.attacks.self_training import SelfTraining
 from arena.attacks.sharpening import Sharpening
 from arena.attacks.swiftthief import SwiftThief
 from arena.attacks.sybil import Sybil
@@ -72,6 +73,7 @@ ATTACKS = [
     NoiseInversion(base=KnockoffNets(steps=STEPS)),
     RecoveryNetwork(**RECOVERY, iterations=STEPS),
     RecoveryTable(**RECOVERY),
+    SelfTraining(base=KnockoffNets(steps=STEPS), steps=STEPS),
     Sharpening(base=KnockoffNets(steps=STEPS)),
     Sharpening(base=KnockoffNets(steps=STEPS), kept="logits"),
     Sybil(base=KnockoffNets(steps=STEPS)),
@@ -91,6 +93,7 @@ NAMES = [
         "noise-inversion",
         "recovery-network",
         "recovery-table",
+        "self-training",
         "rank-sharpening",
         "standardised-logits",
         "sybil",
