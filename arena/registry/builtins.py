@@ -61,6 +61,7 @@ ATTACKS: Mapping[str, Registered] = {
     "cam-matching": _at("arena.attacks.cam_matching:CamMatching"),
     "collage": _at("arena.attacks.collage:Collage"),
     "confidence-filter": _at("arena.attacks.confidence_filter:ConfidenceFilter", version=2),
+    "copycat": Registered(where="arena.attacks.argmax:Argmax", default={"base": Spec(name="knockoff")}),
     "dfme": _at("arena.attacks.data_free:DataFreeExtraction", version=2, variant="dfme"),
     "disguide": _at("arena.attacks.disguide:DisGuide"),
     "dual-students": _at("arena.attacks.disguide:DisGuide", balance=0.0),
