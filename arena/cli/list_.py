@@ -148,8 +148,12 @@ def _entry_card(name: str, loader: EntryLoader, *, json: bool) -> None:
         return
     output.print(Text(name, style="bold"), f"({role}, an entry)\n")
     output.print(Text(f"{_reflowed(found.about)}\n"))
+    table = Table(title="parameters", title_justify="left")
+    table.add_column("name")
+    table.add_column("type and default")
     for parameter, about in found.parameters.items():
-        output.print(Text(f"{parameter}: {about}"))
+        table.add_row(Text(parameter), Text(about))
+    output.print(table)
     output.print(f"needs: {', '.join(sorted(found.needs)) or 'nothing'}")
 
 
