@@ -32,6 +32,7 @@ KEPT = CountName("utility/kept")  # honest rows on which the undefended victim's
 HONEST_ACCURACY = CountName("utility/accuracy")  # refusals count as wrong
 CLEAN_ACCURACY = CountName("utility/clean_accuracy")  # of the undefended victim on the same rows
 REFUSED = CountName("utility/refused")
+ATTACK_REFUSED = CountName("attack/refused")  # rows of the attack
 SHIFTED = CountName("utility/changed")  # answered rows whose posteriors changed, whether or not the decision did
 ONE_HOT = CountName("utility/one_hot")
 MAP_BLANK = CountName("explanation/blank")  # test images whose served map is constant although the victim's own is not
@@ -54,6 +55,8 @@ ECE = MeasureName("utility/ece")
 ECE_CLEAN = MeasureName("utility/ece_clean")
 BRIER_COST = MeasureName("utility/brier_cost")
 LOG_LOSS = MeasureName("utility/log_loss")
+LATENCY_P50 = MeasureName("utility/p50_seconds")  # of an honest call in the oracle, without the network
+LATENCY_P95 = MeasureName("utility/p95_seconds")
 AUDIT_OVERLAP = MeasureName("audit/overlap")
 AUDIT_TWO_SAMPLE = MeasureName("audit/two_sample")  # accuracy of a linear classifier; only in results before rules 2
 AUDIT_P = MeasureName("audit/p")  # p-value of the hypothesis that outliers and pool have the same distribution
@@ -84,10 +87,10 @@ SCORE_CPU_SECONDS = MeasureName("score/cpu_seconds")
 
 _COUNTS = frozenset({
     VICTIM_ACCURACY, DEPLOYED_ACCURACY, KEPT, HONEST_ACCURACY, CLEAN_ACCURACY, REFUSED, SHIFTED, ONE_HOT, ARGMAX_BROKEN,
-    L1_BROKEN, MAP_MOVED, MAP_BLANK, HONEST_HEAVY, HONEST_LIGHT, CONTROL,
+    L1_BROKEN, MAP_MOVED, MAP_BLANK, ATTACK_REFUSED, HONEST_HEAVY, HONEST_LIGHT, CONTROL,
 })  # fmt: skip
 _MEASURES = frozenset({
-    UNIFORM_LARGEST_SHARE, L1, L1_MAX, ECE, ECE_CLEAN, BRIER_COST, LOG_LOSS, AUDIT_OVERLAP, AUDIT_TWO_SAMPLE, AUDIT_P,
+    UNIFORM_LARGEST_SHARE, L1, L1_MAX, ECE, ECE_CLEAN, BRIER_COST, LOG_LOSS, LATENCY_P50, LATENCY_P95, AUDIT_OVERLAP, AUDIT_TWO_SAMPLE, AUDIT_P,
     AUDIT_POWER, AUDIT_PART, AUDIT_PART_P, AUDIT_COPIES,
     AVERAGE_DROP, AVERAGE_DROP_OWN, DROP_DEVIATION, DROP_DEVIATION_OWN, DROP_DIFFERENCE, DROP_LOW, DROP_HIGH,
     DROP_P_DIFFERENT, DROP_P_EQUIVALENT, TOP_OVERLAP, RANK_CORRELATION, ATTACK_WALL_SECONDS, ATTACK_CPU_SECONDS, ATTACK_STEPS, CLONE_STEPS, UNSPENT,

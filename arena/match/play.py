@@ -15,6 +15,7 @@ from arena.defenses.none import NoDefense
 from arena.match.admission import admit
 from arena.match.attacking import AttackReport, Clock, attack_stage
 from arena.match.deployment import open_session
+from arena.match.honest_scores import latencies
 from arena.match.preparation import DefendedVictim, prepare
 from arena.match.rows import load_pool
 from arena.match.scoring import PlayedMatch, score_match
@@ -129,7 +130,11 @@ def prepare_match(matchup: Matchup, attack: Attack, defense: Defense, site: Site
 
 def closed(session: Session) -> Closed:
     """Return the outcome of closing a session."""
-    return Closed(defense_fault=str(session.fault) if session.fault else "", facts=session.facts())
+    return Closed(
+        defense_fault=str(session.fault) if session.fault else "",
+        facts=session.facts(),
+        latencies=latencies(session.honest_seconds),
+    )
 
 
 def play(

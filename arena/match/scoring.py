@@ -9,6 +9,7 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from arena.contracts import (
+    Count,
     Defense,
     DefenseFault,
     Fault,
@@ -125,6 +126,7 @@ def score_match(
         pictures=tuple(sorted(pictures)),
         flags=(*played.flags, *clones.flags, *failed, *assessment.flags, *((TIMED,) if played.report.timed else ())),
         honest=honest.outcomes,
+        confusion=clones.confusion,
     )
     return Scored(result=result, pictures=pictures)
 
@@ -151,9 +153,10 @@ def _control(
 
 
 def _effort(played: PlayedMatch, transcript: Transcript, *, wall: float, cpu: float) -> Scores:
-    """Return what the attack and the scoring took, in seconds and steps, and what the attack left of its budget."""
-    report = played.report
+    """Return what the attack and the scoring took, in seconds and steps, what the attack left of its budget, and what was refused."""
+    report, refused = played.report, transcript.attack_refused
     return Scores(
+        counts={names.ATTACK_REFUSED: Count(int(refused.sum()), len(refused))},
         measures={
             names.ATTACK_WALL_SECONDS: report.wall_seconds,
             names.ATTACK_CPU_SECONDS: report.cpu_seconds,
@@ -161,7 +164,7 @@ def _effort(played: PlayedMatch, transcript: Transcript, *, wall: float, cpu: fl
             names.SCORE_WALL_SECONDS: wall,
             names.SCORE_CPU_SECONDS: cpu,
             names.UNSPENT: float(played.matchup.budget - transcript.counts.spent),
-        }
+        },
     )
 
 

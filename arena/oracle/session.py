@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import threading
+import time
+from array import array
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 
@@ -69,6 +71,7 @@ class Session:
         self._closing = False
         self._transcript: Transcript | None = None
         self._fault: DefenseFault | None = None
+        self._honest_seconds = array("d")
         self._lock = threading.RLock()
         self._replay()
 
@@ -86,6 +89,11 @@ class Session:
     def honest_waits(self) -> bool:
         """Whether honest calls must be answered before the next query."""
         return self._honest.due is not None
+
+    @property
+    def honest_seconds(self) -> Sequence[float]:
+        """How long each honest call took to be answered and recorded, in order, without those before a restart."""
+        return self._honest_seconds
 
     @property
     def unanswered(self) -> tuple[QueryBatch, ...]:
@@ -114,10 +122,12 @@ class Session:
         """Answer the honest calls that are due before the next query; a fault of the defense is stored, not raised."""
         with self._lock:
             while self._fault is None and self._honest.due is not None:
+                start = time.perf_counter()
                 try:
                     self._charge(self._honest.request_id, self._honest.due, price=0, honest=True)
                 except DefenseFault:
                     return
+                self._honest_seconds.append(time.perf_counter() - start)
 
     def close(self) -> Transcript:
         """Refuse queries from now on, answer the rest of the honest traffic, and close the ledger.

@@ -33,6 +33,7 @@ def scored_as(faulty: MatchResult, stand_in: MatchResult) -> MatchResult:
         counts={**clones, **counts, **_unanswered_as_wrong(faulty, stand_in)},
         measures={**theirs, **measures},
         flags=(*faulty.flags, SCORED_AS_NONE),
+        confusion=stand_in.confusion,
     )
 
 

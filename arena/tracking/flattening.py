@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from arena.contracts import MatchResult, Spec, matchup_id, to_json
 from arena.contracts.encoding import Json
 from arena.payoff.matrix import bare_label, defense_label, label, own_score, payoff
+from arena.tracking.overview import Entry, Table
 
 FORBIDDEN_IN_NAMES = re.compile(r"[^\w./ :-]")
 LONGEST_TAG = 5_000  # characters; MLflow cuts tags at 8,000 with a warning, and other servers refuse them
@@ -140,6 +141,19 @@ def data_sets(result: MatchResult, digests: Mapping[str, str]) -> list[DataSet]:
         DataSet(name=name, digest=digests.get(described, NOT_RECORDED), context=context)
         for context, name, described in found
     ]
+
+
+def confusion_table(result: MatchResult) -> Table | None:
+    """Return which classes the clone confuses: test rows by the victim's decision or their label, and by the clone's."""
+    found = result.confusion
+    if found is None:
+        return None
+    classes, rows = range(found.classes), []
+    for by, counts in (("victim decides", found.victim), ("labelled", found.labels)):
+        for decided in classes:
+            row: tuple[Entry, ...] = (by, decided, *counts[decided * found.classes : (decided + 1) * found.classes])
+            rows.append(row)
+    return Table(columns=("by", "class", *(f"clone {decided}" for decided in classes)), rows=tuple(rows))
 
 
 def legal_name(name: str) -> str:

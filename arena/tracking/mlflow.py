@@ -29,6 +29,7 @@ PARENT_TAG = "mlflow.parentRunId"
 EXECUTION_TAG = "arena.execution"  # of a parent run: the execution of the tournament that it holds
 RESULT_TAG = "arena.result"  # of a child run: the result that it holds
 TABLES_TAG = "mlflow.loggedArtifacts"  # lists the tables of a run, as ``mlflow.log_table`` does
+CONFUSION = "confusion.json"  # the table of which classes a match's clone confuses
 CHILDREN_PER_PAGE = 1_000
 BEING_PLAYED = "This tournament is being played; its findings follow when it ends."
 
@@ -206,6 +207,8 @@ def _read_children(started: _Started) -> None:
 
 def _begin_child(started: _Started, result: MatchResult, name: str) -> RunInfo:
     tags = {PARENT_TAG: started.parent, RESULT_TAG: name, **flattening.tags(result)}  # cheaper here than in a batch
+    if result.confusion is not None:
+        tags[TABLES_TAG] = _listed([CONFUSION])
     run = started.client.create_run(started.experiment, start_time=_now(), run_name=flattening.title(result), tags=tags)
     return run.info
 
@@ -225,6 +228,8 @@ def _write(started: _Started, child: RunInfo, result: MatchResult, data: list[fl
     started.client.log_inputs(child.run_id, datasets=[_input(one) for one in data])
     for path, value in (("matchup.json", to_json(result.matchup)), ("result.json", to_json(result))):
         started.files.write(child.run_id, path, json.dumps(value, indent=2))
+    if (confusion := flattening.confusion_table(result)) is not None:
+        started.files.write(child.run_id, CONFUSION, _table_text(confusion))
     outcome = "FINISHED" if result.verdict.outcome == "completed" else "FAILED"
     started.client.set_terminated(child.run_id, status=outcome)
 

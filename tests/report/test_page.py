@@ -8,7 +8,8 @@ from dataclasses import replace
 
 import pytest
 
-from arena.contracts import Knowledge, matchup_id
+from arena.contracts import Confusion, Knowledge, matchup_id
+from arena.report.document import document
 from arena.report.page.render import embedded, page
 from arena.report.sections.story import Rates
 from tests.payoff.matches import CRASHED, match, over_seeds
@@ -222,3 +223,28 @@ def test_rates_turn_rows_into_days_and_money():
     text = Seen(page(story(with_curves(), rates=Rates(rows_per_day=50, price=0.02)))).text
     assert "50; 1 days, 1.00" in text
     assert "> 100; > 2 days, > 2.00" in text
+
+
+def test_how_long_honest_users_waited_stands_beside_what_they_lost():
+    waited = {"utility/p50_seconds": 0.0012, "utility/p95_seconds": 0.0345}
+    timed = [
+        replace(one, measures=waited, counts={**one.counts, "attack/refused": (3, 100)}) for one in small_tournament()
+    ]
+    (section,) = (one for one in document(story(timed)) if one.key == "honest")
+    sheet = section.exhibits[0].sheet
+    row = dict(zip([head.text for head in sheet.heads], [cell.text for cell in sheet.rows[0]], strict=True))
+    assert (row["p50"], row["p95"], row["attack refused"]) == ("1.20", "34.50", "3.00")
+
+
+def test_a_time_that_was_not_recorded_is_a_dash_and_says_so():
+    (section,) = (one for one in document(story(small_tournament())) if one.key == "honest")
+    cell = section.exhibits[0].sheet.rows[0][-2]
+    assert (cell.text, cell.note) == ("-", "not recorded by the version that played")
+
+
+def test_the_confusions_of_a_clone_are_part_of_its_match():
+    confusion = Confusion(track="b", classes=2, victim=(3, 1, 0, 4), labels=(2, 2, 1, 3))
+    first, *others = small_tournament()
+    text = page(story([replace(first, confusion=confusion), *others]))
+    found = details_of(text)[matchup_id(first.matchup)]["confusion"]
+    assert found == {"track": "b", "classes": 2, "victim": [3, 1, 0, 4], "labels": [2, 2, 1, 3]}

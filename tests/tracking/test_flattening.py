@@ -4,13 +4,14 @@ from __future__ import annotations
 
 from dataclasses import replace
 
-from arena.contracts import Knowledge, Spec, Verdict
+from arena.contracts import Confusion, Knowledge, Spec, Verdict
 from arena.report.columns import columns_of
 from arena.tracking.flattening import (
     LONGEST_PARAM,
     LONGEST_TAG,
     NOT_RECORDED,
     DataSet,
+    confusion_table,
     data_sets,
     legal_name,
     metrics,
@@ -111,6 +112,20 @@ def test_names_the_data_of_a_match_with_the_digests_of_its_run_folder():
         DataSet(name="digits, outliers far", digest="3c", context="outliers"),
     ]
     assert {one.digest for one in data_sets(result(), {})} == {NOT_RECORDED}
+
+
+def test_the_confusions_of_a_clone_are_a_table():
+    found = confusion_table(
+        replace(result(), confusion=Confusion(track="b", classes=2, victim=(3, 1, 0, 4), labels=(2, 2, 1, 3)))
+    )
+    assert found.columns == ("by", "class", "clone 0", "clone 1")
+    assert found.rows == (
+        ("victim decides", 0, 3, 1),
+        ("victim decides", 1, 0, 4),
+        ("labelled", 0, 2, 2),
+        ("labelled", 1, 1, 3),
+    )
+    assert confusion_table(result()) is None
 
 
 def test_the_terms_of_a_tournament_are_read_from_its_file():

@@ -19,7 +19,7 @@ import pandas
 import pytest
 from mlflow import MlflowClient
 
-from arena.contracts import BadParameter, MatchResult, ServiceUnreachable, Verdict, from_json
+from arena.contracts import BadParameter, Confusion, MatchResult, ServiceUnreachable, Verdict, from_json
 from arena.tracking import mlflow as tracking
 from arena.tracking.files import FolderFiles
 from arena.tracking.mlflow import PARENT_TAG, MlflowTracker, log_results
@@ -171,6 +171,14 @@ def test_the_parent_shows_the_findings(new_tracker: NewTracker, store: Store):
     )  # as mlflow.load_table reads
     assert list(table.columns) == ["attack", "none"]
     assert list(table["attack"]) == ["jbda", "knockoff"]
+
+
+def test_which_classes_a_clone_confuses_is_a_table_of_its_match(new_tracker: NewTracker, store: Store):
+    confusion = Confusion(track="b", classes=2, victim=(3, 1, 0, 4), labels=(2, 2, 1, 3))
+    log(new_tracker(), replace(result(), confusion=confusion))
+    (run,) = store.matches()
+    assert json.loads(run.data.tags["mlflow.loggedArtifacts"]) == [{"path": "confusion.json", "type": "table"}]
+    assert list(pandas.read_json(store.artifacts(run) / "confusion.json", orient="split")["clone 0"]) == [3, 0, 2, 1]
 
 
 def test_later_findings_replace_earlier_ones(new_tracker: NewTracker, store: Store):
