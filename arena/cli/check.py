@@ -74,7 +74,7 @@ def role_of(name: str) -> Role:
         raise UnknownName(message)
     folder = entry_folder(name)
     if folder is not None:
-        return "attack" if manifest(folder)["role"] == "attack" else "defense"
+        return manifest(folder).role
     return "defense" if name in names("defense") else "attack"
 
 

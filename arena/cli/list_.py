@@ -224,6 +224,6 @@ def _role_of(name: str) -> Role:
     """Return the role of a built-in method or of an entry."""
     folder = entry_folder(name)
     if folder is not None:
-        return typing.cast(Role, manifest(folder)["role"])
+        return manifest(folder).role
     known = {found: role for role in reversed(ROLES) for found in names(role)}
     return known[name.partition("@")[0]]

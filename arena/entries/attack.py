@@ -25,13 +25,14 @@ from arena.contracts import (
 from arena.contracts.encoding import Json
 from arena.entries.clone import PredictedClone
 from arena.entries.frames import BadFrame, Frame, unpacked_frame
+from arena.entries.inside_attack import ORACLE
 from arena.entries.serving import oracle_served
 from arena.entries.stage import Stage, staged
 from arena.learning.training import count_steps
 from arena.match.attacking import count_cpu_seconds
 from arena.match.clones import unpack_clone
 from arena.registry import Description, entries_in
-from arena.sandbox.job import BoxLimits, Ended, Sandbox
+from arena.sandbox.job import BoxLimits, Ended, Job, Sandbox
 
 GRACE_SECONDS = (
     5.0  # after the time limit of an attack, for starting Python before it and for packing its clone after it
@@ -72,11 +73,29 @@ class SandboxedAttack(Attack):
             with oracle_served(
                 oracle, stage.sockets / "oracle", pool=context.pool, seed=seed, seconds=left, defense=defense
             ) as served:
-                request = self._request(stage, context, rng, served.token)
-                ended = self.sandbox.start(stage.job("play", request, limits=limits)).wait()
+                ended = self.sandbox.start(self._job(stage, context, rng, served.token, limits)).wait()
+                handed_back = served.handed_back
         sys.stderr.write(ended.output)
         count_cpu_seconds(ended.cpu_seconds or 0.0)
+        if self.description.command:
+            return self._of_command(ended, handed_back, oracle.task, context)
         return self._clone(self._frame(ended, context), oracle.task, context)
+
+    def _job(self, stage: Stage, context: AttackContext, rng: Generator, token: str, limits: BoxLimits) -> Job:
+        if self.description.command:
+            environment = {"ARENA_ADDRESS": f"unix:{ORACLE}", "ARENA_TOKEN": token}
+            return stage.command(self.spec, self.description.command, environment, limits=limits)
+        return stage.job("play", self._request(stage, context, rng, token), limits=limits)
+
+    def _of_command(self, ended: Ended, handed_back: bytes | None, task: Task, context: AttackContext) -> nn.Module:
+        """Return the clone that a command handed back over the wire, where it was checked when it arrived."""
+        if ended.ending == "wall time" and context.time_left() <= 0:
+            raise DeadlinePassed("the attack's time is over; its sandbox was ended")
+        if not ended.well or handed_back is None:
+            without = "" if handed_back is not None else ", and no clone was handed back"
+            message = f"the attack's command failed: {ended.reason}{without}"
+            raise AttackFault(message)
+        return unpack_clone(handed_back, task)
 
     def _request(self, stage: Stage, context: AttackContext, rng: Generator, token: str) -> dict[str, Json]:
         known = context.defense

@@ -62,6 +62,9 @@ class SandboxedEntries:
         """See `arena.registry.EntryLoader`; also raises `SandboxUnavailable`."""
         works_here(self)
         check_roles(role, spec)
+        folder = entry_folder(spec.name)
+        if folder is not None and manifest(folder).command:
+            return described_command(spec, folder)
         about = self._asked("describe", role, spec, None)
         with staged(spec) as stage:
             return _description(spec, stage, about)
@@ -129,8 +132,8 @@ def use_entries(site: Site) -> None:
 def check_roles(role: Role, spec: Spec) -> None:
     """Raise `BadParameter` if a spec names an entry of another role, which its manifest says without its code."""
     folder = entry_folder(spec.name)
-    if folder is not None and manifest(folder)["role"] != role:
-        message = f"{folder} is an entry for the role {manifest(folder)['role']!r}; a {role} is needed here"
+    if folder is not None and manifest(folder).role != role:
+        message = f"{folder} is an entry for the role {manifest(folder).role!r}; a {role} is needed here"
         raise BadParameter(message)
 
 
@@ -145,6 +148,23 @@ def works_here(loader: SandboxedEntries) -> None:
             "--unsafe runs entries without a sandbox, with your rights"
         )
         raise SandboxUnavailable(message) from error
+
+
+def described_command(spec: Spec, folder: Path) -> Description:
+    """Return the description of an entry that is a command: its manifest says all of it. Raises `BadParameter`."""
+    about = manifest(folder)
+    if spec.params:
+        message = f"{folder} is a command and has no parameters, such as {spec.params[0][0]!r}"
+        raise BadParameter(message)
+    return Description(
+        spec=Spec(name=str(folder), digest=folder_digest(folder)),
+        resolved=" ".join(about.command),
+        sources="",
+        about=f"A command: {' '.join(about.command)}",
+        needs=about.needs,
+        stops_early=about.stops_early,
+        command=about.command,
+    )
 
 
 def _answer(stored: bytes) -> Mapping[str, Json]:

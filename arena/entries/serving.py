@@ -23,6 +23,14 @@ class Served:
     server: OracleServer
     token: str
 
+    @property
+    def handed_back(self) -> bytes | None:
+        """The last valid clone that came back over the wire, if any."""
+        try:
+            return self.server.clone(self.token, timeout=0)
+        except TimeoutError:
+            return None
+
 
 @contextlib.contextmanager
 def oracle_served(

@@ -59,6 +59,17 @@ class Stage:
             limits=limits,
         )
 
+    def command(self, spec: Spec, argv: tuple[str, ...], environment: Mapping[str, str], *, limits: BoxLimits) -> Job:
+        """Return the job that runs an entry's own command in its folder; all that it prints is output."""
+        mounts = (Mount(host=self.folder / "entries", inside=ENTRIES), Mount(host=self.sockets, inside=SOCKETS))
+        return Job(
+            argv=("/bin/sh", "-c", 'exec "$@" >&2', "sh", *argv),
+            mounts=mounts,
+            environment=environment,
+            folder=self.places[spec.name],
+            limits=limits,
+        )
+
 
 @contextlib.contextmanager
 def staged(spec: Spec) -> Iterator[Stage]:

@@ -36,6 +36,7 @@ class Description:
     promise: Promise = field(default_factory=Promise)
     sweep: tuple[str, tuple[float, ...]] | None = None
     replaces_victim: bool = False
+    command: tuple[str, ...] = ()  # in any language, instead of a class; run in the entry's folder
 
 
 @runtime_checkable

@@ -9,10 +9,10 @@ import sys
 import tomllib
 import types
 import typing
-from collections.abc import Mapping
+from dataclasses import dataclass
 from pathlib import Path
 
-from arena.contracts import BadParameter, UnknownName, UsageError
+from arena.contracts import BadParameter, Need, StopReason, UnknownName, UsageError
 from arena.registry.builtins import Role
 
 MANIFEST = "agent.toml"
@@ -33,23 +33,49 @@ def entry_folder(name: str) -> Path | None:
     return None
 
 
-def manifest(folder: Path) -> Mapping[str, str]:
-    """Return the name, role and entry in an ``agent.toml``. Raises `BadParameter` if it is not valid."""
+@dataclass(frozen=True, kw_only=True)
+class Manifest:
+    """What an ``agent.toml`` says: a class in Python, or a command in any language that speaks the protocol."""
+
+    name: str
+    role: Role
+    entry: str = ""  # "module:Class"
+    command: tuple[str, ...] = ()  # of an attack; run in the entry's folder
+    needs: frozenset[Need] = frozenset()  # of a command; a class has them itself
+    stops_early: frozenset[StopReason] = frozenset()
+
+
+def manifest(folder: Path) -> Manifest:
+    """Return what an ``agent.toml`` says. Raises `BadParameter` if it is not valid."""
     path = folder / MANIFEST
     try:
         table = tomllib.loads(path.read_text())
-    except tomllib.TOMLDecodeError as error:
+    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
         message = f"{path}: {error}"
         raise BadParameter(message) from error
-    if (
-        set(table) != {"name", "role", "entry"}
-        or not all(isinstance(value, str) for value in table.values())
-        or table["role"] not in ("attack", "defense")
-        or ":" not in table["entry"]
-    ):
-        message = f'{path} must have exactly name, role = "attack" or "defense", and entry = "module:Class"'
+    command, words = table.pop("command", []), {name: table.pop(name, []) for name in ("needs", "stops_early")}
+    valid = all(isinstance(value, str) for value in table.values()) and table.get("role") in ("attack", "defense")
+    if command:
+        valid = valid and set(table) == {"name", "role"} and _is_command(command) and table["role"] == "attack"
+    else:
+        valid = valid and set(table) == {"name", "role", "entry"} and ":" in table["entry"] and not any(words.values())
+    if not valid:
+        message = (
+            f'{path} must have exactly name, role = "attack" or "defense", and entry = "module:Class"; an attack may have '
+            'command = ["PROGRAM", "ARGUMENT"] instead, with needs and stops_early as lists'
+        )
         raise BadParameter(message)
-    return typing.cast(Mapping[str, str], table)
+    for name, allowed in (("needs", typing.get_args(Need)), ("stops_early", typing.get_args(StopReason))):
+        if not (isinstance(words[name], list) and set(map(str, words[name])) <= set(allowed)):
+            message = f"{path}: {name} = {words[name]!r}; allowed are {', '.join(allowed)}"
+            raise BadParameter(message)
+    return Manifest(
+        **table, command=tuple(command), needs=frozenset(words["needs"]), stops_early=frozenset(words["stops_early"])
+    )
+
+
+def _is_command(value: object) -> bool:
+    return isinstance(value, list) and all(isinstance(word, str) and word for word in value)
 
 
 def entry_files(folder: Path) -> list[Path]:
@@ -88,10 +114,13 @@ def folder_digest(folder: Path) -> str:
 def load_entry(role: Role, folder: Path, wanted: type[Player]) -> type[Player]:
     """Import an entry as a package of its own, outside ``sys.path``: two entries may both have a ``sampling.py``."""
     about = manifest(folder)
-    if about["role"] != role:
-        message = f"{folder} is an entry for the role {about['role']!r}; a {role} is needed here"
+    if about.role != role:
+        message = f"{folder} is an entry for the role {about.role!r}; a {role} is needed here"
         raise BadParameter(message)
-    module_name, class_name = about["entry"].split(":", 1)
+    if about.command:
+        message = f"{folder} is not Python but a command, which plays only in a sandbox and not inside another player"
+        raise BadParameter(message)
+    module_name, class_name = about.entry.split(":", 1)
     package = f"_arena_entry_{folder_digest(folder)}"
     if package not in sys.modules:
         root = types.ModuleType(package)
@@ -106,9 +135,9 @@ def load_entry(role: Role, folder: Path, wanted: type[Player]) -> type[Player]:
         raise BadParameter(message) from error
     kind = getattr(module, class_name, None)
     if not (isinstance(kind, type) and issubclass(kind, wanted)):
-        message = f"{folder}: {about['entry']} is not a class derived from arena.contracts.{wanted.__name__}"
+        message = f"{folder}: {about.entry} is not a class derived from arena.contracts.{wanted.__name__}"
         raise BadParameter(message)
     if not getattr(getattr(kind, "__dataclass_params__", None), "frozen", False):
-        message = f"{folder}: {about['entry']} must be a dataclass(frozen=True, kw_only=True), so that it cannot change"
+        message = f"{folder}: {about.entry} must be a dataclass(frozen=True, kw_only=True), so that it cannot change"
         raise BadParameter(message)
     return kind

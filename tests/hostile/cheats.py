@@ -110,7 +110,8 @@ FLOODS = """
             except OSError:
                 pass
         try:
-            held = [os.open("/dev/null", os.O_RDONLY) for _ in range(100_000)]
+            for _ in range(100_000):
+                held.append(os.open("/dev/null", os.O_RDONLY))
         except OSError:
             pass
         [os.close(one) for one in held]
