@@ -138,6 +138,7 @@ THREATS: Mapping[str, Registered] = {
     "evasion": _at("arena.threats.evasion:EvasionTransfer"),
     "inversion": _at("arena.threats.inversion:ModelInversion", version=2),
     "label-inversion": _at("arena.threats.label_inversion:LabelOnlyInversion", version=2),
+    "memorisation": _at("arena.threats.memorisation:Memorisation"),
 }
 TABLES: Mapping[Role, Mapping[str, Registered]] = {
     "attack": ATTACKS,
