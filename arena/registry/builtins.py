@@ -66,6 +66,7 @@ ATTACKS: Mapping[str, Registered] = {
     "disguide": _at("arena.attacks.disguide:DisGuide"),
     "dual-students": _at("arena.attacks.disguide:DisGuide", balance=0.0),
     "equation-solving": _at("arena.attacks.equation_solving:EquationSolving"),
+    "es-attack": _at("arena.attacks.es_attack:EsAttack"),
     "functional-equivalence": _at("arena.attacks.functional_equivalence:FunctionalEquivalence"),
     "half-argmax": _at("arena.attacks.half_argmax:HalfArgmax"),
     "jbda": _at("arena.attacks.jacobian:JacobianAugmentation", mode="jbda"),
@@ -81,6 +82,7 @@ ATTACKS: Mapping[str, Registered] = {
         where="arena.attacks.logit_subspace:LogitSubspace", default={"base": Spec(name="knockoff")}
     ),
     "logit-subspace": _at("arena.attacks.logit_subspace:LogitSubspace"),
+    "marich": _at("arena.attacks.marich:Marich"),
     "maze": _at("arena.attacks.data_free:DataFreeExtraction", version=2, variant="maze"),
     "noise-inversion": _at("arena.attacks.noise_inversion:NoiseInversion"),
     "rank-sharpening": _at("arena.attacks.sharpening:Sharpening", kept="ranks"),

@@ -13,11 +13,13 @@ from arena.attacks.confidence_filter import ConfidenceFilter
 from arena.attacks.data_free import DataFreeExtraction
 from arena.attacks.disguide import DisGuide
 from arena.attacks.equation_solving import EquationSolving
+from arena.attacks.es_attack import EsAttack
 from arena.attacks.half_argmax import HalfArgmax
 from arena.attacks.jacobian import JacobianAugmentation
 from arena.attacks.knockoff import KnockoffNets
 from arena.attacks.knockoff_adaptive import KnockoffAdaptive
 from arena.attacks.logit_subspace import LogitSubspace
+from arena.attacks.marich import Marich
 from arena.attacks.noise_inversion import NoiseInversion
 from arena.attacks.recovery_network import RecoveryNetwork
 from arena.attacks.recovery_table import RecoveryTable
@@ -54,6 +56,8 @@ STRATEGIES = {
     "data-free": DataFreeExtraction(batch=4, replays=1, steps=5),
     "disguide": DisGuide(batch=4, replays=1, replayed=4, steps=5),
     "equation-solving": EquationSolving(iterations=2),
+    "es-attack": EsAttack(rounds=3, iterations=2, **ROUNDS),
+    "marich": Marich(rounds=3, **ROUNDS),
     "jbda": JacobianAugmentation(seeds=20, **ROUNDS),
     "knockoff": KnockoffNets(**FEW),
     "knockoff-adaptive": KnockoffAdaptive(**ROUNDS),

@@ -15,11 +15,13 @@ from arena.attacks.confidence_filter import ConfidenceFilter
 from arena.attacks.data_free import DataFreeExtraction
 from arena.attacks.disguide import DisGuide
 from arena.attacks.equation_solving import EquationSolving
+from arena.attacks.es_attack import EsAttack
 from arena.attacks.half_argmax import HalfArgmax
 from arena.attacks.jacobian import JacobianAugmentation
 from arena.attacks.knockoff import KnockoffNets
 from arena.attacks.knockoff_adaptive import KnockoffAdaptive
 from arena.attacks.logit_subspace import LogitSubspace
+from arena.attacks.marich import Marich
 from arena.attacks.noise_inversion import NoiseInversion
 from arena.attacks.recovery_network import RecoveryNetwork
 from arena.attacks.recovery_table import RecoveryTable
@@ -63,6 +65,8 @@ ATTACKS = [
     ),
     *(DataFreeExtraction(variant=variant, batch=8, steps=STEPS) for variant in ("dfme", "maze")),
     DisGuide(batch=8, replays=1, replayed=8, steps=STEPS),
+    EsAttack(rounds=3, iterations=3, steps_inner=STEPS, steps=STEPS),
+    Marich(rounds=3, steps_inner=STEPS, steps=STEPS),
     Argmax(base=KnockoffNets(steps=STEPS)),
     Argmax(base=EquationSolving(iterations=STEPS)),
     Averaging(base=KnockoffNets(steps=STEPS)),
@@ -83,7 +87,7 @@ NAMES = [
     *("knockoff", "knockoff-adaptive", *STRATEGIES, "swiftthief", "uniform-noise", "jbda", "jbda-tr", "jbda-reservoir"),
     *("cam-matching", "collage"),
     *("equation-solving", "retraining", "retraining-line-search", "retraining-adaptive"),
-    *("dfme", "maze", "disguide", "argmax-knockoff", "argmax-equation-solving"),
+    *("dfme", "maze", "disguide", "es-attack", "marich", "argmax-knockoff", "argmax-equation-solving"),
     *(
         "averaging",
         "benign-mix",
