@@ -8,11 +8,11 @@ from dataclasses import replace
 
 import pytest
 
-from arena.contracts import Confusion, Knowledge, matchup_id
+from arena.contracts import Confusion, Knowledge, MatchResult, matchup_id
 from arena.report.document import document
 from arena.report.page.render import embedded, page
 from arena.report.sections.story import Rates
-from tests.payoff.matches import CRASHED, match, over_seeds
+from tests.payoff.matches import CRASHED, by_image, honest, match, over_seeds
 from tests.payoff.test_tradeoff import swept, undefended
 from tests.report.stories import HOSTILE, hostile_tournament, small_tournament, story, with_curves
 
@@ -248,3 +248,44 @@ def test_the_confusions_of_a_clone_are_part_of_its_match():
     text = page(story([replace(first, confusion=confusion), *others]))
     found = details_of(text)[matchup_id(first.matchup)]["confusion"]
     assert found == {"track": "b", "classes": 2, "victim": [3, 1, 0, 4], "labels": [2, 2, 1, 3]}
+
+
+def informed_tournament() -> list[MatchResult]:
+    """Blind attacks cannot tell two defenses apart, informed ones break the second."""
+    levels = {("first", False): 700, ("second", False): 700, ("first", True): 600, ("second", True): 900}
+    return [
+        match(
+            "knockoff", defense, seed=seed, fidelity=level + seed, informed=informed,
+            counts=honest(lost=0, changed=0), outcomes=by_image(lost=0),
+        )
+        for (defense, informed), level in levels.items()
+        for seed in range(10)
+    ]  # fmt: skip
+
+
+def test_rank_intervals_over_blind_and_over_informed_attacks_stand_side_by_side():
+    (section,) = (one for one in document(story(informed_tournament())) if one.key == "divisions")
+    exhibit = section.exhibits[0]
+    names = [head.text for head in exhibit.sheet.heads]
+    rows = {row[1].text: dict(zip(names, [cell.text for cell in row], strict=True)) for row in exhibit.sheet.rows}
+    assert {name: (row["blind rank"], row["informed rank"]) for name, row in rows.items()} == {
+        "first": ("1-2", "1"),
+        "second": ("1-2", "2"),
+    }
+    assert rows["second"]["rank"] == "2"
+    assert [picture.name for picture in exhibit.pictures] == ["ranks", "ranks-told"]
+    assert "second: rank 2 (informed attacks)" in exhibit.pictures[1].tips.values()
+
+
+def test_a_tournament_of_blind_attacks_has_no_ranks_of_informed_ones():
+    (section,) = (one for one in document(story(small_tournament())) if one.key == "divisions")
+    assert "blind rank" not in [head.text for head in section.exhibits[0].sheet.heads]
+    assert "blind and informed attacks cannot be compared" in section.exhibits[0].sheet.caption
+
+
+def test_a_figure_that_cannot_hold_every_defense_says_how_many_it_shows():
+    many = [one for number in range(30) for one in with_curves(defense=f"defense-{number}")]
+    (section,) = (one for one in document(story(many)) if one.key == "queries")
+    (picture,) = section.exhibits[0].pictures
+    assert picture.figure.axes[0].get_title() == "Strongest attack on each defense: the first 24 of 30 defenses"
+    assert len(section.exhibits[0].sheet.rows) == 30
