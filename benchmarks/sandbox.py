@@ -16,6 +16,7 @@ import threading
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).parents[1]))
@@ -30,7 +31,7 @@ from arena.match.site import Site
 from arena.registry import build_attack, build_defense, complete, loader_in_use
 from arena.sandbox.bubblewrap import Bubblewrap
 from arena.sandbox.interpreter import interpreter
-from arena.sandbox.job import Job
+from arena.sandbox.job import Box, Job
 from arena.sandbox.promises import try_all
 from tests.hostile.clone_files import TASK, hostile_files
 from tests.players import MATCHUP
@@ -102,6 +103,16 @@ def training(sandbox: Bubblewrap) -> Figure:
     )
 
 
+def _wait(box: Box, ended: threading.Event) -> None:
+    box.wait()
+    ended.set()
+
+
+def _kill(box: Box, ended: threading.Event) -> None:
+    box.kill()
+    ended.wait()
+
+
 def killing(sandbox: Bubblewrap) -> Figure:
     """Kill a program that has started others, and wait until its group is empty and removed."""
     job = Job(argv=("/bin/sh", "-c", "for i in 1 2 3 4 5; do setsid sleep 600 & done; echo ready >&2; sleep 600"))
@@ -109,10 +120,10 @@ def killing(sandbox: Bubblewrap) -> Figure:
     for _ in range(KILLS):
         box = sandbox.start(job)
         ended = threading.Event()
-        waiting = threading.Thread(target=lambda box=box, ended=ended: (box.wait(), ended.set()))  # type: ignore[misc]  # bound now
+        waiting = threading.Thread(target=_wait, args=(box, ended))
         waiting.start()
         time.sleep(0.2)  # until all of it runs
-        taken.append(milliseconds(lambda box=box, ended=ended: (box.kill(), ended.wait())))
+        taken.append(milliseconds(partial(_kill, box, ended)))
         waiting.join()
     median = statistics.median(taken)
     measured = f"{median:.0f} ms (slowest {max(taken):.0f})"

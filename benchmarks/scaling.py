@@ -110,7 +110,7 @@ def started(kind: type[RayRunner], work: Path, *, slots: int) -> Iterator[RayRun
 def played(runner: RayRunner, matchups: Sequence[Matchup], folder: Path, *, parts: int) -> list[Mark]:
     """Play matches as `arena run` does, with journal, keys and reports of progress, and return marks between parts."""
     folder.mkdir()
-    told = ProgressFile(folder, slots=runner.slots, stages=lambda: runner.stages)
+    told = ProgressFile(folder, slots=runner.slots, look=lambda: runner.outlook)
     marks = [mark(0)]
 
     def note(progress: Progress) -> None:

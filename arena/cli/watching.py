@@ -6,6 +6,7 @@ import functools
 import os
 import time
 from collections.abc import Iterable
+from dataclasses import dataclass
 from pathlib import Path
 
 import typer
@@ -21,6 +22,7 @@ from rich.progress import (
 from rich.text import Text
 
 from arena.cli.console import TERMINATED_EXIT, errors, output, stopped, stopped_exit
+from arena.cli.logs import json_lines
 from arena.cli.own_data import show_own_data
 from arena.cluster.membership import ADDRESS_VARIABLE, address_of_environment
 from arena.contracts import MatchResult, Matchup, matchup_id
@@ -38,6 +40,7 @@ from arena.report.page.writing import REPORT_HTML, write_page
 from arena.report.sections.story import Story, story_of
 from arena.report.tables import tournament_report
 from arena.runs.folder import ARTIFACTS, DATABASE, TRANSCRIPTS, AdmittedMatchups, Settings
+from arena.runs.metrics import Listening, RunFigures, offered
 from arena.runs.overview import overview_of
 from arena.runs.playing import play_run
 from arena.runs.progress import Pace
@@ -76,6 +79,15 @@ def announce(tournament: Tournament, admitted: AdmittedMatchups, settings: Setti
         )
 
 
+@dataclass(frozen=True, kw_only=True)
+class Watching:
+    """How a run is watched, and how long its running matches have after SIGTERM."""
+
+    grace: float = GRACE_SECONDS
+    metrics: Listening | None = None
+    log_json: bool = False
+
+
 def watched_run(
     folder: Path,
     tournament: Tournament,
@@ -83,17 +95,22 @@ def watched_run(
     matchups: list[Matchup],
     *,
     reuse: Iterable[Path],
-    grace: float = GRACE_SECONDS,
+    how: Watching = Watching(),
 ) -> Summary:
     """Play a run with a progress line, then print tables, files and next commands; after Ctrl-C, how to continue.
 
-    After SIGTERM, no match starts any more, and those that are running have ``grace`` seconds.
+    After SIGTERM, no match starts any more.
     """
     stories: list[Story] = []
-    end = EndAsked()
-    line = _ProgressLine(len(matchups), end, grace=grace)
+    end, figures = EndAsked(), RunFigures()
+    line = _ProgressLine(len(matchups), end, how)
     try:
-        with line.bars, end.on_sigterm(seconds=grace):
+        with (
+            offered(figures, how.metrics),
+            json_lines(wanted=how.log_json),
+            line.bars,
+            end.on_sigterm(seconds=how.grace),
+        ):
             summary = play_run(
                 folder,
                 tournament,
@@ -103,6 +120,7 @@ def watched_run(
                 on_progress=line.show,
                 must_end=end.__bool__,
                 conclude=functools.partial(_conclude, folder, stories),
+                figures=figures,
             )
     except KeyboardInterrupt as interrupt:
         errors.print(f"{stopped(interrupt)}; finished matches are in {folder}. Continue with: arena resume {folder}")
@@ -132,7 +150,7 @@ def _conclude(folder: Path, stories: list[Story]) -> Overview:
 class _ProgressLine:
     """The line of a run's progress; where there is no terminal, a line now and then. Faults get a line of their own."""
 
-    def __init__(self, matches: int, end: EndAsked, *, grace: float) -> None:
+    def __init__(self, matches: int, end: EndAsked, how: Watching) -> None:
         self.bars = Bars(
             TextColumn("{task.description}"),
             BarColumn(),
@@ -140,9 +158,10 @@ class _ProgressLine:
             TimeElapsedColumn(),
             console=errors,
             transient=True,
+            disable=how.log_json,
         )
         self._task = self.bars.add_task("starting ...", total=matches)
-        self._end, self._grace, self._told_end = end, grace, False
+        self._end, self._how, self._told_end = end, how, False
         self._printed = time.monotonic()  # when the last line was
         self._pace = Pace()
 
@@ -152,6 +171,8 @@ class _ProgressLine:
         words = f"{progress.running} running, {progress.done} done, {progress.left} left"
         words += f", about {duration(seconds)} to go" if seconds and not self._end else ""
         self.bars.update(self._task, completed=progress.done, description=words)
+        if self._how.log_json:
+            return
         if not errors.is_terminal and time.monotonic() - self._printed > PIPE_SECONDS:
             self._printed = time.monotonic()
             errors.print(words)
@@ -160,7 +181,7 @@ class _ProgressLine:
         if self._end and progress.running and not self._told_end:
             self._told_end = True
             self.bars.console.print(
-                f"SIGTERM: no match starts any more, and the {progress.running} running have {self._grace:g} s to end; "
+                f"SIGTERM: no match starts any more, and the {progress.running} running have {self._how.grace:g} s to end; "
                 "a second signal ends them at once"
             )
 

@@ -5,6 +5,7 @@ The caller provides its connections to the outside: a `Runner`, a `Tracker` and 
 
 from __future__ import annotations
 
+import logging
 from collections import deque
 from collections.abc import Callable, Collection, Container, Mapping, Sequence
 from dataclasses import dataclass, replace
@@ -35,6 +36,15 @@ class Summary:
     reused: int
     left: int = 0  # matches without a result, because the run was asked to end
     tracking_failed: str = ""  # why results did not reach the tracker; they are on disk in any case
+
+
+_log = logging.getLogger(__name__)
+
+
+def _words_of(result: MatchResult) -> dict[str, str]:
+    """Return what a log says of a result."""
+    verdict = result.verdict
+    return {"outcome": verdict.outcome, "fault": verdict.fault, "stage": verdict.stage, "reason": verdict.reason}
 
 
 class _Due(NamedTuple):
@@ -91,10 +101,12 @@ class Referee:
             while queue and len(playing) < self._runner.slots and not self._must_end():
                 due = queue.popleft()
                 playing.add(due.name)
+                _log.info("match started", extra={"match": due.name, "attempt": due.attempt})
                 self._runner.submit(due.matchup, attempt=due.attempt)
             for result in self._runner.advance(timeout=WAIT_SECONDS):
                 name = matchup_id(result.matchup)
                 playing.discard(name)
+                _log.info("match ended", extra={"match": name, "attempt": result.attempt, **_words_of(result)})
                 under_way.discard(name)
                 due_next = self._settle(name, result, under_way)
                 under_way |= {due.name for due in due_next}

@@ -46,6 +46,7 @@ class Settings:
 
     runner: str = "ray"
     address: str | None = None
+    insecure_bind: bool = False  # whether matches between nodes are not encrypted
     mlflow: str | None = None  # None: an SQLite file in the run folder; "none": not recorded
     data: str | None = None
     cache: str = ""

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import functools
 from collections import Counter
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable
 from dataclasses import replace
 from pathlib import Path
 
 from arena.cluster.runner import RayRunner
-from arena.contracts import MatchResult, Matchup, Runner
+from arena.contracts import MatchResult, Matchup
 from arena.match.admission import admit
 from arena.match.site import Site
 from arena.referee.journal import Journal, read_journal
@@ -30,6 +30,7 @@ from arena.runs.folder import (
     site_of,
     transcript_path,
 )
+from arena.runs.metrics import RunFigures
 from arena.runs.progress import ProgressFile
 from arena.tracking.background import BackgroundTracker
 from arena.tracking.mlflow import MlflowTracker
@@ -62,11 +63,13 @@ def play_run(
     on_progress: Callable[[Progress], None],
     must_end: Callable[[], bool] = lambda: False,
     conclude: Callable[[], Overview] | None = None,
+    figures: RunFigures | None = None,
 ) -> Summary:
     """Play the matchups of a run folder that have no result yet, and write its files; after Ctrl-C it can be resumed.
 
     Once ``must_end`` returns true, no match starts any more, and matches may be left without a result. When all are
-    played and on disk, ``conclude`` is called, and what it returns is shown where the run is tracked.
+    played and on disk, ``conclude`` is called, and what it returns is shown where the run is tracked. ``figures`` are
+    kept up to date.
 
     Raises `RunFolderBusy` if another process is playing in the folder.
     """
@@ -80,6 +83,7 @@ def play_run(
             on_progress=on_progress,
             must_end=must_end,
             conclude=conclude,
+            figures=figures or RunFigures(),
         )
 
 
@@ -93,16 +97,19 @@ def _run(
     on_progress: Callable[[Progress], None],
     must_end: Callable[[], bool],
     conclude: Callable[[], Overview] | None,
+    figures: RunFigures,
 ) -> Summary:
     site = site_of(folder, tournament, settings)
     journal = Journal(folder, transcript_of=lambda result: transcript_digest(folder, result))
     tracker = tracker_of(folder, settings)
     runner = runner_of(site, tournament, settings)
-    told = ProgressFile(folder, slots=runner.slots, stages=functools.partial(stages_of, runner))
+    told = ProgressFile(folder, slots=runner.slots, look=lambda: runner.outlook)
+    figures.watch(slots=runner.slots, look=lambda: runner.outlook)
     tracking_seconds = 1.0
 
     def tell(progress: Progress) -> None:
         told.note(progress)
+        figures.note(progress)
         on_progress(progress)
 
     try:
@@ -133,16 +140,17 @@ def _run(
     return replace(summary, tracking_failed=summary.tracking_failed or tracker.failure)
 
 
-def runner_of(site: Site, tournament: Tournament, settings: Settings) -> Runner:
+def runner_of(site: Site, tournament: Tournament, settings: Settings) -> LocalRunner | RayRunner:
     """Return the runner that the settings name."""
     if settings.runner == "local":
         return LocalRunner(site)
-    return RayRunner(site, resources=tournament.resources, address=settings.address, replays=tournament.replays)
-
-
-def stages_of(runner: Runner) -> Mapping[str, int]:
-    """Return how many matches are in which stage, or nothing where a runner plays one match after another."""
-    return runner.stages if isinstance(runner, RayRunner) else {}
+    return RayRunner(
+        site,
+        resources=tournament.resources,
+        address=settings.address,
+        replays=tournament.replays,
+        encrypted=not settings.insecure_bind,
+    )
 
 
 def tracker_of(folder: Path, settings: Settings) -> BackgroundTracker:
