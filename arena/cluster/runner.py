@@ -30,7 +30,7 @@ from arena.referee.outlook import Outlook
 from arena.referee.settlement import REPLAYS
 from arena.referee.tournament import Resources, Share
 from arena.registry import isolation_of
-from arena.rpc.tls import RunTls
+from arena.rpc.certificates import RunTls
 
 STOP_SECONDS = 3.0  # how long hosts may take to remove their files
 

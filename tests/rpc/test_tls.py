@@ -13,10 +13,11 @@ from arena.contracts import BadParameter, NotAuthorised, ServiceUnreachable, Usa
 from arena.oracle.ledger import MemoryLedger
 from arena.oracle.session import Session
 from arena.oracle.terms import OracleTerms
+from arena.rpc.certificates import ATTACK_NAME, ORACLE_NAME, RunTls
 from arena.rpc.client import Connection, RemoteOracle
 from arena.rpc.errors import from_status
 from arena.rpc.server import OracleServer, serving
-from arena.rpc.tls import ATTACK_NAME, ORACLE_NAME, ClientTls, KeyPair, RunTls, ServerTls
+from arena.rpc.tls import ClientTls, KeyPair, ServerTls
 from tests.oracle.responders import TASK, CountingResponder
 
 RUN, OTHER_RUN = RunTls.make(), RunTls.make()
