@@ -32,7 +32,6 @@ KEPT = CountName("utility/kept")  # honest rows on which the undefended victim's
 HONEST_ACCURACY = CountName("utility/accuracy")  # refusals count as wrong
 CLEAN_ACCURACY = CountName("utility/clean_accuracy")  # of the undefended victim on the same rows
 REFUSED = CountName("utility/refused")
-ATTACK_REFUSED = CountName("attack/refused")  # rows of the attack
 SHIFTED = CountName("utility/changed")  # answered rows whose posteriors changed, whether or not the decision did
 ONE_HOT = CountName("utility/one_hot")
 MAP_BLANK = CountName("explanation/blank")  # test images whose served map is constant although the victim's own is not
@@ -81,19 +80,20 @@ ATTACK_WALL_SECONDS = MeasureName("attack/wall_seconds")
 ATTACK_CPU_SECONDS = MeasureName("attack/cpu_seconds")
 ATTACK_STEPS = MeasureName("attack/steps")  # optimiser steps of all its networks, in the training loops of this package
 CLONE_STEPS = MeasureName("score/steps")  # optimiser steps of the referee's clone of track A
+ATTACK_REFUSED = MeasureName("attack/refused")  # rows of the attack that were refused
 UNSPENT = MeasureName("attack/unspent")  # units of the budget
 SCORE_WALL_SECONDS = MeasureName("score/wall_seconds")
 SCORE_CPU_SECONDS = MeasureName("score/cpu_seconds")
 
 _COUNTS = frozenset({
     VICTIM_ACCURACY, DEPLOYED_ACCURACY, KEPT, HONEST_ACCURACY, CLEAN_ACCURACY, REFUSED, SHIFTED, ONE_HOT, ARGMAX_BROKEN,
-    L1_BROKEN, MAP_MOVED, MAP_BLANK, ATTACK_REFUSED, HONEST_HEAVY, HONEST_LIGHT, CONTROL,
+    L1_BROKEN, MAP_MOVED, MAP_BLANK, HONEST_HEAVY, HONEST_LIGHT, CONTROL,
 })  # fmt: skip
 _MEASURES = frozenset({
     UNIFORM_LARGEST_SHARE, L1, L1_MAX, ECE, ECE_CLEAN, BRIER_COST, LOG_LOSS, LATENCY_P50, LATENCY_P95, AUDIT_OVERLAP, AUDIT_TWO_SAMPLE, AUDIT_P,
     AUDIT_POWER, AUDIT_PART, AUDIT_PART_P, AUDIT_COPIES,
     AVERAGE_DROP, AVERAGE_DROP_OWN, DROP_DEVIATION, DROP_DEVIATION_OWN, DROP_DIFFERENCE, DROP_LOW, DROP_HIGH,
-    DROP_P_DIFFERENT, DROP_P_EQUIVALENT, TOP_OVERLAP, RANK_CORRELATION, ATTACK_WALL_SECONDS, ATTACK_CPU_SECONDS, ATTACK_STEPS, CLONE_STEPS, UNSPENT,
+    DROP_P_DIFFERENT, DROP_P_EQUIVALENT, TOP_OVERLAP, RANK_CORRELATION, ATTACK_WALL_SECONDS, ATTACK_CPU_SECONDS, ATTACK_STEPS, CLONE_STEPS, UNSPENT, ATTACK_REFUSED,
     SCORE_WALL_SECONDS, SCORE_CPU_SECONDS,
 })  # fmt: skip
 _TRACK = r"(a|a-hard|b|floor|curve/\d+/a)"

@@ -9,7 +9,6 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from arena.contracts import (
-    Count,
     Defense,
     DefenseFault,
     Fault,
@@ -154,15 +153,15 @@ def _control(
 
 def _effort(played: PlayedMatch, transcript: Transcript, *, wall: float, cpu: float) -> Scores:
     """Return what the attack and the scoring took, in seconds and steps, what the attack left of its budget, and what was refused."""
-    report, refused = played.report, transcript.attack_refused
+    report = played.report
     return Scores(
-        counts={names.ATTACK_REFUSED: Count(int(refused.sum()), len(refused))},
         measures={
             names.ATTACK_WALL_SECONDS: report.wall_seconds,
             names.ATTACK_CPU_SECONDS: report.cpu_seconds,
             names.ATTACK_STEPS: float(report.steps),
             names.SCORE_WALL_SECONDS: wall,
             names.SCORE_CPU_SECONDS: cpu,
+            names.ATTACK_REFUSED: float(transcript.attack_refused.sum()),
             names.UNSPENT: float(played.matchup.budget - transcript.counts.spent),
         },
     )

@@ -15,7 +15,7 @@ MEANINGS: Mapping[str, str] = {
     names.HONEST_ACCURACY: "honest rows that are answered correctly; refusals count as wrong",
     names.CLEAN_ACCURACY: "the same honest rows that the undefended victim classifies correctly",
     names.REFUSED: "honest rows that were refused",
-    names.ATTACK_REFUSED: "rows of the attack that were refused",
+    names.ATTACK_REFUSED: "number of rows of the attack that were refused",
     names.SHIFTED: "answered honest rows whose posteriors changed at all",
     names.ONE_HOT: "answered honest rows whose posteriors were one-hot",
     names.HONEST_HEAVY: "rows that the heavy honest account queried, of those that the rules ask for",
