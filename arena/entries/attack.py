@@ -89,7 +89,7 @@ class SandboxedAttack(Attack):
 
     def _of_command(self, ended: Ended, handed_back: bytes | None, task: Task, context: AttackContext) -> nn.Module:
         """Return the clone that a command handed back over the wire, where it was checked when it arrived."""
-        if ended.ending == "wall time" and context.time_left() <= 0:
+        if ended.ending in ("wall time", "cpu time") and context.time_left() <= 0:
             raise DeadlinePassed("the attack's time is over; its sandbox was ended")
         if not ended.well or handed_back is None:
             without = "" if handed_back is not None else ", and no clone was handed back"
@@ -110,7 +110,7 @@ class SandboxedAttack(Attack):
 
     def _frame(self, ended: Ended, context: AttackContext) -> Frame:
         """Return what the sandbox reported."""
-        if ended.ending == "wall time" and context.time_left() <= 0:
+        if ended.ending in ("wall time", "cpu time") and context.time_left() <= 0:
             raise DeadlinePassed("the attack's time is over; its sandbox was ended")
         if ended.ending != "exited":
             message = f"the attack was ended: {ended.reason}"
