@@ -126,7 +126,7 @@ def test_what_goes_wrong_inside_is_the_attacks_fault(
 def test_an_attack_that_never_ends_is_timed_out(tmp_path: Path, site: Site):
     body = f'{HONEST.replace("return", "done =")}\n        exec("while True: pass")'
     result = play(attack(tmp_path / "mine", body=body), replace(site, limits=Limits(play=1.0)))
-    assert (result.verdict.outcome, result.verdict.fault) == ("timed out", "attack")
+    assert (result.verdict.outcome, result.verdict.fault) == ("timed out", "attack"), result.verdict
 
 
 def test_where_no_sandbox_works_an_entry_is_refused(tmp_path: Path, cache: Path, monkeypatch: pytest.MonkeyPatch):
