@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import functools
 import json
 import os
 import shutil
@@ -76,6 +77,7 @@ def staged(spec: Spec) -> Iterator[Stage]:
 
 def open_stage(spec: Spec) -> Stage:
     """Copy the entries of a spec to a folder of their own; `close_stage` removes it. Raises `BadParameter`."""
+    remove_left_over(Path(tempfile.gettempdir()))
     folder = Path(tempfile.mkdtemp(prefix=f"{PREFIX}{os.getpid()}-"))
     places: dict[str, str] = {}
     try:
@@ -93,6 +95,16 @@ def open_stage(spec: Spec) -> Stage:
         shutil.rmtree(folder)
         raise
     return Stage(folder=folder, places=places)
+
+
+@functools.cache
+def remove_left_over(where: Path) -> int:
+    """Remove the stages of our processes that are gone, for example killed, and return their number; looked for once."""
+    stages = [path for path in where.glob(f"{PREFIX}*-*") if path.is_dir() and path.stat().st_uid == os.getuid()]
+    orphans = [path for path in stages if not Path("/proc", path.name.removeprefix(PREFIX).partition("-")[0]).exists()]
+    for path in orphans:
+        shutil.rmtree(path, ignore_errors=True)
+    return len(orphans)
 
 
 def places_of(spec: Spec) -> Mapping[str, str]:

@@ -63,6 +63,7 @@ def test_without_a_sandbox_entries_are_refused_or_flagged(
     assert result["isolation"] == "in-process"
     assert UNSAFE in result["flags"]  # type: ignore[operator]
     assert "mine +unsafe" in " ".join(ended.out.split())
+    monkeypatch.setattr(bubblewrap, "PROGRAM", "bwrap")
     resumed = arena("resume", tmp_path / "run")
     assert resumed.code == 2
     assert "add --unsafe to continue like that" in " ".join(resumed.err.split())
