@@ -22,6 +22,7 @@ from arena.cli import (
     report,
     resume,
     run,
+    sandbox,
     serve,
     show,
     top,
@@ -73,6 +74,7 @@ app.command("serve")(serve.command)
 app.command("check")(check.command)
 app.command("new")(new.command)
 app.command("doctor")(doctor.command)
+app.command("sandbox")(sandbox.command)
 
 
 def main() -> None:

@@ -10,13 +10,14 @@ from arena.entries.companion import Companion, CompanionFailed
 from arena.entries.frames import Frame
 from arena.entries.stage import close_stage, open_stage
 from arena.learning.tensors import pack, unpack
+from arena.match.clones import AnsweringClone
 from arena.sandbox.job import BoxLimits, Sandbox
 
 MAX_BYTES = 64 << 20
 START_SECONDS, ANSWER_SECONDS = 120.0, 120.0
 
 
-class PredictedClone(nn.Module):
+class PredictedClone(AnsweringClone):
     """Answers like the clone, which is loaded in a sandbox without an oracle; its bytes are never read outside.
 
     The rows of a batch are asked in a random order. The first batch, with which every clone is checked at the end of the

@@ -27,7 +27,7 @@ from arena.contracts.encoding import Json
 from arena.entries.attack import SandboxedAttack
 from arena.entries.defense import SandboxedDefense
 from arena.entries.frames import BadFrame, unpacked_frame
-from arena.entries.stage import Stage, staged
+from arena.entries.stage import Stage, outside, places_of, staged
 from arena.learning.tensors import digest_of
 from arena.match.cache import Cache
 from arena.match.site import Site, default_cache
@@ -66,8 +66,7 @@ class SandboxedEntries:
         if folder is not None and manifest(folder).command:
             return described_command(spec, folder)
         about = self._asked("describe", role, spec, None)
-        with staged(spec) as stage:
-            return _description(spec, stage, about)
+        return _description(spec, about)
 
     def attack(self, spec: Spec) -> Attack:
         """See `arena.registry.EntryLoader`."""
@@ -182,7 +181,7 @@ def _refusal(names: str, about: Mapping[str, Json], output: str, stage: Stage) -
     return BadParameter("\n".join([*lines, *([output.strip()] if output.strip() else [])]))
 
 
-def _description(spec: Spec, stage: Stage, about: Mapping[str, Json]) -> Description:
+def _description(spec: Spec, about: Mapping[str, Json]) -> Description:
     """Return an entry's words as a description. Raises `BadParameter` for words that no player could say."""
     try:
         for name, allowed in _WORDS.items():
@@ -190,7 +189,7 @@ def _description(spec: Spec, stage: Stage, about: Mapping[str, Json]) -> Descrip
             if not (isinstance(said, list) and allowed.issuperset(map(str, said))):
                 message = f"{name} = {said!r}; allowed are {', '.join(sorted(allowed))}"
                 raise ValueError(message)
-        completed = stage.outside(about["spec"])
+        completed = outside(about["spec"], places_of(spec))
         if completed.full_name.split("@")[0] != _resolved_name(spec) or set(entries_in(completed)) != _folders(spec):
             message = f"it calls itself {completed.full_name!r}"
             raise ValueError(message)

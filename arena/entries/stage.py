@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import functools
 import json
 import os
 import shutil
@@ -11,7 +12,7 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from arena.contracts import Parameter, Spec, to_json
+from arena.contracts import BadParameter, Parameter, Spec, to_json
 from arena.contracts.encoding import Json, spec_from_json
 from arena.registry import entries_in, folder_digest
 from arena.registry.entries import entry_files
@@ -38,13 +39,6 @@ class Stage:
     def inside(self, spec: Spec) -> Json:
         """Return a spec as JSON, with entries where they are inside."""
         return to_json(moved(spec, self.places))
-
-    def outside(self, value: Json) -> Spec:
-        """Return a spec that came from inside, with entries where they are on this machine. Raises ValueError."""
-        return moved(
-            spec_from_json(value),
-            {inside: str(Path(name).expanduser().resolve()) for name, inside in self.places.items()},
-        )
 
     def job(self, what: str, request: Mapping[str, Json], *, limits: BoxLimits) -> Job:
         """Return the job that runs our program inside, which does ``what`` as requested."""
@@ -83,21 +77,50 @@ def staged(spec: Spec) -> Iterator[Stage]:
 
 def open_stage(spec: Spec) -> Stage:
     """Copy the entries of a spec to a folder of their own; `close_stage` removes it. Raises `BadParameter`."""
+    remove_left_over(Path(tempfile.gettempdir()))
     folder = Path(tempfile.mkdtemp(prefix=f"{PREFIX}{os.getpid()}-"))
     places: dict[str, str] = {}
     try:
         for name in ("entries", "sockets"):
             (folder / name).mkdir()
             (folder / name).chmod(_READABLE_FOLDER)
-        for name in dict.fromkeys(entries_in(spec)):
-            source = Path(name).expanduser().resolve()
-            place = f"{len(places)}-{folder_digest(source)}"
-            places[name] = f"{ENTRIES}/{place}"
-            _copy(source, folder / "entries" / place)
+        for name, place in places_of(spec).items():
+            source, target = Path(name).expanduser().resolve(), folder / place.lstrip("/")
+            _copy(source, target)
+            if not place.endswith(folder_digest(target)):
+                message = f"{source} has changed while it was copied; try again"
+                raise BadParameter(message)
+            places[name] = place
     except BaseException:
         shutil.rmtree(folder)
         raise
     return Stage(folder=folder, places=places)
+
+
+@functools.cache
+def remove_left_over(where: Path) -> int:
+    """Remove the stages of our processes that are gone, for example killed, and return their number; looked for once."""
+    stages = [path for path in where.glob(f"{PREFIX}*-*") if path.is_dir() and path.stat().st_uid == os.getuid()]
+    orphans = [path for path in stages if not Path("/proc", path.name.removeprefix(PREFIX).partition("-")[0]).exists()]
+    for path in orphans:
+        shutil.rmtree(path, ignore_errors=True)
+    return len(orphans)
+
+
+def places_of(spec: Spec) -> Mapping[str, str]:
+    """Return where the entries of a spec are inside, by the names that it gives them. Raises `BadParameter`."""
+    names = dict.fromkeys(entries_in(spec))
+    digests = [folder_digest(Path(name).expanduser().resolve()) for name in names]
+    return {
+        name: f"{ENTRIES}/{place}-{digest}" for place, (name, digest) in enumerate(zip(names, digests, strict=True))
+    }
+
+
+def outside(value: Json, places: Mapping[str, str]) -> Spec:
+    """Return a spec that came from inside, with entries where they are on this machine. Raises ValueError."""
+    return moved(
+        spec_from_json(value), {inside: str(Path(name).expanduser().resolve()) for name, inside in places.items()}
+    )
 
 
 def close_stage(stage: Stage) -> None:

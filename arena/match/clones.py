@@ -110,6 +110,10 @@ def checked_clone(clone: object, task: Task) -> nn.Module:
     return clone
 
 
+class AnsweringClone(nn.Module):
+    """A clone that is known by its answers alone: it has no weights here, and no gradients."""
+
+
 class WatchedClone(nn.Module):
     """An attack's clone while it is scored: whatever goes wrong in it is the attack's fault, and is recorded.
 

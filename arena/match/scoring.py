@@ -27,6 +27,7 @@ from arena.match.assessment import Assessment, assess, grid_png
 from arena.match.attacking import AttackReport
 from arena.match.cache import Cache
 from arena.match.clone_scores import CloneScores, score_clones
+from arena.match.clones import AnsweringClone
 from arena.match.control import control_fidelity
 from arena.match.deployed import Deployed
 from arena.match.explanation_scores import ExplanationScores, explanation_scores
@@ -184,9 +185,12 @@ def _assessed(
     defended: DefendedVictim,
     site: Site,
 ) -> Assessment:
-    """Run the matchup's threats with the attack's clone, or with the clone of track A if that could not be scored."""
-    scored = names.clone_count("b", "fidelity") in clones.counts
-    best = played.report.clone if scored else clones.soft
+    """Run the matchup's threats with the attack's clone, or with the clone of track A.
+
+    The latter stands in for a clone that could not be scored, and for one that has no gradients, which threats need.
+    """
+    own, scored = played.report.clone, names.clone_count("b", "fidelity") in clones.counts
+    best = own if scored and not isinstance(own, AnsweringClone) else clones.soft
     if not played.matchup.threats or played.report.verdict.fault == "defense" or best is None:
         return Assessment()
     return assess(played.matchup, best, defense=defense, defended=defended, transcript=transcript, site=site)

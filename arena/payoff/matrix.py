@@ -13,7 +13,7 @@ from collections.abc import Collection, Iterable, Mapping, Set
 from dataclasses import dataclass
 
 from arena.contracts import TRACKS, Count, CountName, Knowledge, MatchResult, Parameter, Spec, Track
-from arena.contracts.flags import COST_NOT_RANKED, LEAK
+from arena.contracts.flags import COST_NOT_RANKED, LEAK, UNSAFE
 from arena.contracts.scores import CONTROL, CloneCount, clone_count
 from arena.metrics.extremes import largest_mean
 from arena.metrics.intervals import Interval
@@ -22,6 +22,10 @@ from arena.registry import is_newest
 
 FIDELITIES: tuple[CloneCount, ...] = ("fidelity", "fidelity_deployed")
 UNSAID = ("none", "random")  # what a defense knows at the least: a label leaves it out
+
+
+RAN_UNSAFE = " +unsafe"
+"""Ends the label of an entry whose code ran without a sandbox."""
 
 
 @dataclass(frozen=True, kw_only=True, order=True)
@@ -63,12 +67,13 @@ class PayoffMatrix:
     def short(self, player: str) -> str:
         """Return the shortest name of a player that still tells it from the others of its side.
 
-        Its parameters are left out first, what it knows or is told second.
+        Its parameters are left out first, what it knows or is told second; that it ran without a sandbox never.
         """
         peers = self.attacks if player in self.attacks else self.defenses
         for name in (self._bare, self._bare_and_told, self._untold):
             if sum(name(other) == name(player) for other in peers) == 1:
-                return name(player)
+                marked = player.endswith(RAN_UNSAFE) and not name(player).endswith(RAN_UNSAFE)
+                return name(player) + (RAN_UNSAFE if marked else "")
         return player
 
     def named(self, name: str) -> str | None:
@@ -201,8 +206,8 @@ def _matrix(setting: Setting, results: Iterable[MatchResult]) -> PayoffMatrix:
     informed: set[str] = set()
     for result in results:
         matchup = result.matchup
-        attack = attack_label(matchup.attack, informed=matchup.informed)
-        defense = defense_label(matchup.defense, matchup.knowledge)
+        attack = attack_label(matchup.attack, informed=matchup.informed) + _unsafe(matchup.attack, result)
+        defense = defense_label(matchup.defense, matchup.knowledge) + _unsafe(matchup.defense, result)
         specs |= {attack: matchup.attack, defense: matchup.defense}
         if matchup.informed:
             informed.add(attack)
@@ -221,6 +226,16 @@ def _matrix(setting: Setting, results: Iterable[MatchResult]) -> PayoffMatrix:
         results={place: tuple(found) for place, found in cells.items()},
         images=min((total for found in cells.values() for one in found for total in _test_rows(one)), default=1),
     )
+
+
+def _unsafe(player: Spec, result: MatchResult) -> str:
+    """Return what a label says of an entry whose code ran without a sandbox."""
+    return RAN_UNSAFE if UNSAFE in result.flags and _holds_an_entry(player) else ""
+
+
+def _holds_an_entry(spec: Spec) -> bool:
+    inside = [item for _, value in spec.params for item in (value if isinstance(value, tuple) else (value,))]
+    return "/" in spec.name or any(_holds_an_entry(item) for item in inside if isinstance(item, Spec))
 
 
 def _test_rows(result: MatchResult) -> list[int]:

@@ -22,7 +22,8 @@ from arena.match.site import Site
 from arena.match.victims import data_digest, victim_digest
 from arena.payoff.matrix import label
 from arena.provenance import code_digest_of
-from arena.registry import Role, code_digest, entries_in, entry_folder, isolation_of, resolved
+from arena.registry import SANDBOX, Role, code_digest, entries_in, entry_folder, isolation_of, resolved
+from arena.sandbox.interpreter import interpreter
 
 REFEREE = "arena.match.play"
 """The module that plays and scores a match; with everything that it imports, it is the referee's own code."""
@@ -68,9 +69,9 @@ def _inputs(matchup: Matchup, site: Site) -> Iterator[Input]:
     if matchup.knowledge.outliers != "none":
         yield Input(kind=f"the outliers {matchup.knowledge.outliers}", digest=outliers_digest(matchup, site))
     if entries_in(matchup.attack) or entries_in(matchup.defense):
-        yield Input(
-            kind="the isolation of entries", digest=isolation_of(matchup.attack, matchup.defense, otherwise="none")
-        )
+        isolation = isolation_of(matchup.attack, matchup.defense, otherwise="none")
+        packages = interpreter().digest if isolation == SANDBOX else ""
+        yield Input(kind="the isolation of entries", digest=f"{isolation} {packages}".strip())
     players: list[tuple[Role, Spec]] = [("attack", matchup.attack), ("defense", matchup.defense)]
     players += [("explanation", matchup.explanation)] if matchup.explanation is not None else []
     players += [("threat", threat) for threat in matchup.threats]

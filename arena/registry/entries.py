@@ -85,7 +85,7 @@ def entry_files(folder: Path) -> list[Path]:
     nor a folder, and for an entry that is too large.
     """
     found, size = [], 0
-    for path in sorted(folder.rglob("*")):
+    for path in folder.rglob("*"):
         if "__pycache__" in path.relative_to(folder).parts:
             continue
         kind = path.lstat()
@@ -100,7 +100,7 @@ def entry_files(folder: Path) -> list[Path]:
         if size > MAX_BYTES or len(found) > MAX_FILES:
             message = f"{folder}: an entry may have {MAX_FILES:,} files and {MAX_BYTES >> 20} MiB; this one has more"
             raise BadParameter(message)
-    return found
+    return sorted(found)
 
 
 def folder_digest(folder: Path) -> str:

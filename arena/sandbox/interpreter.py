@@ -27,6 +27,7 @@ PACKAGES = (
     "safetensors",
     "grpcio",
     "protobuf",
+    "packaging",
     "adversarial-robustness-toolbox",  # where it is installed
 )
 """What entries may import besides the standard library and this package; what these need comes with them."""

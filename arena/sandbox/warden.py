@@ -51,7 +51,12 @@ class Warden:
         self._ending: Ending | None = None
         self._started = time.monotonic()
         entering = ("/bin/sh", "-c", _ENTER, "sh", "\n".join(map(str, group.doors)))
-        self._process = _starter.submit(_start, (*entering, *argv), stdin, descriptors).result()
+        try:
+            self._process = _starter.submit(_start, (*entering, *argv), stdin, descriptors).result()
+        except BaseException:
+            group.end()
+            clean()
+            raise
         self._result, self._output, self._output_bytes = bytearray(), bytearray(), 0
 
     def wait(self) -> Ended:
