@@ -8,8 +8,9 @@ from pathlib import Path
 
 from arena.contracts import BadParameter, Matchup, RunFolderExists, matchup_id
 from arena.referee.journal import read_journal
+from arena.referee.tables import to_toml
 from arena.referee.tournament import Tournament
-from arena.referee.tournament_file import to_table, to_toml
+from arena.referee.tournament_file import to_table
 from arena.report.files import write_results, write_whole
 from arena.runs.folder import (
     SETTINGS,

@@ -29,8 +29,9 @@ from arena.match.secret import Secret, installation_secret
 from arena.match.site import Limits, Site
 from arena.referee.journal import read_journal
 from arena.referee.keys import changed
+from arena.referee.tables import to_toml
 from arena.referee.tournament import Tournament
-from arena.referee.tournament_file import read_tournament, to_table, to_toml
+from arena.referee.tournament_file import read_tournament, to_table
 from arena.report.files import write_whole
 from arena.version import __version__
 

@@ -8,8 +8,9 @@ from typing import Any
 import pytest
 
 from arena.contracts import BadParameter, Knowledge, Recipe, Spec, UnknownName, UsageError, matchup_id
+from arena.referee.tables import to_toml
 from arena.referee.tournament import Resources, SeededVictim, Share, Tournament
-from arena.referee.tournament_file import KEYS, read_tournament, to_table, to_toml, tournament_from
+from arena.referee.tournament_file import KEYS, read_tournament, to_table, tournament_from
 
 LEAST: dict[str, Any] = {
     "name": "t",
