@@ -126,7 +126,7 @@ class TestSigterm:
             def start(*options: object) -> subprocess.Popen[str]:
                 command = [sys.executable, "-m", "arena.cli", "run", tmp_path / "t.toml", "--runner", "local"]
                 process = subprocess.Popen(
-                    [*map(str, (*command, "--mlflow", "none", "--add-seeds", 2, "--out", tmp_path / "run", *options))],
+                    [*map(str, (*command, "--unsafe", "--mlflow", "none", "--add-seeds", 2, "--out", tmp_path / "run", *options))],
                     env={**os.environ, "ARENA_CACHE": str(cache)},
                     stdout=subprocess.PIPE,
                     stderr=subprocess.PIPE,
@@ -152,7 +152,7 @@ class TestSigterm:
         assert (folder / "journal.jsonl").read_bytes().count(b"\n") == 1
         (tmp_path / "gate").unlink()
         (tmp_path / "gate").touch()
-        assert arena("resume", folder).code == 0
+        assert arena("resume", folder, "--unsafe").code == 0
         assert (folder / "journal.jsonl").read_bytes().count(b"\n") == 3
 
     @pytest.mark.parametrize(("grace", "signals"), [(0, 1), (600, 2)])
