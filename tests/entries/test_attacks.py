@@ -8,7 +8,7 @@ import pytest
 
 from arena.contracts import BadParameter, MatchResult, SandboxUnavailable, Spec
 from arena.contracts.flags import UNSAFE
-from arena.contracts.scores import clone_count
+from arena.contracts.scores import CONTROL, clone_count
 from arena.entries.loading import SandboxedEntries
 from arena.match.admission import admit
 from arena.match.site import Limits, Site
@@ -34,7 +34,8 @@ def test_an_attack_plays_inside_as_it_does_outside(tmp_path: Path, site: Site, c
     assert inside.verdict == outside.verdict
     assert (inside.isolation, outside.isolation) == ("sandbox", "in-process")
     assert (inside.transcript_digest, inside.clone_digest) == (outside.transcript_digest, outside.clone_digest)
-    assert inside.counts == outside.counts
+    assert {name: count for name, count in inside.counts.items() if name != CONTROL} == outside.counts
+    assert inside.counts[CONTROL].total == outside.counts[clone_count("b", "fidelity")].total
     assert (inside.spent, inside.clone_digest != "") == (5, True)
 
 
