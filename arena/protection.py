@@ -177,10 +177,7 @@ class Protected:
         """
         inputs, parts = _tensor(inputs), []
         with self._lock, one_thread():
-            if self._deployed is None:
-                _check(inputs, Task(shape=tuple(getattr(inputs, "shape", ())[1:]), classes=0))
-                self._deployed = self._deploy(inputs[:1])
-            respond, task = self._deployed
+            respond, task = self._ready_for(inputs)
             _check(inputs, task)
             for rows in inputs.split(MAX_ROWS):
                 answer = respond(QueryBatch(inputs=canonical(rows), account=account))
@@ -190,6 +187,13 @@ class Protected:
             posteriors=torch.cat([part.posteriors for part in parts]).detach().cpu(),
             refused=torch.cat([part.refused for part in parts]).cpu(),
         )
+
+    def _ready_for(self, inputs: Tensor) -> tuple[Responder, Task]:
+        """Return the deployed defense and its task, which the first inputs define if no data set did."""
+        if self._deployed is None:
+            _check(inputs, Task(shape=tuple(getattr(inputs, "shape", ())[1:]), classes=0))
+            self._deployed = self._deploy(inputs[:1])
+        return self._deployed
 
     def _deploy(self, example: Tensor) -> tuple[Responder, Task]:
         """Train what must be trained and return what answers; ``example`` (1, *shape) tells the shape of inputs."""

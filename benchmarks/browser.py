@@ -28,7 +28,7 @@ FLAGS = (
     "--disable-dev-shm-usage",
     "--no-first-run",
     "--disable-background-networking",
-    "--host-resolver-rules=MAP * ~NOTFOUND",
+    "--host-resolver-rules=MAP * ~NOTFOUND, EXCLUDE 127.0.0.1",  # no network, but servers of the caller
     "--remote-debugging-pipe",
 )
 PICTURE_WIDTH, PICTURE_HEIGHT = 1_000, 1_130  # CSS pixels

@@ -1,7 +1,9 @@
 """Use only the predicted label: play another attack on one-hot answers, as in the hard-label setting.
 
 Source: the label-only adversary of Orekondy, Schiele, Fritz, "Prediction Poisoning", ICLR 2020, arXiv 1906.10908,
-section 5.3, who note that it circumvents every defense that keeps the argmax.
+section 5.3, who note that it circumvents every defense that keeps the argmax. Around ``knockoff`` it is ``copycat``:
+Correia-Silva, Berriel, Badue, de Souza, Oliveira-Santos, "Copycat CNN: Stealing Knowledge by Persuading Confession with
+Random Non-Labeled Data", IJCNN 2018, arXiv 1806.05476, whose clone is trained on the labels of random rows.
 Departures: It wraps any attack.
 Published number: none on equal terms. Reproduced: formula; against a defense that keeps the argmax, the clone equals
 the one stolen from a label-only oracle, bit for bit.

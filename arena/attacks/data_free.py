@@ -24,9 +24,10 @@ from typing import ClassVar, Literal
 import torch
 from torch import Generator, Tensor, nn
 
+from arena.attacks.parts.generators import generator, pixels
 from arena.attacks.parts.rounds import FreshClones
 from arena.attacks.parts.transfer_set import LabelledQueries, TransferSet
-from arena.contracts import Attack, AttackContext, BadParameter, Oracle, StopReason, Task
+from arena.contracts import Attack, AttackContext, BadParameter, Oracle, StopReason
 from arena.learning.architectures import build, drawn_from
 from arena.learning.distillation import recipe_steps
 from arena.learning.randomness import child
@@ -40,7 +41,6 @@ MILESTONES, FALL = (
     (0.1, 0.3, 0.5),
     0.3,
 )  # of the schedule "steps": after each of these shares, rates are multiplied by FALL
-CHANNELS = 64  # of the generator
 SMALLEST_POSTERIOR = 1e-6  # posteriors are clipped here before logits are recovered from them
 STUCK_SHARE = 0.5  # if more answers than this share do not change with the input, the answers are rounded
 
@@ -232,38 +232,6 @@ def sphere_gradient(losses: Tensor, directions: Tensor, *, step: float) -> Tenso
     differences = (losses[:, 1:] - losses[:, :1]) / step
     _, per_sample, columns = directions.shape
     return columns / per_sample * (differences.unsqueeze(2) * directions).sum(dim=1)
-
-
-def pixels(samples: Tensor) -> Tensor:
-    """Apply the output activation: return inputs in [0, 1]."""
-    return (samples.tanh() + 1) / 2
-
-
-def generator(task: Task, latent: int) -> nn.Module:
-    """Return a network from (N, latent) to normalised samples (N, *shape), before the output activation."""
-    if len(task.shape) == 1:
-        columns = task.shape[0]
-        return nn.Sequential(
-            nn.Linear(latent, CHANNELS),
-            nn.BatchNorm1d(CHANNELS),
-            nn.LeakyReLU(0.2),
-            nn.Linear(CHANNELS, columns),
-            nn.BatchNorm1d(columns, affine=False),
-        )
-    channels, height, width = task.shape
-    half, quarter = ((math.ceil(height / part), math.ceil(width / part)) for part in (2, 4))
-    return nn.Sequential(
-        nn.Linear(latent, CHANNELS * math.prod(quarter)),
-        nn.Unflatten(1, (CHANNELS, *quarter)),
-        nn.BatchNorm2d(CHANNELS),
-        nn.Upsample(half),
-        nn.Conv2d(CHANNELS, CHANNELS, 3, padding=1),
-        nn.BatchNorm2d(CHANNELS),
-        nn.LeakyReLU(0.2),
-        nn.Upsample((height, width)),
-        nn.Conv2d(CHANNELS, channels, 3, padding=1),
-        nn.BatchNorm2d(channels, affine=False),
-    )
 
 
 def _optimiser(name: Optimiser, network: nn.Module) -> torch.optim.Optimizer:

@@ -56,14 +56,14 @@ class Retraining(Attack):
             for number, share in enumerate(shares(oracle.remaining, self.rounds)):
                 if context.time_left() <= 0:
                     break
-                clone = self._fitted(transfer_set, context, rng=fits) if number else None
+                clone = self.fitted(transfer_set, context, rng=fits) if number else None
                 transfer_set.extend(self._unsure(clone, oracle.task, share, rng=points))
         elif self.policy == "line-search":
             transfer_set.extend(uniform(oracle.task, oracle.remaining - oracle.remaining // 2, rng=points))
             self._bisect(transfer_set, context, rng=points)
         if context.time_left() > 0 or not len(transfer_set):
             transfer_set.extend(uniform(oracle.task, oracle.remaining, rng=points))
-        return self._fitted(transfer_set, context, rng=fits)
+        return self.fitted(transfer_set, context, rng=fits)
 
     def _unsure(self, clone: nn.Module | None, task: Task, rows: int, *, rng: Generator) -> Tensor:
         """Return the uniform points, among many, on which the posteriors of the two leading classes are closest."""
@@ -90,8 +90,8 @@ class Retraining(Attack):
             near, far = torch.where(kept, middle, near[:queried]), torch.where(kept, far[:queried], middle)
             label = label[:queried]
 
-    def _fitted(self, transfer_set: TransferSet, context: AttackContext, *, rng: Generator) -> nn.Module:
-        """Fit several networks to the transfer set, and return the one with the lowest training loss."""
+    def fitted(self, transfer_set: TransferSet, context: AttackContext, *, rng: Generator) -> nn.Module:
+        """Return the best by training loss of several networks that are fitted to the transfer set, in eval mode."""
         inputs, released = (rows.to(context.device, torch.float64) for rows in transfer_set.answered())
         fits = []
         for _ in range(self.restarts):

@@ -5,6 +5,7 @@ from __future__ import annotations
 import inspect
 import re
 import typing
+from collections.abc import Iterable
 from typing import Annotated
 
 import typer
@@ -87,14 +88,19 @@ ARCHITECTURE_FAMILIES = {
 }
 
 
+def _kinds_of_others() -> dict[str, str]:
+    """Return what everything is that has a name and no card."""
+    kinds: dict[str, Iterable[str]] = {"victim": dataset_names(), "architecture": architecture_names()}
+    kinds |= {"architectures": ARCHITECTURE_FAMILIES, "preset": preset_names()}
+    return {name: kind for kind, named in kinds.items() for name in named}
+
+
 def _describe(name: str, *, json: bool) -> None:
     """Print what a name stands for: a method's card, a data set, an architecture, or the tournament of a preset.
 
     Raises `UnknownName`, with the nearest name of any kind.
     """
-    others = {**dict.fromkeys(dataset_names(), "victim"), **dict.fromkeys(architecture_names(), "architecture")}
-    others |= {**dict.fromkeys(ARCHITECTURE_FAMILIES, "architectures"), **dict.fromkeys(preset_names(), "preset")}
-    known = {found: role for role in reversed(ROLES) for found in names(role)}
+    others, known = _kinds_of_others(), {found: role for role in reversed(ROLES) for found in names(role)}
     if entry_folder(name) is not None or name.partition("@")[0] in known:
         _card(name, json=json)
         return
@@ -142,8 +148,12 @@ def _entry_card(name: str, loader: EntryLoader, *, json: bool) -> None:
         return
     output.print(Text(name, style="bold"), f"({role}, an entry)\n")
     output.print(Text(f"{_reflowed(found.about)}\n"))
+    table = Table(title="parameters", title_justify="left")
+    table.add_column("name")
+    table.add_column("type and default")
     for parameter, about in found.parameters.items():
-        output.print(Text(f"{parameter}: {about}"))
+        table.add_row(Text(parameter), Text(about))
+    output.print(table)
     output.print(f"needs: {', '.join(sorted(found.needs)) or 'nothing'}")
 
 

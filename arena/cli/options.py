@@ -37,9 +37,23 @@ OnlyOption = Annotated[
     typer.Option(help="Play only these matches now, such as attack=knockoff; also defense=, victim=, pool=, seed=."),
 ]
 AddSeedsOption = Annotated[int | None, typer.Option(help="Play so many more seeds than the tournament lists.")]
+GraceOption = Annotated[
+    float,
+    typer.Option(min=0.0, help="Seconds that running matches have after SIGTERM, which lets no other match start."),
+]
 UnsafeOption = Annotated[
     bool,
     typer.Option("--unsafe", help="Run entries without a sandbox, with your rights; their results are flagged."),
+]
+MetricsOption = Annotated[
+    str | None,
+    typer.Option(metavar="PORT", help="Offer figures to Prometheus at this port of this machine, or at HOST:PORT."),
+]
+InsecureBindOption = Annotated[
+    bool, typer.Option("--insecure-bind", help="Play matches between the nodes of a cluster without encryption.")
+]
+LogJsonOption = Annotated[
+    bool, typer.Option("--log-json", help="Log what happens to stderr, as JSON lines with the ids of matches.")
 ]
 JsonOption = Annotated[bool, typer.Option("--json", help="Print JSON instead of tables.")]
 PLAYER_HELP = "a name with parameters in brackets, such as 'mad(epsilon=0.5)' or 'argmax(base=jbda)'"

@@ -58,15 +58,12 @@ def replayed(result: MatchResult, site: Site) -> str:
     matchup = result.matchup
     again = play(matchup, attack=build_attack(matchup.attack), defense=build_defense(matchup.defense), site=site)
     same = (again.transcript_digest, again.clone_digest) == (result.transcript_digest, result.clone_digest)
-    name = (
-        f"{label(matchup.attack)} against {label(matchup.defense)}, seed {matchup.seed} (match {matchup_id(matchup)})"
-    )
+    players = f"{label(matchup.attack)} against {label(matchup.defense)}"
+    name = f"{players}, seed {matchup.seed} (match {matchup_id(matchup)})"
+    transcript, clone = again.transcript_digest[:12], again.clone_digest[:12]
     if same:
-        return (
-            f"Replayed in this process, {name} gave the same transcript {again.transcript_digest[:12]} and the same "
-            f"clone {again.clone_digest[:12]}."
-        )
+        return f"Replayed in this process, {name} gave the same transcript {transcript} and the same clone {clone}."
     return (
-        f"REPLAY DIFFERS: {name} gave transcript {again.transcript_digest[:12]} instead of "
-        f"{result.transcript_digest[:12]}, and clone {again.clone_digest[:12]} instead of {result.clone_digest[:12]}."
+        f"REPLAY DIFFERS: {name} gave transcript {transcript} instead of {result.transcript_digest[:12]}, and clone "
+        f"{clone} instead of {result.clone_digest[:12]}."
     )

@@ -16,11 +16,12 @@ from arena.report.figures import write_figures
 from arena.report.files import results_csv
 from arena.report.latex import latex
 from arena.report.markdown import markdown
+from arena.report.page.render import page as page_of
 from arena.report.page.writing import REPORT_HTML, write_page
-from arena.report.record import RunRecord
 from arena.report.sections.story import Rates, Story, story_of
 from arena.report.tables import tournament_report
-from arena.runs.folder import TOURNAMENT
+from arena.runs.folder import TOURNAMENT, recorded_inputs
+from arena.runs.overview import overview_of
 from arena.runs.record import read_record
 from arena.tracking.mlflow import MlflowTracker, log_results
 
@@ -62,7 +63,7 @@ def command(
         raise UnknownName(message)
     record, rates = read_record(folder), Rates(rows_per_day=rows_per_day, price=price)
     if mlflow is not None:
-        _log(record, folder, mlflow)
+        _log(story_of(record, rates), folder, mlflow)
     elif figure is not None:
         draw_curves(record.results, figure)
         output.print(f"the curves are in {figure}")
@@ -93,8 +94,9 @@ def _write(story: Story, *, page: Path | None, figures: Path | None) -> None:
         errors.print(f"{len(names)} figures are in {figures}, each as SVG and PDF")
 
 
-def _log(record: RunRecord, folder: Path, address: str) -> None:
-    config = (folder / TOURNAMENT).read_text()
+def _log(story: Story, folder: Path, address: str) -> None:
+    config, results = (folder / TOURNAMENT).read_text(), story.record.results
     name = str(tomllib.loads(config)["name"])
-    new = log_results(MlflowTracker.for_folder(folder, address), name, config, record.results)
-    output.print(f"{new} of {len(record.results)} results were new to {address}")
+    tracker = MlflowTracker.for_folder(folder, address, digests=recorded_inputs(folder))
+    new = log_results(tracker, name, config, results, overview_of(story, page_of(story)))
+    output.print(f"{new} of {len(results)} results were new to {address}")

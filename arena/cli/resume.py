@@ -9,12 +9,23 @@ from typing import Annotated
 import typer
 
 from arena.cli.console import errors
-from arena.cli.options import AddSeedsOption, OnlyOption, RunnerName, UnsafeOption, site
-from arena.cli.watching import announce, told_address_of_environment, watched_run
+from arena.cli.options import (
+    AddSeedsOption,
+    GraceOption,
+    InsecureBindOption,
+    LogJsonOption,
+    MetricsOption,
+    OnlyOption,
+    RunnerName,
+    UnsafeOption,
+    site,
+)
+from arena.cli.watching import GRACE_SECONDS, Watching, announce, told_address_of_environment, watched_run
 from arena.contracts import BadParameter
 from arena.registry import use_loader
 from arena.runs.continuing import continue_run_folder, with_more_seeds
 from arena.runs.folder import Settings, open_run_folder, site_of
+from arena.runs.metrics import Listening
 from arena.runs.playing import admit_all
 from arena.runs.selection import Selection
 
@@ -28,6 +39,7 @@ def command(
     address: Annotated[
         str | None, typer.Option(help="Ray cluster to join, as HOST:PORT; default: as before, else RAY_ADDRESS.")
     ] = None,
+    insecure_bind: InsecureBindOption = False,
     mlflow: Annotated[
         str | None, typer.Option(help="Address of an MLflow server, or none; default: as before.")
     ] = None,
@@ -36,7 +48,10 @@ def command(
     ] = None,
     only: OnlyOption = None,
     add_seeds: AddSeedsOption = None,
+    grace: GraceOption = GRACE_SECONDS,
     unsafe: UnsafeOption = False,
+    metrics: MetricsOption = None,
+    log_json: LogJsonOption = False,
 ) -> None:
     """Play the missing matches of a run; with --add-seeds, play further seeds of it.
 
@@ -44,19 +59,20 @@ def command(
     """
     if unsafe:
         use_loader(None)
+    how = Watching(grace=grace, metrics=Listening.read(metrics) if metrics else None, log_json=log_json)
     run = open_run_folder(folder)
     if run.settings.unsafe and not unsafe:  # not taken from the folder, which may be somebody else's
         message = f"the entries of {folder} ran without a sandbox; add --unsafe to continue like that"
         raise BadParameter(message)
     terms = run.tournament if add_seeds is None else with_more_seeds(run.tournament, add_seeds)
     settings = _settings(run.settings, runner=runner, address=address, mlflow=mlflow, data=data)
-    settings = replace(settings, unsafe=unsafe)
+    settings = replace(settings, unsafe=unsafe, insecure_bind=insecure_bind)
     chosen = Selection.read(only or []).of(terms.matchups())
     with errors.status("checking every matchup ..."):
         admitted = admit_all(terms, site_of(folder, terms, settings))
     continue_run_folder(folder, run, terms, settings, admitted)
     announce(terms, replace(admitted, matchups=chosen), settings)
-    watched_run(folder, terms, settings, chosen, reuse=[])
+    watched_run(folder, terms, settings, chosen, reuse=[], how=how)
 
 
 def _settings(

@@ -25,19 +25,24 @@ from arena.cli.options import (
     SURROGATE_HELP,
     VICTIM_HELP,
     DataOption,
+    MetricsOption,
     matchup_of,
     site,
 )
 from arena.cli.own_data import show_own_data
+from arena.contracts import BadParameter
 from arena.learning.randomness import derived_seed
 from arena.match.admission import admit
 from arena.match.deployment import deploy, oracle_terms
 from arena.match.preparation import prepare
 from arena.match.rows import load_pool
+from arena.oracle.meter import Meter
 from arena.oracle.session import Session
 from arena.oracle.sqlite_ledger import SqliteLedger
 from arena.registry import build_attack, build_defense
-from arena.rpc.server import serving
+from arena.rpc.server import OracleServer, serving
+from arena.rpc.tls import KeyPair, ServerTls
+from arena.runs.metrics import Listening, OracleFigures, offered
 
 
 def command(
@@ -59,6 +64,10 @@ def command(
     insecure_bind: Annotated[
         bool, typer.Option("--insecure-bind", help="Allow an address that other machines can reach, unencrypted.")
     ] = False,
+    tls_cert: Annotated[
+        Path | None, typer.Option(help="Certificate in PEM, with those that lead to its authority; needs --tls-key.")
+    ] = None,
+    tls_key: Annotated[Path | None, typer.Option(help="Private key of --tls-cert, in PEM.")] = None,
     ledger: Annotated[
         Path | None,
         typer.Option(help="Ledger file; an existing one is continued under its token. Default: a temporary file."),
@@ -66,6 +75,7 @@ def command(
     seconds: Annotated[
         float | None, typer.Option(help="Stop serving after this many seconds; default: at Ctrl-C.")
     ] = None,
+    metrics: MetricsOption = None,
     data: DataOption = None,
     json: Annotated[bool, typer.Option("--json", help="Print address and token as one line of JSON.")] = False,
 ) -> None:
@@ -75,7 +85,9 @@ def command(
 
     Example: arena serve --victim digits --defense none --budget 100 --port 0 --json
     """
-    here = site(data)
+    here, meter = site(data), Meter()
+    tls = _tls(tls_cert, tls_key)
+    figures_at = Listening.read(metrics) if metrics else None
     matchup = matchup_of(
         where="arena serve",
         victim=victim,
@@ -103,16 +115,30 @@ def command(
         ledger=record,
         explainer=prepared.context.explainer,
         decimals=decimals,
+        meter=meter,
     )
     rows = load_pool(matchup.victim, matchup.pool, matchup.pool_source, here)
     over = threading.Event()
     signal.signal(signal.SIGTERM, lambda *_: over.set())
-    with serving(host, port, exposed=insecure_bind) as server:
+    server = OracleServer(meter=meter)
+    with (
+        offered(OracleFigures(lambda: meter.reading), figures_at),
+        serving(host, port, exposed=insecure_bind, tls=tls, server=server),
+    ):
         token = server.open(session, pool=rows, attack_seed=derived_seed(seed, "attack"), token=_token_of(path))
         _announce(server.address, token, session, path, as_json=json)
         with contextlib.suppress(KeyboardInterrupt):
             over.wait(seconds)
         errors.print(f"{budget - session.remaining} of {budget} units were spent; the ledger is in {path}")
+
+
+def _tls(certificate: Path | None, key: Path | None) -> ServerTls | None:
+    if certificate is None and key is None:
+        return None
+    if certificate is None or key is None:
+        message = "--tls-cert and --tls-key belong together: give both, or neither"
+        raise BadParameter(message)
+    return ServerTls(pair=KeyPair.read(certificate, key))
 
 
 def _token_of(ledger: Path) -> str:

@@ -59,8 +59,12 @@ def shown(folder: Path, status: RunStatus) -> RenderableType:
     lines.add_row("matches", f"{status.done} of {status.total} done, {status.running} running, {status.left} left")
     if status.stages:
         lines.add_row("running", ", ".join(f"{number} {stage}" for stage, number in sorted(status.stages.items())))
+    for reason, number in sorted(status.waits.items()):
+        lines.add_row("waiting", f"{number} for {reason}")
     if status.slots:
         lines.add_row("slots", f"{status.slots}")
+    for node, load in sorted(status.nodes.items()):
+        lines.add_row("node", f"{node}: " + ", ".join(f"{number} {kind}" for kind, number in load.items()))
     if status.per_minute is not None:
         lines.add_row("pace", f"{status.per_minute:.1f} matches a minute")
     if status.seconds_left is not None and status.left + status.running:

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import functools
 import os
 import time
 from collections.abc import Iterable
+from dataclasses import dataclass
 from pathlib import Path
 
 import typer
@@ -19,27 +21,33 @@ from rich.progress import (
 )
 from rich.text import Text
 
-from arena.cli.console import errors, output, stopped, stopped_exit
+from arena.cli.console import TERMINATED_EXIT, errors, output, stopped, stopped_exit
+from arena.cli.logs import json_lines
 from arena.cli.own_data import show_own_data
 from arena.cluster.membership import ADDRESS_VARIABLE, address_of_environment
-from arena.contracts import Matchup, matchup_id
+from arena.contracts import MatchResult, Matchup, matchup_id
 from arena.contracts.flags import MEANINGS
 from arena.match.victims import load_splits
 from arena.metrics.differences import smallest_difference
 from arena.metrics.intervals import MIN_SEEDS
+from arena.oracle.interrupts import EndAsked
 from arena.payoff.matrix import label
 from arena.referee.estimate import seconds_of_training
 from arena.referee.referee import Progress, Summary
 from arena.referee.tournament import Tournament
 from arena.report.files import RESULTS_CSV, RESULTS_JSON
 from arena.report.page.writing import REPORT_HTML, write_page
-from arena.report.sections.story import story_of
+from arena.report.sections.story import Story, story_of
 from arena.report.tables import tournament_report
-from arena.runs.folder import DATABASE, TRANSCRIPTS, AdmittedMatchups, Settings
+from arena.runs.folder import ARTIFACTS, DATABASE, TRANSCRIPTS, AdmittedMatchups, Settings
+from arena.runs.metrics import Listening, RunFigures, offered
+from arena.runs.overview import overview_of
 from arena.runs.playing import play_run
 from arena.runs.progress import Pace
 from arena.runs.record import read_record
+from arena.tracking.overview import Overview
 
+GRACE_SECONDS = 20.0  # Kubernetes and Slurm kill 30 seconds after SIGTERM, unless they are told otherwise
 PIPE_SECONDS = 15.0  # between two lines of progress if the output is not a terminal
 IN_SECONDS, IN_MINUTES = 90.0, 7_200.0  # shorter durations are shown in these units
 TYPICAL_SPREAD = 3.0  # points between paired seeds, about as much as in the presets
@@ -71,54 +79,118 @@ def announce(tournament: Tournament, admitted: AdmittedMatchups, settings: Setti
         )
 
 
+@dataclass(frozen=True, kw_only=True)
+class Watching:
+    """How a run is watched, and how long its running matches have after SIGTERM."""
+
+    grace: float = GRACE_SECONDS
+    metrics: Listening | None = None
+    log_json: bool = False
+
+
 def watched_run(
-    folder: Path, tournament: Tournament, settings: Settings, matchups: list[Matchup], *, reuse: Iterable[Path]
+    folder: Path,
+    tournament: Tournament,
+    settings: Settings,
+    matchups: list[Matchup],
+    *,
+    reuse: Iterable[Path],
+    how: Watching = Watching(),
 ) -> Summary:
-    """Play a run with a progress line, then print tables, files and next commands; after Ctrl-C, how to continue."""
-    bars = Bars(
-        TextColumn("{task.description}"),
-        BarColumn(),
-        MofNCompleteColumn(),
-        TimeElapsedColumn(),
-        console=errors,
-        transient=True,
-    )
+    """Play a run with a progress line, then print tables, files and next commands; after Ctrl-C, how to continue.
+
+    After SIGTERM, no match starts any more.
+    """
+    stories: list[Story] = []
+    end, figures = EndAsked(), RunFigures()
+    line = _ProgressLine(len(matchups), end, how)
     try:
-        with bars:
-            line = bars.add_task("starting ...", total=len(matchups))
-
-            printed = [time.monotonic()]  # when the last line was
-            pace = Pace()
-
-            def show(progress: Progress) -> None:
-                pace.note(progress.done)
-                seconds = pace.seconds_left(progress.running + progress.left)
-                words = f"{progress.running} running, {progress.done} done, {progress.left} left"
-                words += f", about {duration(seconds)} to go" if seconds else ""
-                bars.update(line, completed=progress.done, description=words)
-                if not errors.is_terminal and time.monotonic() - printed[0] > PIPE_SECONDS:
-                    printed[0] = time.monotonic()
-                    errors.print(words)
-                if progress.last is not None and progress.last.verdict.outcome != "completed":
-                    verdict, matchup = progress.last.verdict, progress.last.matchup
-                    bars.console.print(
-                        f"{label(matchup.attack)} against {label(matchup.defense)}, seed {matchup.seed}: "
-                        f"{verdict.outcome}, fault: {verdict.fault} ({verdict.reason})"
-                    )
-
-            summary = play_run(folder, tournament, settings, matchups, reuse=reuse, on_progress=show)
+        with (
+            offered(figures, how.metrics),
+            json_lines(wanted=how.log_json),
+            line.bars,
+            end.on_sigterm(seconds=how.grace),
+        ):
+            summary = play_run(
+                folder,
+                tournament,
+                settings,
+                matchups,
+                reuse=reuse,
+                on_progress=line.show,
+                must_end=end.__bool__,
+                conclude=functools.partial(_conclude, folder, stories),
+                figures=figures,
+            )
     except KeyboardInterrupt as interrupt:
         errors.print(f"{stopped(interrupt)}; finished matches are in {folder}. Continue with: arena resume {folder}")
         raise typer.Exit(stopped_exit(interrupt)) from interrupt
-    story = story_of(read_record(folder))
-    output.print(tournament_report(summary.results, story.found))
-    write_page(story, folder / REPORT_HTML)
+    if summary.left:
+        errors.print(
+            f"terminated; finished matches are in {folder}, and {summary.left} are left. Continue with: "
+            f"arena resume {folder}"
+        )
+        raise typer.Exit(TERMINATED_EXIT)
+    output.print(tournament_report(summary.results, stories[-1].found))
     if summary.reused:
         output.print(f"{summary.reused} results were reused from other runs; --no-reuse plays them again.")
     _print_files(folder, settings, summary)
     if any(result.verdict.outcome == "infrastructure" for result in summary.results):
         raise typer.Exit(1)
     return summary
+
+
+def _conclude(folder: Path, stories: list[Story]) -> Overview:
+    """Write the report of a run, add its story to ``stories``, and return what MLflow shows of it."""
+    stories.append(story_of(read_record(folder)))
+    write_page(stories[-1], folder / REPORT_HTML)
+    return overview_of(stories[-1], (folder / REPORT_HTML).read_text(encoding="utf-8"))
+
+
+class _ProgressLine:
+    """The line of a run's progress; where there is no terminal, a line now and then. Faults get a line of their own."""
+
+    def __init__(self, matches: int, end: EndAsked, how: Watching) -> None:
+        self.bars = Bars(
+            TextColumn("{task.description}"),
+            BarColumn(),
+            MofNCompleteColumn(),
+            TimeElapsedColumn(),
+            console=errors,
+            transient=True,
+            disable=how.log_json,
+        )
+        self._task = self.bars.add_task("starting ...", total=matches)
+        self._end, self._how, self._told_end = end, how, False
+        self._printed = time.monotonic()  # when the last line was
+        self._pace = Pace()
+
+    def show(self, progress: Progress) -> None:
+        self._pace.note(progress.done)
+        seconds = self._pace.seconds_left(progress.running + progress.left)
+        words = f"{progress.running} running, {progress.done} done, {progress.left} left"
+        words += f", about {duration(seconds)} to go" if seconds and not self._end else ""
+        self.bars.update(self._task, completed=progress.done, description=words)
+        if self._how.log_json:
+            return
+        if not errors.is_terminal and time.monotonic() - self._printed > PIPE_SECONDS:
+            self._printed = time.monotonic()
+            errors.print(words)
+        if progress.last is not None and progress.last.verdict.outcome != "completed":
+            self._show_fault(progress.last)
+        if self._end and progress.running and not self._told_end:
+            self._told_end = True
+            self.bars.console.print(
+                f"SIGTERM: no match starts any more, and the {progress.running} running have {self._how.grace:g} s to end; "
+                "a second signal ends them at once"
+            )
+
+    def _show_fault(self, result: MatchResult) -> None:
+        verdict, matchup = result.verdict, result.matchup
+        self.bars.console.print(
+            f"{label(matchup.attack)} against {label(matchup.defense)}, seed {matchup.seed}: "
+            f"{verdict.outcome}, fault: {verdict.fault} ({verdict.reason})"
+        )
 
 
 def tell_complete(folder: Path, matches: int) -> None:
@@ -146,7 +218,10 @@ def _print_files(folder: Path, settings: Settings, summary: Summary) -> None:
         output.print(f"MLflow did not receive all results: {summary.tracking_failed}")
         output.print(f"Send the rest later: arena report {folder} --mlflow {settings.mlflow or 'URI'}")
     elif settings.mlflow is None:
-        output.print(f"In MLflow: mlflow ui --backend-store-uri sqlite:///{folder}/{DATABASE}")
+        output.print(
+            f"In MLflow: mlflow ui --backend-store-uri sqlite:///{folder}/{DATABASE} --artifacts-destination "
+            f"{folder}/{ARTIFACTS}"
+        )
     output.print(f"Next: arena show {folder} {first}   arena report {folder}   arena new attack mine")
 
 

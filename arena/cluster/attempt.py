@@ -15,7 +15,6 @@ from arena.match.deployment import ledger_path
 from arena.match.scoring import PlayedMatch
 from arena.match.site import Limits, Site
 from arena.match.stages import Deployed, Match, Stage, StageOutcome
-from arena.referee.settlement import MAX_REPLAYS
 from arena.registry import SANDBOX
 
 Victim: TypeAlias = tuple[Spec, int]  # with the seed of its training
@@ -53,6 +52,7 @@ class Attempt:
     slot: Process
     host: Process
     store: TrainedStore
+    alone: bool = False  # whether it has a host to itself
     awaits: Literal["slot", "stage", "lost"] = "slot"
     ref: Ref = None
     deadline: float = 0.0
@@ -75,11 +75,6 @@ class Attempt:
     def where(self) -> Stage | Literal["start", "lost"]:
         """The current stage, as verdicts name it."""
         return "start" if self.awaits == "slot" else "lost" if self.awaits == "lost" else self.match.stage
-
-    @property
-    def alone(self) -> bool:
-        """Whether it has a host to itself: true of the last attempt, so that no other defense can end it again."""
-        return self.number > MAX_REPLAYS
 
     def wait(self, ref: Ref, limits: Limits) -> None:
         """Wait for ``ref``, at most for the time limit of the current stage."""

@@ -5,8 +5,10 @@ from __future__ import annotations
 import os
 import secrets
 import shutil
+import signal
 import socket
 import tempfile
+import threading
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -99,7 +101,8 @@ def _started() -> Cluster:
     cluster = Cluster(folder=Path(tempfile.mkdtemp(prefix="ray-", dir="/tmp")))
     try:
         # The workers that Ray starts in advance inherit this; with a runtime_env they would be started a second time.
-        with _environment({**_HEALTH, **os.environ, **WORKER_ENVIRONMENT, "TMPDIR": str(cluster.folder)}):
+        environment = {**_HEALTH, **os.environ, **WORKER_ENVIRONMENT, "TMPDIR": str(cluster.folder)}
+        with _environment(environment), _own_sigterm():
             ray.init(
                 address="local",  # otherwise Ray would follow RAY_ADDRESS
                 num_cpus=os.cpu_count(),
@@ -120,7 +123,8 @@ def _joined(address: str) -> Cluster:
     extra = {"_node_ip_address": node_ip} if node_ip else {}
     os.environ.setdefault("RAY_gcs_rpc_server_reconnect_timeout_s", str(JOIN_SECONDS))
     try:
-        ray.init(address=address, runtime_env={"env_vars": WORKER_ENVIRONMENT}, **_QUIET, **extra)
+        with _own_sigterm():
+            ray.init(address=address, runtime_env={"env_vars": WORKER_ENVIRONMENT}, **_QUIET, **extra)
     except Exception as error:
         message = f"the Ray cluster at {address} cannot be joined: {error}"
         raise ServiceUnreachable(message) from error
@@ -145,6 +149,17 @@ def _probe(address: str) -> None:
     if len(answer) < 4 or answer[3] != _SETTINGS:
         message = f"the server at {address} is not a Ray cluster; use the address that `ray start --head` prints"
         raise ServiceUnreachable(message)
+
+
+@contextmanager
+def _own_sigterm() -> Iterator[None]:
+    """Keep this process's answer to SIGTERM, which Ray replaces by an end without a word."""
+    before = signal.getsignal(signal.SIGTERM)
+    try:
+        yield
+    finally:
+        if threading.current_thread() is threading.main_thread():
+            signal.signal(signal.SIGTERM, before)
 
 
 @contextmanager

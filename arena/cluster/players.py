@@ -32,11 +32,13 @@ from arena.match.site import Site
 from arena.match.stages import StageFailed, StageOutcome, VictimReady
 from arena.match.victims import load_victim, victim_key
 from arena.oracle.interrupts import raise_on_signals
+from arena.oracle.meter import Meter, Reading
 from arena.oracle.session import Session
 from arena.oracle.sqlite_ledger import read_transcript
 from arena.registry import build_attack, build_defense
 from arena.rpc.client import Connection, RemoteOracle
 from arena.rpc.server import OracleServer
+from arena.rpc.tls import ClientTls, ServerTls
 
 Artefacts = Mapping[str, bytes]
 """Trained artefacts by cache key, to be sent to a process that lacks them."""
@@ -78,19 +80,25 @@ class DefenseStuck(StageFailed):
 class OracleHost:
     """Hosts several defended victims and many matches at once behind one gRPC server."""
 
-    def __init__(self, site: Site, address: str | None) -> None:
-        """``address`` None means the node's own address, which attacks on other nodes can reach."""
+    def __init__(self, site: Site, address: str | None, tls: ServerTls | None = None) -> None:
+        """``address`` None means the node's own address, which attacks on other nodes can reach; ``tls`` None: no TLS."""
         use_entries(site)
         self._folder = tempfile.TemporaryDirectory(prefix="arena-ledgers-")
         self._site = replace(site, work=Path(self._folder.name))
+        self._tls = tls
         self._address = address or ray.util.get_node_ip_address()
-        self._server = OracleServer()
+        self._meter = Meter()
+        self._server = OracleServer(meter=self._meter)
         self._threads = ThreadPoolExecutor(max_workers=THREADS)  # so that the event loop stays free for other matches
         self._open: dict[str, tuple[Session, Path]] = {}
 
     async def node(self) -> str:
         """Return the id of the node that this process runs on."""
         return node_here()
+
+    async def reading(self) -> Reading:
+        """Return what this host's oracles have done so far."""
+        return self._meter.reading
 
     async def until_death(self) -> None:
         """Never return, so that a caller that waits for this learns at once when the process dies."""
@@ -99,7 +107,7 @@ class OracleHost:
     async def open(self, matchup: Matchup, attempt: int, artefacts: Artefacts) -> Opened | StageFailed:
         """Deploy the defense for one match and open its oracle; ``artefacts`` were trained in other processes."""
         if not self._server.address:
-            self._server.start(self._address, exposed=True)
+            self._server.start(self._address, exposed=True, tls=self._tls)
         seconds = self._site.limits.deploy
         try:
             session = await self._within(seconds, lambda: self._deployed(matchup, attempt, artefacts))
@@ -148,16 +156,20 @@ class OracleHost:
         _store(self._site, artefacts)
         defense = build_defense(matchup.defense)
         with one_thread():
-            return open_session(matchup, defense, prepare(matchup, defense, self._site), self._site, attempt=attempt)
+            prepared = prepare(matchup, defense, self._site)
+            return open_session(matchup, defense, prepared, self._site, attempt=attempt, meter=self._meter)
 
 
 class AttackSlot:
     """Plays the attacks of one match after another, and does the training and scoring of the referee."""
 
-    def __init__(self, site: Site, store: Handle | None = None) -> None:
-        """``store`` shares the referee's clones between the nodes of the cluster; None: they stay on this node."""
+    def __init__(self, site: Site, store: Handle | None = None, tls: ClientTls | None = None) -> None:
+        """``store`` shares the referee's clones between the nodes of the cluster; None: they stay on this node.
+
+        ``tls`` is how oracles are reached; None: without TLS.
+        """
         use_entries(site)
-        self._site = site
+        self._site, self._tls = site, tls
         self._clones = Cache(folder=site.cache) if store is None else SharedCache(folder=site.cache, store=store)
         self._report: AttackReport | None = None
         raise_on_signals((signal.SIGINT,))  # any other KeyboardInterrupt in this process comes from an attack
@@ -187,7 +199,7 @@ class AttackSlot:
         clock = Clock(self._site.limits.play)
         pool = load_pool(matchup.victim, matchup.pool, matchup.pool_source, self._site)
         try:
-            with Connection(address, token, time_left=clock) as connection:
+            with Connection(address, token, tls=self._tls, time_left=clock) as connection:
                 self._report = attack_stage(
                     build_attack(matchup.attack),
                     RemoteOracle(connection),

@@ -35,6 +35,14 @@ class Process:
         return missing
 
     @property
+    def node_if_started(self) -> str:
+        """The node's id of a host, or an empty string if its process does not run yet, or no more."""
+        if not self.node:
+            with contextlib.suppress(RayError):  # including the timeout
+                self.node = str(ray.get(self.ready, timeout=0))
+        return self.node
+
+    @property
     def has_started(self) -> bool:
         """Whether a host's process has ever run."""
         try:

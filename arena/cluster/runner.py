@@ -9,7 +9,7 @@ from __future__ import annotations
 import contextlib
 import time
 from collections import Counter, deque
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from dataclasses import replace
 
 import ray
@@ -17,6 +17,7 @@ from ray.exceptions import ActorUnavailableError, RayActorError, RayError, RayTa
 
 from arena.cluster.attempt import Attempt, TrainedStore
 from arena.cluster.clone_store import CloneStore
+from arena.cluster.looking import HostReadings, Places
 from arena.cluster.membership import join
 from arena.cluster.players import AttackSlot, DefenseStuck, OracleHost
 from arena.cluster.processes import Process, actor_class, check_started, death, node_lives
@@ -25,9 +26,11 @@ from arena.contracts import Fault, MatchResult, Matchup, Outcome, UsageError, Ve
 from arena.match.attacking import OUTPUT_KEPT, AttackReport
 from arena.match.site import Site
 from arena.match.stages import Match, StageFailed, StageOutcome, VictimReady
-from arena.referee.settlement import MAX_REPLAYS
+from arena.referee.outlook import Outlook
+from arena.referee.settlement import REPLAYS
 from arena.referee.tournament import Resources, Share
 from arena.registry import isolation_of
+from arena.rpc.certificates import RunTls
 
 STOP_SECONDS = 3.0  # how long hosts may take to remove their files
 
@@ -38,13 +41,25 @@ class RayRunner:
     slot_class: type[AttackSlot] = AttackSlot
     host_class: type[OracleHost] = OracleHost
 
-    def __init__(self, site: Site, *, resources: Resources | None = None, address: str | None = None) -> None:
+    def __init__(
+        self,
+        site: Site,
+        *,
+        resources: Resources | None = None,
+        address: str | None = None,
+        replays: int = REPLAYS,
+        encrypted: bool = True,
+    ) -> None:
         """Join the cluster at ``address``, or start one on this machine; ledgers are written to ``site.work``.
+
+        After so many ``replays``, a match has a host to itself, so that no other defense can end it again. Matches are
+        ``encrypted`` by TLS, unless the cluster was started here: it is then reached over the loopback interface alone.
 
         Raises `ServiceUnreachable` if the cluster does not answer, and `BadParameter` if it has no room for the shares.
         """
         self._resources = resources or Resources()
         self._site = site
+        self._replays = replays
         self._waiting: deque[tuple[Matchup, int]] = deque()
         self._playing: list[Attempt] = []
         self._ended: deque[MatchResult] = deque()
@@ -54,7 +69,9 @@ class RayRunner:
         self._retired: list[Process] = []  # hosts in which a defense hangs; each ends with its last match
         self._store = TrainedStore()
         self._clones: Process | None = None
+        self._readings, self._places = HostReadings(), Places()
         self._cluster = join(address)
+        self._tls = RunTls.make() if encrypted and not self._cluster.started_here else None
         try:
             nodes = [node["Resources"] for node in ray.nodes() if node["Alive"]]
             self.slots = slots_for(self._resources, nodes)
@@ -68,10 +85,22 @@ class RayRunner:
             raise
 
     @property
-    def stages(self) -> Mapping[str, int]:
-        """How many matches are in which stage; those that wait for their victim are ``waiting``."""
+    def outlook(self) -> Outlook:
+        """What the matches that were submitted are doing, and where the actors run."""
+        hosts = [*self._hosts, *self._retired]
+        waits = [
+            "its victim, which another match trains" if self._is_trained_elsewhere(matchup) else "an oracle host"
+            for matchup, _ in list(self._waiting)  # copies, because another thread may look
+        ]
+        stages = [attempt.where for attempt in list(self._playing)]
+        waits += ["a process to start" for stage in stages if stage == "start"]
         waiting = ["waiting"] * len(self._waiting)
-        return Counter([*(attempt.where for attempt in self._playing), *waiting])
+        return Outlook(
+            stages=Counter([*stages, *waiting]),
+            waits=Counter(waits),
+            nodes=self._places.of(slots=self._slots, hosts=hosts),
+            reading=self._readings.total,
+        )
 
     def submit(self, matchup: Matchup, *, attempt: int) -> None:
         self._waiting.append((matchup, attempt))
@@ -83,6 +112,7 @@ class RayRunner:
         process can be started there.
         """
         end = time.monotonic() + timeout
+        self._readings.refresh(self._hosts)
         while not self._ended:
             self._begin_waiting()
             if not self._playing:
@@ -111,8 +141,7 @@ class RayRunner:
     def _begin_waiting(self) -> None:
         """Start as many matches as there are slots; a match waits while another one trains its victim."""
         for matchup, number in list(self._waiting):
-            victim = (matchup.victim, matchup.victim_seed)
-            if victim not in self._store and any(attempt.victim_with_seed == victim for attempt in self._playing):
+            if self._is_trained_elsewhere(matchup):
                 continue
             host = self._host_for(number) if len(self._playing) < self.slots else None
             if host is None:
@@ -121,22 +150,31 @@ class RayRunner:
             slot = self._idle.pop() if self._idle else self._new_slot()
             isolation = isolation_of(matchup.attack, matchup.defense, otherwise="process")
             match = Match(matchup, attempt=number, isolation=isolation)
-            attempt = Attempt(match=match, slot=slot, host=host, store=self._store)
+            attempt = Attempt(match=match, slot=slot, host=host, store=self._store, alone=self._last(number))
             self._playing.append(attempt)
             attempt.wait(slot.actor.node.remote(), self._site.limits)
+
+    def _is_trained_elsewhere(self, matchup: Matchup) -> bool:
+        """Return whether another match is training the victim of this one."""
+        victim = (matchup.victim, matchup.victim_seed)
+        return victim not in self._store and any(attempt.victim_with_seed == victim for attempt in self._playing)
 
     def _host_for(self, number: int) -> Process | None:
         """Return the host with the fewest matches, a new one if there are too few, or None if none may be shared."""
         if len(self._hosts) < self._resources.oracles:
             return self._new_host()
         crowds = {host: [attempt for attempt in self._playing if attempt.host is host] for host in self._hosts}
-        may_share = number <= MAX_REPLAYS
+        may_share = not self._last(number)
         fitting = [
             host
             for host, attempts in crowds.items()
             if not attempts or (may_share and not any(attempt.alone for attempt in attempts))
         ]
         return min(fitting, key=lambda host: len(crowds[host]), default=None)
+
+    def _last(self, number: int) -> bool:
+        """Return whether this is the last of several attempts."""
+        return number > max(1, self._replays)
 
     def _step(self, timeout: float) -> None:
         """Wait for the next events, and advance the matches that they concern."""
@@ -307,7 +345,9 @@ class RayRunner:
     def _new_slot(self) -> Process:
         share = self._resources.attack
         store = self._clones.actor if self._clones else None
-        actor = actor_class(self.slot_class, share).remote(self._site_of(share), store)
+        actor = actor_class(self.slot_class, share).remote(
+            self._site_of(share), store, self._tls.client if self._tls else None
+        )
         self._slots.append(Process(actor=actor))
         return self._slots[-1]
 
@@ -319,7 +359,8 @@ class RayRunner:
     def _new_host(self) -> Process:
         share = self._resources.oracle
         address = "127.0.0.1" if self._cluster.started_here else None  # None: the node's own, for other nodes to reach
-        actor = actor_class(self.host_class, share).remote(self._site_of(share), address)
+        tls = self._tls.server if self._tls else None
+        actor = actor_class(self.host_class, share).remote(self._site_of(share), address, tls)
         self._hosts.append(Process(actor=actor, alive=actor.until_death.remote(), ready=actor.node.remote()))
         return self._hosts[-1]
 

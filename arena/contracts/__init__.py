@@ -37,7 +37,7 @@ from arena.contracts.errors import (
 )
 from arena.contracts.explanation import Explanation
 from arena.contracts.facts import Note
-from arena.contracts.matchup import Fault, HonestOutcomes, MatchResult, Matchup, Outcome, Recipe, Verdict
+from arena.contracts.matchup import Confusion, Fault, HonestOutcomes, MatchResult, Matchup, Outcome, Recipe, Verdict
 from arena.contracts.parameters import checked, nearest
 from arena.contracts.ports import Ledger, Runner, Tracker
 from arena.contracts.query import Answer, QueryBatch, RecordedCall, Responder
@@ -66,6 +66,7 @@ __all__ = [
     "AttackFault",
     "BadParameter",
     "BudgetExhausted",
+    "Confusion",
     "Count",
     "CountName",
     "DataMissing",

@@ -83,6 +83,20 @@ class HonestOutcomes:
 
 
 @dataclass(frozen=True, kw_only=True)
+class Confusion:
+    """Which classes a clone confuses on the test rows; not recorded for tasks of many classes.
+
+    Both matrices are (classes, classes), row by row: how many test rows of the class of the row, as the undefended victim
+    decides it or as it is labelled, the clone gives the class of the column.
+    """
+
+    track: Literal["a", "b"]  # b: the attack's own clone; a: the referee's, if that could not be scored
+    classes: int
+    victim: tuple[int, ...]
+    labels: tuple[int, ...]
+
+
+@dataclass(frozen=True, kw_only=True)
 class MatchResult:
     """The result of a match. Counts are (hits, total), which only readers divide; what was not measured is absent."""
 
@@ -102,6 +116,7 @@ class MatchResult:
     pictures: tuple[str, ...] = ()  # names of files in the run's ``pictures`` folder
     flags: tuple[str, ...] = ()  # see `arena.contracts.flags`
     honest: HonestOutcomes | None = None  # None if honest users queried nothing, or in results from before this field
+    confusion: Confusion | None = None  # None without a clone, for many classes, or in results from before this field
 
     def __post_init__(self) -> None:
         """Convert pairs to counts. Raises ValueError for a score that `arena.contracts.scores` does not name."""

@@ -54,6 +54,8 @@ ECE = MeasureName("utility/ece")
 ECE_CLEAN = MeasureName("utility/ece_clean")
 BRIER_COST = MeasureName("utility/brier_cost")
 LOG_LOSS = MeasureName("utility/log_loss")
+LATENCY_P50 = MeasureName("utility/p50_seconds")  # of an honest call in the oracle, without the network
+LATENCY_P95 = MeasureName("utility/p95_seconds")
 AUDIT_OVERLAP = MeasureName("audit/overlap")
 AUDIT_TWO_SAMPLE = MeasureName("audit/two_sample")  # accuracy of a linear classifier; only in results before rules 2
 AUDIT_P = MeasureName("audit/p")  # p-value of the hypothesis that outliers and pool have the same distribution
@@ -78,6 +80,7 @@ ATTACK_WALL_SECONDS = MeasureName("attack/wall_seconds")
 ATTACK_CPU_SECONDS = MeasureName("attack/cpu_seconds")
 ATTACK_STEPS = MeasureName("attack/steps")  # optimiser steps of all its networks, in the training loops of this package
 CLONE_STEPS = MeasureName("score/steps")  # optimiser steps of the referee's clone of track A
+ATTACK_REFUSED = MeasureName("attack/refused")  # rows of the attack that were refused
 UNSPENT = MeasureName("attack/unspent")  # units of the budget
 SCORE_WALL_SECONDS = MeasureName("score/wall_seconds")
 SCORE_CPU_SECONDS = MeasureName("score/cpu_seconds")
@@ -87,10 +90,10 @@ _COUNTS = frozenset({
     L1_BROKEN, MAP_MOVED, MAP_BLANK, HONEST_HEAVY, HONEST_LIGHT, CONTROL,
 })  # fmt: skip
 _MEASURES = frozenset({
-    UNIFORM_LARGEST_SHARE, L1, L1_MAX, ECE, ECE_CLEAN, BRIER_COST, LOG_LOSS, AUDIT_OVERLAP, AUDIT_TWO_SAMPLE, AUDIT_P,
+    UNIFORM_LARGEST_SHARE, L1, L1_MAX, ECE, ECE_CLEAN, BRIER_COST, LOG_LOSS, LATENCY_P50, LATENCY_P95, AUDIT_OVERLAP, AUDIT_TWO_SAMPLE, AUDIT_P,
     AUDIT_POWER, AUDIT_PART, AUDIT_PART_P, AUDIT_COPIES,
     AVERAGE_DROP, AVERAGE_DROP_OWN, DROP_DEVIATION, DROP_DEVIATION_OWN, DROP_DIFFERENCE, DROP_LOW, DROP_HIGH,
-    DROP_P_DIFFERENT, DROP_P_EQUIVALENT, TOP_OVERLAP, RANK_CORRELATION, ATTACK_WALL_SECONDS, ATTACK_CPU_SECONDS, ATTACK_STEPS, CLONE_STEPS, UNSPENT,
+    DROP_P_DIFFERENT, DROP_P_EQUIVALENT, TOP_OVERLAP, RANK_CORRELATION, ATTACK_WALL_SECONDS, ATTACK_CPU_SECONDS, ATTACK_STEPS, CLONE_STEPS, UNSPENT, ATTACK_REFUSED,
     SCORE_WALL_SECONDS, SCORE_CPU_SECONDS,
 })  # fmt: skip
 _TRACK = r"(a|a-hard|b|floor|curve/\d+/a)"

@@ -171,21 +171,24 @@ def _check_names(path: Path, columns: dict[str, Column], *, label: str, drop: tu
 
 def _check_columns(path: Path, columns: list[Column]) -> None:
     """Raise `BadParameter` for columns that cannot be used, all of a kind in one message."""
+    for what, names in _problems(columns).items():
+        if names:
+            message = f"{path} has {what}: {_some(names)}; mend the file, or leave columns out with drop = [...]"
+            raise BadParameter(message)
+
+
+def _problems(columns: list[Column]) -> dict[str, list[str]]:
+    """Return which columns cannot be used, by what is wrong with them; lists may be empty."""
     unnamed = [column.name for column in columns if column.name.startswith("Unnamed: ")]
     missing = {column.name: column.missing for column in columns if column.missing}
     infinite = {column.name: int(np.isinf(column.numbers).sum()) for column in columns if column.numbers is not None}
     refused = [f"{column.name} ({column.refused})" for column in columns if column.refused]
-    problems = {
+    return {
         "columns without a name, perhaps row numbers": unnamed,
         "missing values in": [f"{name} ({count:,})" for name, count in missing.items()],
         "infinite values in": [f"{name} ({count:,})" for name, count in infinite.items() if count],
         "neither numbers nor text in": refused,
     }
-    advice = "mend the file, or leave columns out with drop = [...]"
-    for what, names in problems.items():
-        if names:
-            message = f"{path} has {what}: {_some(names)}; {advice}"
-            raise BadParameter(message)
 
 
 def _classes(path: Path, column: Column) -> tuple[tuple[str, ...], npt.NDArray[np.int64]]:

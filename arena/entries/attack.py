@@ -16,6 +16,7 @@ from arena.contracts import (
     AttackFault,
     DeadlinePassed,
     Need,
+    NotAuthorised,
     Oracle,
     Spec,
     StopReason,
@@ -38,6 +39,7 @@ GRACE_SECONDS = (
     5.0  # after the time limit of an attack, for starting Python before it and for packing its clone after it
 )
 LONGEST_SECONDS = 24 * 3600.0
+_LATE = (DeadlinePassed.__name__, NotAuthorised.__name__)  # what is raised inside when the oracle has closed
 SEED_BITS = 62
 
 
@@ -89,7 +91,7 @@ class SandboxedAttack(Attack):
 
     def _of_command(self, ended: Ended, handed_back: bytes | None, task: Task, context: AttackContext) -> nn.Module:
         """Return the clone that a command handed back over the wire, where it was checked when it arrived."""
-        if ended.ending == "wall time" and context.time_left() <= 0:
+        if ended.ending in ("wall time", "cpu time") and context.time_left() <= 0:
             raise DeadlinePassed("the attack's time is over; its sandbox was ended")
         if not ended.well or handed_back is None:
             without = "" if handed_back is not None else ", and no clone was handed back"
@@ -110,7 +112,7 @@ class SandboxedAttack(Attack):
 
     def _frame(self, ended: Ended, context: AttackContext) -> Frame:
         """Return what the sandbox reported."""
-        if ended.ending == "wall time" and context.time_left() <= 0:
+        if ended.ending in ("wall time", "cpu time") and context.time_left() <= 0:
             raise DeadlinePassed("the attack's time is over; its sandbox was ended")
         if ended.ending != "exited":
             message = f"the attack was ended: {ended.reason}"
@@ -120,7 +122,7 @@ class SandboxedAttack(Attack):
         except BadFrame as error:
             message = f"the attack's process ended without a clone: {ended.reason}"
             raise AttackFault(message) from error
-        if frame.about.get("error") == DeadlinePassed.__name__ and context.time_left() <= 0:
+        if frame.about.get("error") in _LATE and context.time_left() <= 0:
             raise DeadlinePassed(str(frame.about.get("message")))
         if "error" in frame.about:
             kind, words = str(frame.about["error"]), str(frame.about.get("message"))

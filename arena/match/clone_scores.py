@@ -9,6 +9,7 @@ from torch import Tensor, nn
 
 from arena.contracts import (
     AttackFault,
+    Confusion,
     Count,
     CountName,
     DefenseFault,
@@ -28,11 +29,12 @@ from arena.match.clones import WatchedClone, posteriors_of
 from arena.match.deployed import REFUSED, Deployed
 from arena.match.reference import Reference, load_reference
 from arena.match.site import Site
-from arena.metrics.fidelity import agreement, cohen_kappa, labels_of, majority_share, total_variation
+from arena.metrics.fidelity import agreement, cohen_kappa, confusion_counts, labels_of, majority_share, total_variation
 from arena.oracle.transcript import Transcript
 from arena.provenance import code_digest_of
 
 DEGENERATE_SHARE = 0.9  # if the victim assigns a larger share of uniform inputs to one class, R_unif says little
+MOST_CONFUSED_CLASSES = 32  # with more, a matrix is neither read nor small
 CLONE_RECIPE = "arena.learning.distillation"  # the module whose code trains the referee's clones
 MAX_MEAN_KL_SOFT, MAX_MEAN_KL_HARD = 0.03, 0.1  # nats; above this on an undefended transfer set, training was too short
 
@@ -48,7 +50,13 @@ class CloneScores:
     measures: dict[MeasureName, float] = field(default_factory=dict)
     flags: list[str] = field(default_factory=list)
     soft: nn.Module | None = None
+    confusions: dict[str, Confusion] = field(default_factory=dict)  # by track
     faults: list[PlayerFault] = field(default_factory=list)
+
+    @property
+    def confusion(self) -> Confusion | None:
+        """The confusions of the attack's own clone, or of the referee's if that was not scored."""
+        return self.confusions.get("b", self.confusions.get("a"))
 
 
 def score_clones(
@@ -164,6 +172,7 @@ class _Judge:
         reference, found, answer = self.reference, self.found, posteriors_of(clone)
         test, uniform = answer(reference.inputs), answer(reference.uniform)  # both before anything is counted
         self._on_test_rows(track, test)
+        self._confused(track, labels_of(test))
         theirs, ours = labels_of(reference.uniform_posteriors), labels_of(uniform)
         found.counts[names.clone_count(track, "fidelity_unif")] = agreement(ours, theirs)
         kappa = cohen_kappa(ours, theirs, classes=reference.victim.task.classes)
@@ -174,6 +183,19 @@ class _Judge:
     def point(self, rows: int, clone: nn.Module) -> None:
         """Score a clone of the learning curve, which was trained on the first ``rows`` rows."""
         self._on_test_rows(names.curve_track(rows), posteriors_of(clone)(self.reference.inputs))
+
+    def _confused(self, track: str, labels: Tensor) -> None:
+        """Count which classes the clone of track A or B confuses, unless there are too many classes to read it."""
+        reference = self.reference
+        classes = reference.victim.task.classes
+        if track not in ("a", "b") or classes > MOST_CONFUSED_CLASSES:
+            return
+        self.found.confusions[track] = Confusion(
+            track="a" if track == "a" else "b",
+            classes=classes,
+            victim=confusion_counts(labels_of(reference.posteriors), labels, classes=classes),
+            labels=confusion_counts(reference.labels, labels, classes=classes),
+        )
 
     def _on_test_rows(self, track: str, posteriors: Tensor) -> None:
         reference, counts, labels = self.reference, self.found.counts, labels_of(posteriors)

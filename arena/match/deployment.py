@@ -13,23 +13,36 @@ from arena.match.rows import honest_traffic
 from arena.match.site import Site
 from arena.oracle.interrupts import is_operators
 from arena.oracle.ledger import MemoryLedger
+from arena.oracle.meter import Meter
 from arena.oracle.session import Session
 from arena.oracle.sqlite_ledger import SqliteLedger
 from arena.oracle.terms import OracleTerms
 
+SQLITE_ENDINGS = ("-journal", "-wal", "-shm")  # of the files that SQLite may leave beside a database
+
 
 def open_session(
-    matchup: Matchup, defense: Defense, defended: DefendedVictim, site: Site, *, attempt: int, in_memory: bool = False
+    matchup: Matchup,
+    defense: Defense,
+    defended: DefendedVictim,
+    site: Site,
+    *,
+    attempt: int,
+    in_memory: bool = False,
+    meter: Meter | None = None,
 ) -> Session:
-    """Deploy ``defense`` for one match and return its open oracle. Raises `DefenseFault` if it cannot be deployed."""
+    """Deploy ``defense`` for one match and return its open oracle, which counts in ``meter``.
+
+    Raises `DefenseFault` if it cannot be deployed.
+    """
     traffic = honest_traffic(matchup, site)
     path = ledger_path(site, matchup, attempt)
     if in_memory:
         ledger: MemoryLedger | SqliteLedger = MemoryLedger(budget=matchup.budget, attempt=attempt)
     else:
         path.parent.mkdir(parents=True, exist_ok=True)
-        for left_over in path.parent.glob(f"{path.name}*"):  # from a run that ended in the middle of this match
-            left_over.unlink()
+        for ending in ("", *SQLITE_ENDINGS):  # what a run left that ended in the middle of this match
+            path.with_name(f"{path.name}{ending}").unlink(missing_ok=True)
         ledger = SqliteLedger.open(path, budget=matchup.budget, attempt=attempt)
     facts = Facts("defense")
     return Session(
@@ -41,6 +54,7 @@ def open_session(
         decimals=matchup.decimals,
         honest=traffic,
         facts=lambda: facts.measures,
+        meter=meter,
     )
 
 

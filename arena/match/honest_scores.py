@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
+import numpy as np
 import torch
 
-from arena.contracts import Count, CountName, Defense, HonestOutcomes, Matchup, Scores
+from arena.contracts import Count, CountName, Defense, HonestOutcomes, Matchup, MeasureName, Scores
 from arena.contracts import scores as names
 from arena.learning.compact import at
 from arena.match.reference import load_reference
@@ -18,6 +20,7 @@ from arena.metrics.honest_outcomes import pack
 from arena.metrics.utility import count_broken_promises, utility
 from arena.oracle.transcript import Transcript
 
+LATENCY_PERCENTILES = (50, 95)
 ROWS_AT_ONCE = 2**14
 """Rows that are compared with the promise together: a multiple of the padded sizes, so that no bit changes."""
 
@@ -63,6 +66,14 @@ def promise_scores(matchup: Matchup, transcript: Transcript, defense: Defense, s
             before = counts.get(name, Count(0, 0))
             counts[name] = Count(before.hits + hits, before.total + total)
     return Scores(counts=counts)
+
+
+def latencies(seconds: Sequence[float]) -> dict[MeasureName, float]:
+    """Return the median and the 95th percentile of what honest calls took; empty if there were none."""
+    if not len(seconds):
+        return {}
+    median, late = np.percentile(seconds, LATENCY_PERCENTILES)
+    return {names.LATENCY_P50: float(median), names.LATENCY_P95: float(late)}
 
 
 def volume_scores(matchup: Matchup, site: Site) -> Scores:

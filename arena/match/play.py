@@ -15,6 +15,7 @@ from arena.defenses.none import NoDefense
 from arena.match.admission import admit
 from arena.match.attacking import AttackReport, Clock, attack_stage
 from arena.match.deployment import open_session
+from arena.match.honest_scores import latencies
 from arena.match.preparation import DefendedVictim, prepare
 from arena.match.rows import load_pool
 from arena.match.scoring import PlayedMatch, score_match
@@ -22,6 +23,7 @@ from arena.match.site import Site
 from arena.match.stages import Closed, Deployed, Match, Preparation, StageFailed, StageOutcome, VictimReady
 from arena.match.victims import load_victim
 from arena.oracle.local import LocalOracle
+from arena.oracle.meter import Meter
 from arena.oracle.session import Session
 from arena.oracle.transcript import Transcript
 from arena.registry import isolation_of
@@ -48,10 +50,11 @@ class LocalStages:
         site: Site,
         transport: Transport = in_process,
         in_memory: bool = False,
+        meter: Meter | None = None,
     ) -> None:
-        """``in_memory`` keeps the ledger in memory, so that no file is written."""
+        """``in_memory`` keeps the ledger in memory, so that no file is written; the oracle counts in ``meter``."""
         self._match, self._attack, self._defense, self._site = match, attack, defense, site
-        self._transport, self._in_memory = transport, in_memory
+        self._transport, self._in_memory, self._meter = transport, in_memory, meter
         self.defended: DefendedVictim | None = None
         self._session: Session | None = None
         self._transcript: Transcript | None = None
@@ -82,6 +85,7 @@ class LocalStages:
                 self._site,
                 attempt=self._match.attempt,
                 in_memory=self._in_memory,
+                meter=self._meter,
             )
         except DefenseFault as error:
             return StageFailed(outcome="crashed", fault="defense", reason=str(error))
@@ -129,7 +133,11 @@ def prepare_match(matchup: Matchup, attack: Attack, defense: Defense, site: Site
 
 def closed(session: Session) -> Closed:
     """Return the outcome of closing a session."""
-    return Closed(defense_fault=str(session.fault) if session.fault else "", facts=session.facts())
+    return Closed(
+        defense_fault=str(session.fault) if session.fault else "",
+        facts=session.facts(),
+        latencies=latencies(session.honest_seconds),
+    )
 
 
 def play(
@@ -140,14 +148,15 @@ def play(
     site: Site,
     attempt: int = 1,
     transport: Transport = in_process,
+    meter: Meter | None = None,
 ) -> MatchResult:
-    """Play a matchup and return its result, whatever the players do.
+    """Play a matchup and return its result, whatever the players do; the oracle counts in ``meter``.
 
     Raises `UsageError` for a matchup that cannot be played at all.
     """
     isolation = isolation_of(matchup.attack, matchup.defense, otherwise="in-process")
     match = Match(matchup, attempt=attempt, isolation=isolation)
-    stages = LocalStages(match, attack=attack, defense=defense, site=site, transport=transport)
+    stages = LocalStages(match, attack=attack, defense=defense, site=site, transport=transport, meter=meter)
     while match.ending is None:
         match.take(match.begin(stages))
     match.ending.save_pictures(site.pictures)

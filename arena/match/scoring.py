@@ -126,6 +126,7 @@ def score_match(
         pictures=tuple(sorted(pictures)),
         flags=(*played.flags, *clones.flags, *failed, *assessment.flags, *((TIMED,) if played.report.timed else ())),
         honest=honest.outcomes,
+        confusion=clones.confusion,
     )
     return Scored(result=result, pictures=pictures)
 
@@ -152,7 +153,7 @@ def _control(
 
 
 def _effort(played: PlayedMatch, transcript: Transcript, *, wall: float, cpu: float) -> Scores:
-    """Return what the attack and the scoring took, in seconds and steps, and what the attack left of its budget."""
+    """Return what the attack and the scoring took, in seconds and steps, what the attack left of its budget, and what was refused."""
     report = played.report
     return Scores(
         measures={
@@ -161,8 +162,9 @@ def _effort(played: PlayedMatch, transcript: Transcript, *, wall: float, cpu: fl
             names.ATTACK_STEPS: float(report.steps),
             names.SCORE_WALL_SECONDS: wall,
             names.SCORE_CPU_SECONDS: cpu,
+            names.ATTACK_REFUSED: float(transcript.attack_refused.sum()),
             names.UNSPENT: float(played.matchup.budget - transcript.counts.spent),
-        }
+        },
     )
 
 

@@ -44,6 +44,7 @@ class Closed:
 
     defense_fault: str = ""  # what the defense did wrong; empty if nothing
     facts: Mapping[MeasureName, float] = field(default_factory=dict)  # what the defense stated about itself
+    latencies: Mapping[MeasureName, float] = field(default_factory=dict)  # how long honest users waited, in seconds
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -136,7 +137,8 @@ class Match:
 
     def _closed(self, closed: Closed) -> None:
         """Move to scoring, unless the infrastructure failed; a fault of the defense overrides the attack's verdict."""
-        self.preparation = replace(self.preparation, measures={**self.preparation.measures, **closed.facts})
+        measures = {**self.preparation.measures, **closed.facts, **closed.latencies}
+        self.preparation = replace(self.preparation, measures=measures)
         verdict = self.report.verdict
         if verdict.outcome == "infrastructure":
             self._end(verdict)

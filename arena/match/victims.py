@@ -38,6 +38,7 @@ class VictimTerms:
     weights: str = ""  # a safetensors file of ``arch``'s state dict: nothing is trained
     mean: tuple[float, ...] = ()  # subtracted before the network, for inputs in [0, 1]; one number, or one per channel
     std: tuple[float, ...] = ()  # by which the difference is divided
+    remembers: int = 0  # training rows that malicious training code hides in the network, for the threat memorisation
     training: int | None = None  # rows of each split; None: the data set's default
     validation: int | None = None
     honest: int | None = None
@@ -73,6 +74,9 @@ def victim_terms(spec: Spec) -> VictimTerms:
     terms = VictimTerms(**values)  # type: ignore[arg-type]  # each value is of its field's type by now
     if terms.steps is not None and terms.steps < 1:
         message = f"victim {spec.name}: steps must be a whole number above 0, not {terms.steps!r}"
+        raise BadParameter(message)
+    if terms.remembers < 0 or (terms.remembers and terms.weights):
+        message = f"victim {spec.name}: remembers = {terms.remembers} must be at least 0, and 0 for a file of weights"
         raise BadParameter(message)
     check_normalisation(f"victim {spec.name}", terms.mean, terms.std)
     return terms
@@ -114,6 +118,7 @@ def load_victim(spec: Spec, seed: int, site: Site) -> NetworkVictim:
                 lr=terms.lr,
                 rng=generator(seed, "victim", "training"),
                 device=site.device,
+                remembers=min(terms.remembers, len(splits.training[1])),
             ),
         )
         network.load_state_dict(load_state(stored))
@@ -152,7 +157,7 @@ def victim_digest(spec: Spec) -> str:
     terms = victim_terms(spec)
     code = [code_digest_of(module) for module in ("arena.learning.architectures", TRAINING)]
     weights = [Path(terms.weights).read_bytes()] if terms.weights and Path(terms.weights).is_file() else []
-    training = (terms.arch, terms.steps, terms.lr, terms.mean, terms.std)
+    training = (terms.arch, terms.steps, terms.lr, terms.mean, terms.std, terms.remembers)
     return digest_of([repr(training), *code, *weights])
 
 

@@ -71,15 +71,21 @@ def top_pixels(maps: Tensor, size: torch.Size | tuple[int, int], *, percent: flo
     return torch.zeros(len(maps), height * width, dtype=torch.bool).scatter(1, order, True).reshape(-1, height, width)
 
 
+def _resampled(differences: Tensor, *, rng: Generator) -> tuple[float, float]:
+    """Return the percentile bootstrap interval of the mean of ``differences`` (N,)."""
+    rows = len(differences)
+    drawn = torch.randint(rows, (RESAMPLES, rows), generator=rng)
+    tails = torch.tensor([(1 - CONFIDENCE) / 2, (1 + CONFIDENCE) / 2], dtype=torch.float64)
+    low, high = differences[drawn].mean(dim=1).quantile(tails).tolist()
+    return low, high
+
+
 def paired_drops(first: Tensor, second: Tensor, *, rng: Generator) -> PairedDrops:
     """Compare the drops (N,) of two maps of the same N >= 2 images; differences are first minus second."""
     from scipy import stats  # importing it takes a second, and most matches have no explanations
 
     differences = (first - second).double()
-    rows = len(differences)
-    drawn = torch.randint(rows, (RESAMPLES, rows), generator=rng)
-    tails = torch.tensor([(1 - CONFIDENCE) / 2, (1 + CONFIDENCE) / 2], dtype=torch.float64)
-    low, high = differences[drawn].mean(dim=1).quantile(tails).tolist()
+    low, high = _resampled(differences, rng=rng)
     same = bool((differences == differences[0]).all())
     return PairedDrops(
         difference=float(differences.mean()),

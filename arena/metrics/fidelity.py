@@ -21,6 +21,12 @@ def agreement(first: Tensor, second: Tensor) -> Count:
     return Count(int((first == second).sum()), len(first))
 
 
+def confusion_counts(rows: Tensor, columns: Tensor, *, classes: int) -> tuple[int, ...]:
+    """Count the pairs of two label vectors (N,): a matrix (classes, classes), row by row."""
+    pairs = torch.bincount(rows * classes + columns, minlength=classes * classes)
+    return tuple(pairs.tolist())
+
+
 def total_variation(first: Tensor, second: Tensor) -> Tensor:
     """Return half the L1 distance between rows (N, K), which lies in [0, 1], as (N,) float64."""
     return 0.5 * (first.double() - second.double()).abs().sum(dim=1)

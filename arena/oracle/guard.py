@@ -7,6 +7,7 @@ import torch
 
 from arena.contracts import Answer, DefenseFault, Explainer, LedgerUnavailable, QueryBatch, Responder
 from arena.oracle.interrupts import is_operators
+from arena.oracle.meter import Meter
 from arena.oracle.record import Call, Request
 from arena.oracle.terms import numbers
 
@@ -17,12 +18,19 @@ class Guard:
     """A responder whose answers are checked before release: float32 on the simplex, rounded, explained on request."""
 
     def __init__(
-        self, responder: Responder, *, classes: int, explainer: Explainer | None, decimals: int | None
+        self,
+        responder: Responder,
+        *,
+        classes: int,
+        explainer: Explainer | None,
+        decimals: int | None,
+        meter: Meter | None = None,
     ) -> None:
         self._responder = responder
         self._classes = classes
         self._explainer = explainer
         self._decimals = decimals
+        self._meter = meter or Meter()
         self._unrecorded: tuple[QueryBatch, Answer] | None = None
 
     def __call__(self, queries: QueryBatch) -> Answer:
@@ -32,7 +40,8 @@ class Guard:
         again, and any other call is refused until then: otherwise the responder's state would differ from the record.
         """
         if self._unrecorded is None:
-            self._unrecorded = queries, self._released(queries)
+            with self._meter.answering():
+                self._unrecorded = queries, self._released(queries)
         answered, answer = self._unrecorded
         if not same_queries(answered, queries):
             raise LedgerUnavailable("the previous call could not be recorded; repeat it before any other call")

@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import threading
+import time
+from array import array
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 
 from arena.contracts import (
     Answer,
+    ArenaError,
     BadParameter,
     DefenseFault,
     Explainer,
@@ -22,6 +25,7 @@ from arena.learning.tensors import canonical
 from arena.oracle.guard import Guard, same_answer, same_queries
 from arena.oracle.honest import HonestQueue, HonestScript
 from arena.oracle.ledger import MatchLedger
+from arena.oracle.meter import Meter
 from arena.oracle.record import PackedBatch
 from arena.oracle.terms import REQUEST_ID_BYTES, OracleTerms
 from arena.oracle.transcript import Transcript
@@ -34,7 +38,7 @@ class Session:
     they are replayed through the responder and compared with the record, and the honest script continues from there.
     ``account_numbers[k]`` is the number under which the defense sees the attack's account k. ``decimals`` rounds
     released rows. If the defense returns no explanations, ``explainer`` explains the class with the largest released
-    posterior. ``facts`` returns what the defense has stated about itself so far.
+    posterior. ``facts`` returns what the defense has stated about itself so far. Everything is counted in ``meter``.
 
     Raises `LedgerCorrupt` if a replayed answer differs from the recorded one.
     """
@@ -50,6 +54,7 @@ class Session:
         decimals: int | None = None,
         honest: HonestScript | None = None,
         facts: Callable[[], Mapping[MeasureName, float]] = dict,
+        meter: Meter | None = None,
     ) -> None:
         self.terms = terms
         self.facts = facts
@@ -63,12 +68,16 @@ class Session:
             raise BadParameter(
                 f"explanation {terms.explanation} needs an explainer, for defenses that return no explanations"
             )
-        self._guard = Guard(responder, classes=terms.task.classes, explainer=explainer, decimals=decimals)
+        self._meter = meter or Meter()
+        self._guard = Guard(
+            responder, classes=terms.task.classes, explainer=explainer, decimals=decimals, meter=self._meter
+        )
         self._ledger = ledger
         self._honest = HonestQueue(honest)
         self._closing = False
         self._transcript: Transcript | None = None
         self._fault: DefenseFault | None = None
+        self._honest_seconds = array("d")
         self._lock = threading.RLock()
         self._replay()
 
@@ -88,6 +97,11 @@ class Session:
         return self._honest.due is not None
 
     @property
+    def honest_seconds(self) -> Sequence[float]:
+        """How long each honest call took to be answered and recorded, in order, without those before a restart."""
+        return self._honest_seconds
+
+    @property
     def unanswered(self) -> tuple[QueryBatch, ...]:
         """The honest calls that the defense did not answer; empty until the session is closed."""
         return tuple(self._honest.waiting) if self._transcript is not None else ()
@@ -98,13 +112,20 @@ class Session:
         Raises every kind of `QueryRefused`, `DefenseFault` from the first fault on, and `LedgerUnavailable`; in each
         case nothing is charged. The same ``request_id`` with the same content gets the recorded answer.
         """
+        try:
+            return self._query(request_id, queries)
+        except ArenaError as error:
+            self._meter.refused(error)
+            raise
+
+    def _query(self, request_id: bytes, queries: QueryBatch) -> Answer:
         if len(request_id) != REQUEST_ID_BYTES:
             raise InvalidQuery(f"a request id must have {REQUEST_ID_BYTES} bytes, not {len(request_id)}")
         self.terms.check(queries)
         self.terms.check_size(len(queries.inputs))
         inputs = queries.inputs if isinstance(queries, PackedBatch) else canonical(queries.inputs)
         seen = replace(queries, inputs=inputs, account=self._account_numbers[queries.account])
-        with self._lock:
+        with self._meter.turn(self._lock):
             self._check_open()
             self.play_honest()
             self._check_open()
@@ -114,10 +135,12 @@ class Session:
         """Answer the honest calls that are due before the next query; a fault of the defense is stored, not raised."""
         with self._lock:
             while self._fault is None and self._honest.due is not None:
+                start = time.perf_counter()
                 try:
                     self._charge(self._honest.request_id, self._honest.due, price=0, honest=True)
                 except DefenseFault:
                     return
+                self._honest_seconds.append(time.perf_counter() - start)
 
     def close(self) -> Transcript:
         """Refuse queries from now on, answer the rest of the honest traffic, and close the ledger.
@@ -141,12 +164,15 @@ class Session:
             raise MatchClosed("the match is over, and its oracle answers no more queries")
 
     def _charge(self, request_id: bytes, queries: QueryBatch, *, price: int, honest: bool = False) -> Answer:
+        start = time.perf_counter()
         try:
             answer = self._ledger.charge(request_id, queries, self._guard, price=price, honest=honest)
         except DefenseFault as fault:
             self._fault = fault
             raise
         fresh = self._guard.mark_recorded(queries)
+        if fresh:
+            self._meter.charged(len(queries.inputs), honest=honest, seconds=time.perf_counter() - start)
         self._advance(queries, honest=honest, fresh=fresh)
         return answer
 

@@ -8,8 +8,10 @@ player.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import itertools
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
+from typing import TypeAlias
 
 import numpy as np
 from numpy.typing import NDArray
@@ -17,11 +19,14 @@ from scipy.optimize import linprog, minimize
 
 Matrix = NDArray[np.float64]
 Mixture = NDArray[np.float64]
+Places = NDArray[np.intp]
+Supports: TypeAlias = tuple[frozenset[int], ...]
 
 TOLERANCE = 1e-9  # for payoffs
 EQUAL_TO = 12  # decimals at which payoffs count as equal
 LEAST_SHARE = 1e-7  # a strategy with a smaller share is not played
 ENOUGH = 1e-4  # a strategy that reaches this share can be played
+LARGEST_CONDITION = 1e9  # of equations whose solution is trusted
 STEPS = 500
 
 
@@ -33,25 +38,87 @@ class Equilibrium:
     attacks: tuple[float, ...]
     defenses: tuple[float, ...]
 
+    @property
+    def supports(self) -> Supports:
+        """The numbers of the rows and of the columns that have a share."""
+        return tuple(
+            frozenset(place for place, share in enumerate(side) if share > LEAST_SHARE)
+            for side in (self.attacks, self.defenses)
+        )
 
-def equilibrium(payoffs: Sequence[Sequence[float]]) -> Equilibrium:
-    """Return the equilibrium of maximum entropy of the game in which rows maximise and columns minimise ``payoffs``."""
+
+def equilibrium(payoffs: Sequence[Sequence[float]], *, near: Iterable[Equilibrium] = ()) -> Equilibrium:
+    """Return the equilibrium of maximum entropy of the game in which rows maximise and columns minimise ``payoffs``.
+
+    ``near`` are equilibria of similar games of the same players. They save time and change no answer: what they suggest
+    is used only if it is an equilibrium of this game.
+    """
     matrix = np.asarray(payoffs, dtype=float)
     _, first_rows, row_of = np.unique(matrix.round(EQUAL_TO), axis=0, return_index=True, return_inverse=True)
     _, first_columns, column_of = np.unique(matrix.round(EQUAL_TO), axis=1, return_index=True, return_inverse=True)
-    game = matrix[np.ix_(first_rows, first_columns)]
-    rows, columns = _maximin(game), _maximin(-game.T)
+    game, row_of, column_of = matrix[np.ix_(first_rows, first_columns)], row_of.reshape(-1), column_of.reshape(-1)
+    suggested = ((_kinds(one.attacks, row_of), _kinds(one.defenses, column_of)) for one in near)
+    rows, columns = _any_equilibrium(game, suggested)
     if not _only_one(game, rows, columns):
-        rows, columns = _most_even(game, rows), _most_even(-game.T, columns)
+        value = float(rows @ game @ columns)
+        rows, columns = (
+            _evened(game, rows, against=columns, value=value),
+            _evened(-game.T, columns, against=rows, value=-value),
+        )
     return Equilibrium(
         value=float(rows @ game @ columns),
-        attacks=_divided(rows, row_of.reshape(-1)),
-        defenses=_divided(columns, column_of.reshape(-1)),
+        attacks=_divided(rows, row_of),
+        defenses=_divided(columns, column_of),
     )
 
 
-def _maximin(game: Matrix) -> Mixture:
-    """Return a mixture of the rows that guarantees the value of the game, by linear programming (von Neumann 1928)."""
+def _any_equilibrium(game: Matrix, suggested: Iterable[tuple[Places, Places]]) -> tuple[Mixture, Mixture]:
+    """Return some equilibrium: a pure one, one on a suggested pair of supports, or one by linear programming."""
+    pure = (np.array([game.min(axis=1).argmax()]), np.array([game.max(axis=0).argmin()]))
+    for rows_played, columns_played in itertools.chain([pure], suggested):
+        found = _on_supports(game, rows_played, columns_played)
+        if found is not None and _is_equilibrium(game, *found):
+            return found
+    rows, columns = _solved(game)
+    return (rows, columns) if _is_equilibrium(game, rows, columns) else (rows, _solved(-game.T)[0])
+
+
+def _on_supports(game: Matrix, rows_played: Places, columns_played: Places) -> tuple[Mixture, Mixture] | None:
+    """Return the mixtures of these strategies that make the other side indifferent, or None without a unique solution."""
+    count = len(rows_played)
+    if count != len(columns_played):
+        return None
+    bordered = _bordered(game[np.ix_(rows_played, columns_played)])
+    if np.linalg.cond(bordered) > LARGEST_CONDITION:
+        return None
+    one = np.append(np.zeros(count), 1.0)
+    rows, columns = np.zeros(game.shape[0]), np.zeros(game.shape[1])
+    rows[rows_played] = np.linalg.solve(bordered.T, one)[:count]
+    columns[columns_played] = np.linalg.solve(bordered, one)[:count]
+    return None if min(rows.min(), columns.min()) < 0 else (_on_simplex(rows), _on_simplex(columns))
+
+
+def _bordered(kernel: Matrix) -> Matrix:
+    """Return the matrix of the indifference equations of a square game, with the value as their last unknown."""
+    count = len(kernel)
+    return np.block([[kernel, np.ones((count, 1))], [np.ones((1, count)), np.zeros((1, 1))]])
+
+
+def _is_equilibrium(game: Matrix, rows: Mixture, columns: Mixture) -> bool:
+    """Return whether neither side gains by leaving."""
+    return float((game @ columns).max() - (rows @ game).min()) <= TOLERANCE
+
+
+def _kinds(shares: Sequence[float], kind: Places) -> Places:
+    """Return the kinds of the players that have a share."""
+    return np.unique(kind[np.asarray(shares) > LEAST_SHARE])
+
+
+def _solved(game: Matrix) -> tuple[Mixture, Mixture]:
+    """Return a mixture of the rows that guarantees the value, and one of the columns.
+
+    They are the solution of a linear programme and of its dual (von Neumann 1928).
+    """
     rows, columns = game.shape
     found = linprog(
         np.append(np.zeros(rows), -1.0),
@@ -62,7 +129,7 @@ def _maximin(game: Matrix) -> Mixture:
         bounds=[(0, 1)] * rows + [(None, None)],
         method="highs",
     )
-    return _on_simplex(found.x[:-1])
+    return _on_simplex(found.x[:-1]), _on_simplex(-found.ineqlin.marginals)
 
 
 def _only_one(game: Matrix, rows: Mixture, columns: Mixture) -> bool:
@@ -78,10 +145,22 @@ def _only_one(game: Matrix, rows: Mixture, columns: Mixture) -> bool:
         return False
     kernel = game[np.ix_(*played)]
     count, others = kernel.shape
-    if count != others:
-        return False
-    bordered = np.block([[kernel, np.ones((count, 1))], [np.ones((1, count)), np.zeros((1, 1))]])
-    return bool(np.linalg.matrix_rank(bordered) == count + 1)
+    return count == others and bool(np.linalg.matrix_rank(_bordered(kernel)) == count + 1)
+
+
+def _evened(game: Matrix, mixture: Mixture, *, against: Mixture, value: float) -> Mixture:
+    """Return the mixture of maximum entropy among the mixtures of the rows that guarantee ``value``, as ``mixture`` does.
+
+    Each of them plays only best responses to ``against``, an equilibrium mixture of the columns, and gives exactly the
+    value against every column that is played there. If that leaves one mixture, it is the given one. If the uniform
+    mixture of all best responses guarantees the value, no other one is more even.
+    """
+    best = game @ against > value - TOLERANCE
+    equations = np.vstack([game[np.ix_(best, against > LEAST_SHARE)].T, np.ones((1, int(best.sum())))])
+    if np.linalg.matrix_rank(equations) == best.sum():
+        return mixture
+    uniform = best / best.sum()
+    return _on_simplex(uniform) if (uniform @ game).min() >= value - TOLERANCE else _most_even(game, mixture)
 
 
 def _most_even(game: Matrix, mixture: Mixture) -> Mixture:

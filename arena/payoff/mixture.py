@@ -9,12 +9,13 @@ import numpy as np
 from numpy.typing import NDArray
 
 from arena.metrics.intervals import MIN_SEEDS
-from arena.payoff.equilibrium import equilibrium
+from arena.payoff.equilibrium import Equilibrium, Supports, equilibrium
 from arena.payoff.matrix import PayoffMatrix
 
 RESAMPLES = 100
 RESAMPLING_SEED = 0
 PERCENTILES = (2.5, 97.5)
+SUGGESTIONS = 12  # supports of earlier draws that are tried before a linear programme, which takes as long as 20
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -69,10 +70,20 @@ def mixture(matrix: PayoffMatrix) -> Mixture | None:
 
 
 def _resampled(cells: NDArray[np.float64], attacks: Sequence[str], defenses: Sequence[str]) -> Resampled:
-    """Return the spreads of the equilibria of cells (attacks, defenses, seeds)."""
+    """Return the spreads of the equilibria of cells (attacks, defenses, seeds).
+
+    Draws of the same seeds have the same equilibrium, and an equilibrium often plays the same strategies as that of
+    another draw, so few of them need a linear programme.
+    """
     random, seeds = np.random.default_rng(RESAMPLING_SEED), cells.shape[2]
-    drawn = [random.integers(seeds, size=seeds) for _ in range(RESAMPLES)]
-    found = [equilibrium(cells[:, :, places].mean(axis=2).tolist()) for places in drawn]
+    drawn = [tuple(map(int, np.sort(random.integers(seeds, size=seeds)))) for _ in range(RESAMPLES)]
+    known: dict[tuple[int, ...], Equilibrium] = {}
+    near: dict[Supports, Equilibrium] = {}  # by what is played, the latest first
+    for places in dict.fromkeys(drawn):
+        solved = equilibrium(cells[:, :, places].mean(axis=2).tolist(), near=list(near.values())[:SUGGESTIONS])
+        known[places] = solved
+        near = {solved.supports: solved, **near}
+    found = [known[places] for places in drawn]
     return Resampled(
         value=_spread([one.value for one in found]),
         attacks=_spreads(attacks, [one.attacks for one in found]),

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import itertools
 import statistics
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence, Set
 from dataclasses import dataclass
 
 from arena.metrics.extremes import smallest_maximum
@@ -64,16 +64,17 @@ class Strongest:
     interval: Interval
 
 
-def defense_groups(matrix: PayoffMatrix) -> list[DefenseGroup]:
-    """Return the defenses that are ranked, by division and class, cheapest first.
+def defense_groups(matrix: PayoffMatrix, *, attacks: Collection[str] | None = None) -> list[DefenseGroup]:
+    """Return the defenses that are ranked, by division and class, cheapest first; ``attacks`` are by default all of them.
 
     Defenses are sorted and compared by the same numbers: the values of the worst attack on each, over the seeds that
     all attacks on all defenses of the group have in common.
     """
-    costs = _costs(matrix, [defense for defense in matrix.defenses if defense not in matrix.unranked])
+    ranked = [defense for defense in matrix.defenses if defense not in matrix.unranked]
+    costs = _costs(matrix, ranked, attacks=attacks)
     placed = sorted(costs, key=lambda defense: costs[defense].place)
     return [
-        _defense_group(matrix, {defense: costs[defense] for defense in members})
+        _defense_group(matrix, {defense: costs[defense] for defense in members}, attacks=attacks)
         for _, members in itertools.groupby(placed, key=lambda defense: costs[defense].place)
     ]
 
@@ -89,18 +90,19 @@ def set_apart(matrix: PayoffMatrix) -> tuple[Standing, ...]:
     )
 
 
-def _costs(matrix: PayoffMatrix, defenses: Sequence[str]) -> dict[str, Cost]:
+def _costs(matrix: PayoffMatrix, defenses: Sequence[str], *, attacks: Collection[str] | None = None) -> dict[str, Cost]:
     """Return the cost of each defense that has one and has met its attacks on a common seed."""
-    costs = {defense: cost_of(matrix.of_defense(defense)) for defense in defenses if matrix.seeds_of(defense)}
+    met = [defense for defense in defenses if matrix.seeds_of(defense, attacks=attacks)]
+    costs = {defense: cost_of(matrix.of_defense(defense)) for defense in met}
     return {defense: cost for defense, cost in costs.items() if cost is not None}
 
 
-def _defense_group(matrix: PayoffMatrix, costs: Mapping[str, Cost]) -> DefenseGroup:
-    seeds = set.intersection(*(set(matrix.seeds_of(defense)) for defense in costs))
+def _defense_group(matrix: PayoffMatrix, costs: Mapping[str, Cost], *, attacks: Collection[str] | None) -> DefenseGroup:
+    seeds = set.intersection(*(set(matrix.seeds_of(defense, attacks=attacks)) for defense in costs))
     cases = {
         defense: worst
         for defense in costs
-        if (worst := matrix.worst_case(defense, seeds=seeds) or matrix.worst_case(defense)) is not None
+        if (worst := _worst_case(matrix, defense, seeds=seeds, attacks=attacks)) is not None
     }
     order = sorted(cases, key=lambda defense: (round(cases[defense].interval.mean, EQUAL_TO), defense))
     found = None
@@ -118,6 +120,14 @@ def _defense_group(matrix: PayoffMatrix, costs: Mapping[str, Cost]) -> DefenseGr
             for defense, ranks in zip(order, _ranks(found, len(order), largest_first=False), strict=True)
         ),
     )
+
+
+def _worst_case(
+    matrix: PayoffMatrix, defense: str, *, seeds: Set[int], attacks: Collection[str] | None
+) -> WorstCase | None:
+    """Return the worst case over the seeds of a group, or over the defense's own if the group has none."""
+    found = matrix.worst_case(defense, seeds=seeds, attacks=attacks)
+    return found if found is not None else matrix.worst_case(defense, attacks=attacks)
 
 
 def attack_group(matrix: PayoffMatrix) -> AttackGroup:

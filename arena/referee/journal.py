@@ -14,7 +14,7 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
-from arena.contracts import LedgerUnavailable, MatchResult, from_json, to_json
+from arena.contracts import LedgerUnavailable, MatchResult, from_json, matchup_id, to_json
 
 JOURNAL = "journal.jsonl"
 
@@ -47,17 +47,45 @@ def link_of(line: bytes, previous: str) -> str:
     return _digest(previous.encode() + b"\0" + _LINK.sub(b"", line))
 
 
+@dataclass(frozen=True, slots=True)
+class _Place:
+    """Where the last result of a match stands in the file, and whether it is final."""
+
+    start: int
+    lost: bool  # by the infrastructure
+
+
 class Journal:
-    """The results of one run folder in the order in which they ended."""
+    """The results of one run folder in the order in which they ended.
+
+    Results are read from the file when they are asked for: a journal in memory has the size of its matches' ids.
+    """
 
     def __init__(self, folder: Path, *, transcript_of: Callable[[MatchResult], str] = lambda result: "") -> None:
         """``transcript_of`` returns the digest of the file with a result's transcript, or an empty string."""
         self._path, self._transcript_of = folder / JOURNAL, transcript_of
-        self.results = list(read_journal(folder))
         self._cut_torn_line()
-        self._link = ""
+        self._link, self._places = "", dict[str, _Place]()
+        start = 0
         for line in journal_lines(folder):
             self._link = link_of(line, self._link)
+            self._note(Entry.read(line).result, start)
+            start += len(line) + 1
+
+    @property
+    def results(self) -> list[MatchResult]:
+        """All results, read from the file."""
+        return list(read_journal(self._path.parent))
+
+    def __contains__(self, name: str) -> bool:
+        """Return whether the match with this id has a result that stands; one that the infrastructure lost has none."""
+        return name in self._places and not self._places[name].lost
+
+    def result_of(self, name: str) -> MatchResult:
+        """Return the last result of the match with this id. Raises KeyError if there is none."""
+        with self._path.open("rb") as file:
+            file.seek(self._places[name].start)
+            return Entry.read(file.readline()).result
 
     def append(self, result: MatchResult, *, reused: bool = False) -> None:
         """Append a result and sync it to disk. Raises `LedgerUnavailable` if it cannot be written."""
@@ -79,7 +107,10 @@ class Journal:
             message = f"cannot write {self._path}: {error.strerror}; make room, then `arena resume {self._path.parent}`"
             raise LedgerUnavailable(message) from error
         self._link = link
-        self.results.append(result)
+        self._note(result, start)
+
+    def _note(self, result: MatchResult, start: int) -> None:
+        self._places[matchup_id(result.matchup)] = _Place(start, lost=result.verdict.outcome == "infrastructure")
 
     def _cut_torn_line(self) -> None:
         if not self._path.exists():

@@ -8,6 +8,8 @@ from collections.abc import Iterator
 from arena.contracts import MatchResult, Matchup
 from arena.match.play import Transport, in_process, play
 from arena.match.site import Site
+from arena.oracle.meter import Meter
+from arena.referee.outlook import Outlook
 from arena.registry import build_attack, build_defense
 
 
@@ -18,7 +20,13 @@ class LocalRunner:
 
     def __init__(self, site: Site, *, transport: Transport = in_process) -> None:
         self._site, self._transport = site, transport
+        self._meter = Meter()
         self._queue: deque[tuple[Matchup, int]] = deque()
+
+    @property
+    def outlook(self) -> Outlook:
+        """What the oracles have done so far."""
+        return Outlook(reading=self._meter.reading)
 
     def submit(self, matchup: Matchup, *, attempt: int) -> None:
         self._queue.append((matchup, attempt))
@@ -34,6 +42,7 @@ class LocalRunner:
                 site=self._site,
                 attempt=attempt,
                 transport=self._transport,
+                meter=self._meter,
             )
 
     def close(self) -> None:

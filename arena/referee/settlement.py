@@ -9,12 +9,12 @@ from arena.contracts import Count, CountName, MatchResult, Matchup, MeasureName
 from arena.contracts.flags import SCORED_AS_NONE
 from arena.contracts.scores import CLEAN_ACCURACY, HONEST_ACCURACY, KEPT
 
-MAX_REPLAYS = 2  # how often a match that the infrastructure lost is played again
+REPLAYS = 2  # how often a match that the infrastructure lost is played again, unless the tournament says otherwise
 
 
-def is_final(result: MatchResult) -> bool:
-    """Return whether this result stands, so that its match is not played again."""
-    return result.verdict.outcome != "infrastructure" or result.attempt > MAX_REPLAYS
+def is_lost(result: MatchResult) -> bool:
+    """Return whether the infrastructure lost the match, so that its result does not stand."""
+    return result.verdict.outcome == "infrastructure"
 
 
 def needs_stand_in(result: MatchResult) -> bool:
@@ -33,6 +33,7 @@ def scored_as(faulty: MatchResult, stand_in: MatchResult) -> MatchResult:
         counts={**clones, **counts, **_unanswered_as_wrong(faulty, stand_in)},
         measures={**theirs, **measures},
         flags=(*faulty.flags, SCORED_AS_NONE),
+        confusion=stand_in.confusion,
     )
 
 

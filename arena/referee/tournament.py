@@ -14,6 +14,7 @@ from arena.contracts import (
     Recipe,
     Spec,
 )
+from arena.referee.settlement import REPLAYS
 
 POOLS: tuple[PoolKind, ...] = typing.get_args(PoolKind)
 
@@ -88,6 +89,7 @@ class Tournament:
     curve: tuple[int, ...] = ()
     secret: str | None = None  # public, so that everybody can replay the tournament; None: the installation's own
     limits: Mapping[str, float] = field(default_factory=dict)  # seconds per stage
+    replays: int = REPLAYS  # how often a match that the infrastructure lost is played again; no result depends on it
     resources: Resources = Resources()
 
     def matchups(self) -> list[Matchup]:

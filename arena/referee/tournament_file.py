@@ -5,8 +5,8 @@ from __future__ import annotations
 import dataclasses
 import tomllib
 import typing
-from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Iterable, Mapping
+from dataclasses import replace
 from pathlib import Path
 
 from arena.contracts import (
@@ -15,11 +15,11 @@ from arena.contracts import (
     Recipe,
     Spec,
     UnknownName,
-    checked,
-    nearest,
     spec_from_json,
 )
 from arena.contracts.encoding import Json
+from arena.referee.settlement import REPLAYS
+from arena.referee.tables import Reader, fill, table_of
 from arena.referee.tournament import DefenseTerms, PoolTerms, Resources, SeededVictim, Share, Tournament
 from arena.registry import build_defense, complete, sweep_of
 
@@ -51,7 +51,7 @@ STAGES = ("prepare", "deploy", "play", "close", "score")
 
 def tournament_from(table: Mapping[str, object], *, where: str, folder: Path) -> Tournament:
     """Return the tournament of a parsed table, which errors call ``where``; its paths may be relative to ``folder``."""
-    read = _Reader(table, where)
+    read = Reader(table, where)
     read.only(KEYS)
     seeds = read.get("seeds", 5)
     if isinstance(seeds, int) and not isinstance(seeds, bool) and seeds > 0:
@@ -76,6 +76,7 @@ def tournament_from(table: Mapping[str, object], *, where: str, folder: Path) ->
         curve=read.integers("curve", read.get("curve", []), least=1, empty=True),
         secret=read.word("secret") if "secret" in table else None,
         limits=_limits(read.get("limits", {}), where),
+        replays=_replays(read.get("limits", {}), where),
         resources=_resources(read.get("resources", {}), where),
     )
 
@@ -103,7 +104,7 @@ def to_table(tournament: Tournament) -> dict[str, object]:
         "threat_budget": tournament.threat_budget,
         "curve": list(tournament.curve),
         **({"secret": tournament.secret} if tournament.secret is not None else {}),
-        "limits": dict(tournament.limits),
+        "limits": {**tournament.limits, "replays": tournament.replays},
         "resources": {
             "oracle": _share_table(tournament.resources.oracle),
             "attack": _share_table(tournament.resources.attack),
@@ -111,70 +112,6 @@ def to_table(tournament: Tournament) -> dict[str, object]:
             **({"slots": tournament.resources.slots} if tournament.resources.slots is not None else {}),
         },
     }
-
-
-def to_toml(table: Mapping[str, object]) -> str:
-    """Return a table of scalars, lists and tables as TOML text, one key per line."""
-    return "".join(f"{key} = {_toml(value)}\n" for key, value in table.items())
-
-
-def _toml(value: object) -> str:
-    if isinstance(value, bool):
-        return "true" if value else "false"
-    if isinstance(value, str):
-        escaped = "".join(
-            f"\\u{ord(letter):04x}" if ord(letter) < 32 or ord(letter) == 127 else letter
-            for letter in value.replace("\\", "\\\\").replace('"', '\\"')
-        )
-        return f'"{escaped}"'
-    if isinstance(value, Mapping):
-        return "{ " + ", ".join(f"{_toml(str(key))} = {_toml(item)}" for key, item in value.items()) + " }"
-    if isinstance(value, list | tuple):
-        return "[" + ", ".join(_toml(item) for item in value) + "]"
-    return repr(value)
-
-
-@dataclass(frozen=True)
-class _Reader:
-    """Reads the keys of a table; errors name the file and the nearest known key."""
-
-    table: Mapping[str, object]
-    where: str
-
-    def only(self, known: Sequence[str]) -> None:
-        for key in self.table:
-            if key not in known:
-                hint = nearest(key, known) or f"; the known keys are {', '.join(known)}"
-                message = f"{self.where}: unknown key {key!r}{hint}"
-                raise UnknownName(message)
-
-    def get(self, key: str, default: object) -> object:
-        return self.table.get(key, default)
-
-    def word(self, key: str) -> str:
-        value = self.table.get(key)
-        if not isinstance(value, str) or not value:
-            message = f'{self.where}: {key} must be a non-empty string, as in {key} = "digits"'
-            raise BadParameter(message)
-        return value
-
-    def some(self, key: str, default: list[object] | None = None, *, empty: bool = False) -> list[object]:
-        value = self.table.get(key, [] if empty else default)
-        if not isinstance(value, list) or not (value or empty):
-            message = f'{self.where}: {key} must be a list of at least one, as in {key} = ["{_EXAMPLES[key]}"]'
-            raise BadParameter(message)
-        return value
-
-    def integers(self, key: str, value: object, *, least: int, empty: bool = False) -> tuple[int, ...]:
-        listed = value if isinstance(value, list) else []
-        numbers = [item for item in listed if isinstance(item, int) and not isinstance(item, bool) and item >= least]
-        if not isinstance(value, list) or len(numbers) < len(listed) or not (numbers or empty):
-            message = f"{self.where}: {key} must be whole numbers of at least {least}, not {value!r}"
-            raise BadParameter(message)
-        return tuple(numbers)
-
-
-_EXAMPLES = {"victims": "digits", "attacks": "knockoff", "defenses": "none", "pools": "same", "threats": "evasion"}
 
 
 def _spec(item: object, where: str, key: str) -> Spec:
@@ -249,12 +186,12 @@ def knowledge_of(defense: Spec, declared: Mapping[str, object], where: str) -> K
         if allowed and value not in allowed:
             message = f"{where}: {defense.name}: {key} = {value!r} must be one of {', '.join(allowed)}"
             raise BadParameter(message)
-    return _fill(Knowledge, {**least, **declared}, f"{where}: {defense.name}")
+    return fill(Knowledge, {**least, **declared}, f"{where}: {defense.name}")
 
 
 def _pool(item: object, where: str) -> PoolTerms:
     terms = {"kind": item} if isinstance(item, str) else item
-    return _fill(PoolTerms, terms, f"{where}: pools")
+    return fill(PoolTerms, terms, f"{where}: pools")
 
 
 def _informed(value: object, where: str) -> Iterable[bool]:
@@ -267,7 +204,7 @@ def _informed(value: object, where: str) -> Iterable[bool]:
 
 
 def _recipe(table: object, where: str) -> Recipe:
-    recipe = _fill(Recipe, table, where)
+    recipe = fill(Recipe, table, where)
     if recipe.steps is not None and recipe.steps < 1:
         message = f"{where}: steps must be at least 1, not {recipe.steps}; leave it out for the default"
         raise BadParameter(message)
@@ -275,10 +212,12 @@ def _recipe(table: object, where: str) -> Recipe:
 
 
 def _limits(table: object, where: str) -> Mapping[str, float]:
-    reader = _Reader(_table(table, f"{where}: limits"), f"{where}: limits")
-    reader.only(STAGES)
+    reader = Reader(table_of(table, f"{where}: limits"), f"{where}: limits")
+    reader.only((*STAGES, "replays"))
     limits: dict[str, float] = {}
     for stage, seconds in reader.table.items():
+        if stage == "replays":
+            continue
         if not isinstance(seconds, int | float) or isinstance(seconds, bool) or seconds <= 0:
             message = f"{where}: limits: {stage} must be more than 0 seconds, not {seconds!r}"
             raise BadParameter(message)
@@ -286,13 +225,18 @@ def _limits(table: object, where: str) -> Mapping[str, float]:
     return limits
 
 
+def _replays(table: object, where: str) -> int:
+    reader = Reader(table_of(table, f"{where}: limits"), f"{where}: limits")
+    return reader.integers("replays", [reader.get("replays", REPLAYS)], least=0)[0]
+
+
 def _resources(table: object, where: str) -> Resources:
     here = f"{where}: resources"
-    values = dict(_table(table, here))
+    values = dict(table_of(table, here))
     shares: dict[str, object] = {
         key: _share(values.pop(key), f"{here}: {key}") for key in ("oracle", "attack") if key in values
     }
-    resources = _fill(Resources, {**values, **shares}, here)
+    resources = fill(Resources, {**values, **shares}, here)
     if resources.oracles < 1 or (resources.slots is not None and resources.slots < 1):
         message = f"{here}: oracles and slots must be at least 1"
         raise BadParameter(message)
@@ -300,10 +244,10 @@ def _resources(table: object, where: str) -> Resources:
 
 
 def _share(table: object, where: str) -> Share:
-    values = dict(_table(table, where))
+    values = dict(table_of(table, where))
     if "custom" in values:
-        values["custom"] = tuple(sorted(_table(values["custom"], where).items()))
-    share = _fill(Share, values, where)
+        values["custom"] = tuple(sorted(table_of(values["custom"], where).items()))
+    share = fill(Share, values, where)
     if share.cpus < 0 or share.gpus < 0:
         message = f"{where}: cpus = {share.cpus} and gpus = {share.gpus} must be at least 0"
         raise BadParameter(message)
@@ -321,25 +265,3 @@ def _spec_table(spec: Spec) -> dict[str, object]:
         return [plain(item) for item in value] if isinstance(value, tuple) else value
 
     return {"name": spec.full_name, **{key: plain(value) for key, value in spec.params if value is not None}}
-
-
-Value = typing.TypeVar("Value")
-
-
-def _fill(kind: type[Value], table: object, where: str) -> Value:
-    """Return a value of a dataclass whose fields are the keys of a table."""
-    values = _table(table, where)
-    hints = typing.get_type_hints(kind)
-    _Reader(values, where).only(list(hints))
-    try:
-        return kind(**{key: checked(where, key, value, hints[key]) for key, value in values.items()})
-    except TypeError as error:
-        message = f"{where}: {error}"
-        raise BadParameter(message) from error
-
-
-def _table(value: object, where: str) -> Mapping[str, object]:
-    if not isinstance(value, Mapping):
-        message = f"{where} must be a table, not {value!r}"
-        raise BadParameter(message)
-    return value

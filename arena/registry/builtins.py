@@ -61,8 +61,14 @@ ATTACKS: Mapping[str, Registered] = {
     "cam-matching": _at("arena.attacks.cam_matching:CamMatching"),
     "collage": _at("arena.attacks.collage:Collage"),
     "confidence-filter": _at("arena.attacks.confidence_filter:ConfidenceFilter", version=2),
+    "copycat": Registered(where="arena.attacks.argmax:Argmax", default={"base": Spec(name="knockoff")}),
     "dfme": _at("arena.attacks.data_free:DataFreeExtraction", version=2, variant="dfme"),
+    "disguide": _at("arena.attacks.disguide:DisGuide"),
+    "dual-students": _at("arena.attacks.disguide:DisGuide", balance=0.0),
     "equation-solving": _at("arena.attacks.equation_solving:EquationSolving"),
+    "es-attack": _at("arena.attacks.es_attack:EsAttack"),
+    "functional-equivalence": _at("arena.attacks.functional_equivalence:FunctionalEquivalence"),
+    "half-argmax": _at("arena.attacks.half_argmax:HalfArgmax"),
     "jbda": _at("arena.attacks.jacobian:JacobianAugmentation", mode="jbda"),
     "jbda-papernot": _at("arena.attacks.jacobian:JacobianAugmentation", mode="jbda", direction="gradient"),
     "jbda-tr": _at("arena.attacks.jacobian:JacobianAugmentation", mode="targeted-random"),
@@ -72,11 +78,18 @@ ATTACKS: Mapping[str, Registered] = {
         where="arena.attacks.knockoff_adaptive:KnockoffAdaptive",
         default={"floor": 0.5, "warmup": 0.3, "batch": 50, "step": 0.5},
     ),
+    "last-layer": Registered(
+        where="arena.attacks.logit_subspace:LogitSubspace", default={"base": Spec(name="knockoff")}
+    ),
+    "logit-subspace": _at("arena.attacks.logit_subspace:LogitSubspace"),
+    "marich": _at("arena.attacks.marich:Marich"),
     "maze": _at("arena.attacks.data_free:DataFreeExtraction", version=2, variant="maze"),
+    "noise-inversion": _at("arena.attacks.noise_inversion:NoiseInversion"),
     "rank-sharpening": _at("arena.attacks.sharpening:Sharpening", kept="ranks"),
     "recovery-network": _guessing("arena.attacks.recovery_network:RecoveryNetwork"),
     "recovery-table": _guessing("arena.attacks.recovery_table:RecoveryTable"),
     "retraining": _at("arena.attacks.retraining:Retraining"),
+    "self-training": _at("arena.attacks.self_training:SelfTraining"),
     "standardised-logits": _at("arena.attacks.sharpening:Sharpening", kept="logits"),
     "swiftthief": _at("arena.attacks.swiftthief:SwiftThief", version=2),
     "sybil": _at("arena.attacks.sybil:Sybil"),
@@ -84,6 +97,8 @@ ATTACKS: Mapping[str, Registered] = {
 }
 DEFENSES: Mapping[str, Registered] = {
     "adaptive-misinformation": _at("arena.defenses.adaptive_misinformation:AdaptiveMisinformation", version=2),
+    "cmim": _at("arena.defenses.cmim:Cmim"),
+    "dawn": _at("arena.defenses.dawn:Dawn"),
     "deep-defense": _at("arena.defenses.deep_defense:DeepDefense", version=2),
     "deep-defense-literal": _at(
         "arena.defenses.deep_defense:DeepDefense",
@@ -103,8 +118,11 @@ DEFENSES: Mapping[str, Registered] = {
     "label-only": _at("arena.defenses.label_only:LabelOnly"),
     "mad": _at("arena.defenses.prediction_poisoning:PredictionPoisoning", version=2, argmax=False),
     "mad-argmax": _at("arena.defenses.prediction_poisoning:PredictionPoisoning", version=2, argmax=True),
+    "misleader": _at("arena.defenses.misleader:Misleader"),
     "modelguard-s": _at("arena.defenses.modelguard:ModelGuardS"),
     "modelguard-w": _at("arena.defenses.modelguard:ModelGuardW"),
+    "nasty-teacher": _at("arena.defenses.nasty_teacher:NastyTeacher"),
+    "noise-matrix": _at("arena.defenses.noise_matrix:NoiseMatrix"),
     "none": _at("arena.defenses.none:NoDefense"),
     "prada": _at("arena.defenses.prada:Prada"),
     "reverse-sigmoid": _at("arena.defenses.reverse_sigmoid:ReverseSigmoid"),
@@ -122,6 +140,7 @@ THREATS: Mapping[str, Registered] = {
     "evasion": _at("arena.threats.evasion:EvasionTransfer"),
     "inversion": _at("arena.threats.inversion:ModelInversion", version=2),
     "label-inversion": _at("arena.threats.label_inversion:LabelOnlyInversion", version=2),
+    "memorisation": _at("arena.threats.memorisation:Memorisation"),
 }
 TABLES: Mapping[Role, Mapping[str, Registered]] = {
     "attack": ATTACKS,

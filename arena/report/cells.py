@@ -36,6 +36,9 @@ class HonestRow:
     defense: Player
     cost: Cost
     refused: float | None  # share of honest rows
+    attack_refused: float | None  # share of the attacks' rows
+    p50: float | None  # seconds in which the oracle answered an honest call, means over matches of the percentile
+    p95: float | None
     calibration: float | None  # expected calibration error
     calibration_clean: float | None  # of the undefended victim on the same rows
     brier_cost: float | None
@@ -145,11 +148,21 @@ def _honest_row(matrix: PayoffMatrix, defense: str, cost: Cost, played: Sequence
         defense=player_of(matrix, defense),
         cost=cost,
         refused=share(played, names.REFUSED),
+        attack_refused=_refused_of_attacks(played),
+        p50=mean_of(played, names.LATENCY_P50),
+        p95=mean_of(played, names.LATENCY_P95),
         calibration=mean_of(played, names.ECE),
         calibration_clean=mean_of(played, names.ECE_CLEAN),
         brier_cost=mean_of(played, names.BRIER_COST),
         largest_shift=_extreme(matrix, defense, names.L1_MAX, largest=True),
     )
+
+
+def _refused_of_attacks(played: Sequence[MatchResult]) -> float | None:
+    """Return the share of the attacks' rows that were refused, over the matches that recorded it."""
+    recorded = [one for one in played if names.ATTACK_REFUSED in one.measures]
+    rows = sum(one.rows for one in recorded)
+    return sum(one.measures[names.ATTACK_REFUSED] for one in recorded) / rows if rows else None
 
 
 def _verdict(matrix: PayoffMatrix, defense: str) -> str:

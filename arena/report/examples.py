@@ -27,6 +27,7 @@ SHOWN_QUERIES = 4  # of a match
 SHOWN_MATCHES = 60  # the first ones of as many cells: pictures are most of a report's size
 REFERENCES = 10  # undefended matches whose answers are looked up
 PICTURE_BYTES = 200_000  # of a threat's image; larger ones stay in the run folder
+PNG_BEGINS = b"\x89PNG"
 IMAGE_CHANNELS = {1: "L", 3: "RGB"}
 
 
@@ -95,13 +96,18 @@ def _transcript(result: MatchResult, folder: Path) -> Transcript | None:
 
 
 def _examples(result: MatchResult, folder: Path, clean: Mapping[tuple[str, int, bytes], Tensor]) -> Examples:
-    images = tuple(picture for name in result.pictures if (picture := _stored(folder / PICTURES / Path(name).name)))
+    stored = [_stored(folder / PICTURES / Path(name).name) for name in result.pictures]
+    images, left_out = (
+        tuple(one.data for one in stored if one.data),
+        " ".join(one.why_not for one in stored if one.why_not),
+    )
     transcript = _transcript(result, folder)
     if transcript is None:
-        return Examples(images=images, why_not="There is no readable transcript of this match in the run folder.")
+        reason = "There is no readable transcript of this match in the run folder."
+        return Examples(images=images, why_not=f"{reason} {left_out}".rstrip())
     inputs = transcript.attack_inputs[:SHOWN_QUERIES]
     if not len(inputs):
-        return Examples(images=images, why_not="The attack queried nothing.")
+        return Examples(images=images, why_not=f"The attack queried nothing. {left_out}".rstrip())
     answers = transcript.attack_posteriors[:SHOWN_QUERIES]
     refused = transcript.attack_refused[:SHOWN_QUERIES]
     maps = _maps(transcript)
@@ -116,7 +122,7 @@ def _examples(result: MatchResult, folder: Path, clean: Mapping[tuple[str, int, 
         )
         for place, (row, digest) in enumerate(zip(inputs, row_digests(inputs), strict=True))
     ]
-    return Examples(queries=tuple(queries), images=images)
+    return Examples(queries=tuple(queries), images=images, why_not=left_out)
 
 
 def _maps(transcript: Transcript) -> Tensor | None:
@@ -143,10 +149,23 @@ def picture_of(row: Tensor) -> str:
     return base64.b64encode(data.getvalue()).decode()
 
 
-def _stored(path: Path) -> str:
-    """Return a stored PNG in base64; empty if it is missing, too large, or no PNG."""
+@dataclass(frozen=True, kw_only=True)
+class _Stored:
+    """A stored picture as PNG in base64, or why it is not shown."""
+
+    data: str = ""
+    why_not: str = ""
+
+
+def _stored(path: Path) -> _Stored:
     try:
-        data = path.read_bytes() if path.stat().st_size <= PICTURE_BYTES else b""
+        size = path.stat().st_size
+        data = path.read_bytes() if size <= PICTURE_BYTES else b""
     except OSError:
-        return ""
-    return base64.b64encode(data).decode() if data.startswith(b"\x89PNG") else ""
+        return _Stored(why_not=f"The picture {path.name} is missing in the run folder.")
+    if size > PICTURE_BYTES:
+        shown, most = (f"{number / 1_000:,.0f} kB" for number in (size, PICTURE_BYTES))
+        return _Stored(why_not=f"The picture {path.name} has {shown}, and at most {most} fit here; see the run folder.")
+    if not data.startswith(PNG_BEGINS):
+        return _Stored(why_not=f"The picture {path.name} in the run folder is no PNG file.")
+    return _Stored(data=base64.b64encode(data).decode())

@@ -6,7 +6,7 @@ Nothing here depends on a layout. A renderer takes its figures and sentences fro
 from __future__ import annotations
 
 import itertools
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from arena.contracts import UNDEFENDED, Knowledge, MatchResult
@@ -53,6 +53,14 @@ class WorstCases:
 
     over: str  # "", "blind" or "informed"
     cells: tuple[WorstCase | None, ...]
+
+
+@dataclass(frozen=True, kw_only=True)
+class ToldRanks:
+    """The standings of the ranked defenses against the attacks that are told the defense, or those that are not."""
+
+    over: str  # "blind" or "informed"
+    standings: Mapping[str, Standing]  # by the defense's label
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -132,6 +140,7 @@ class Findings:
     floors: tuple[float | None, ...]  # fidelity of a clone that asked nothing, by defense
     ranked_attacks: AttackGroup
     groups: tuple[GroupRows, ...]  # by division and class
+    told_ranks: tuple[ToldRanks, ...]  # blind and informed; empty if only one kind of attack was played
     set_apart: tuple[DefenseRow, ...]  # shown, but not ranked
     deployed: tuple[DeployedRow, ...]
     maps: tuple[MapRow, ...]
@@ -206,6 +215,10 @@ def findings_of(matrix: PayoffMatrix) -> Findings:
             GroupRows(group=group, rows=tuple(_defense_row(matrix, standing) for standing in group.standings))
             for group in defense_groups(matrix)
         ),
+        told_ranks=tuple(
+            ToldRanks(over=over, standings=_standings(defense_groups(matrix, attacks=attacks)))
+            for over, attacks in _told_apart(matrix)
+        ),
         set_apart=tuple(_defense_row(matrix, standing) for standing in set_apart(matrix)),
         deployed=tuple(deployed_rows(matrix)),
         maps=tuple(map_rows(matrix)),
@@ -243,10 +256,7 @@ def _told(matrix: PayoffMatrix) -> str:
 
 def _worst_cases(matrix: PayoffMatrix) -> list[WorstCases]:
     """Return the worst cases over all attacks, and over blind and informed ones apart if both were played."""
-    groups: list[tuple[str, Sequence[str]]] = [("", matrix.attacks)]
-    blind = [attack for attack in matrix.attacks if attack not in matrix.informed]
-    if blind and matrix.informed:
-        groups += [("blind", blind), ("informed", sorted(matrix.informed))]
+    groups: list[tuple[str, Sequence[str]]] = [("", matrix.attacks), *_told_apart(matrix)]
     return [
         WorstCases(
             over=over,
@@ -254,6 +264,16 @@ def _worst_cases(matrix: PayoffMatrix) -> list[WorstCases]:
         )
         for over, attacks in groups
     ]
+
+
+def _told_apart(matrix: PayoffMatrix) -> list[tuple[str, Sequence[str]]]:
+    """Return the blind and the informed attacks, or nothing if only one kind was played."""
+    blind = [attack for attack in matrix.attacks if attack not in matrix.informed]
+    return [("blind", blind), ("informed", sorted(matrix.informed))] if blind and matrix.informed else []
+
+
+def _standings(groups: Sequence[DefenseGroup]) -> dict[str, Standing]:
+    return {one.defense: one for group in groups for one in group.standings}
 
 
 def _defense_row(matrix: PayoffMatrix, standing: Standing) -> DefenseRow:

@@ -36,11 +36,12 @@ def _section(section: Section) -> list[str]:
     if section.key == "summary":
         parts += [escaped(remark) for remark in section.remarks]
     for exhibit in shown:
-        parts += _table(exhibit)
+        parts += table_parts(exhibit)
     return parts
 
 
-def _table(exhibit: Exhibit) -> list[str]:
+def table_parts(exhibit: Exhibit) -> list[str]:
+    """Return a table as paragraphs: its title, the table, and its caption."""
     sheet = exhibit.sheet
     setting = f" ({exhibit.setting})" if exhibit.setting else ""
     rules = ["---:" if head.numeric else "---" for head in sheet.heads]

@@ -13,6 +13,7 @@ import grpc
 from google.protobuf.message import DecodeError, Message
 
 from arena.contracts import ArenaError, ArenaFault, InvalidQuery, Overloaded, QueryTooLarge
+from arena.oracle.meter import Meter
 from arena.rpc.errors import to_status
 from arena.rpc.hosting import HostedMatch, HostedMatches
 
@@ -30,9 +31,15 @@ class Calls:
     """
 
     def __init__(
-        self, matches: HostedMatches, *, max_message_bytes: int, max_at_once: int, max_at_once_a_match: int
+        self,
+        matches: HostedMatches,
+        *,
+        max_message_bytes: int,
+        max_at_once: int,
+        max_at_once_a_match: int,
+        meter: Meter,
     ) -> None:
-        self._matches = matches
+        self._matches, self._meter = matches, meter
         self.max_message_bytes = max_message_bytes
         self._max_at_once, self._max_at_once_a_match = max_at_once, max_at_once_a_match
         self._under_way: Counter[HostedMatch] = Counter()
@@ -76,16 +83,20 @@ class Calls:
         """Return a handler that first finds the match of the call's token, and that turns errors into statuses."""
 
         def admitted(request: _Request | InvalidQuery | QueryTooLarge, context: grpc.ServicerContext) -> _Response:
+            handled = False
             try:
                 metadata = dict(context.invocation_metadata() or ())
                 match = self._matches.admit(str(metadata.get("authorization", "")))
                 if isinstance(request, InvalidQuery | QueryTooLarge):
                     raise request
                 with self._counted(match):
+                    handled = True  # from here on, the session counts what it refuses
                     return handler(match, request)
             except grpc.RpcError:  # the client left in the middle of its stream
                 raise
             except Exception as error:
+                if not handled:
+                    self._meter.refused(error)
                 if not isinstance(error, ArenaError) or (
                     isinstance(error, ArenaFault) and not isinstance(error, Overloaded)
                 ):

@@ -24,6 +24,7 @@ from arena.rpc.codec import (
     terms_from_message,
 )
 from arena.rpc.errors import RETRIED, from_status
+from arena.rpc.tls import ClientTls
 
 _CHUNK_BYTES = 1 << 15  # the size of a clone's chunk, which every server accepts
 _BACKOFF_SECONDS = (0.05, 5.0)  # the first and the longest pause; each is twice the last, then shortened at random
@@ -38,7 +39,8 @@ class Connection:
 
     Each call has a deadline of ``call_seconds``. A call without an answer, because the server is unreachable,
     overloaded or too slow, is tried up to ``tries`` times in all while ``time_left`` is above 0. Its request id stays
-    the same, so it is charged once. A connection cannot be used across a fork.
+    the same, so it is charged once. A connection cannot be used across a fork. With ``tls`` it is encrypted, and a server
+    with a certificate of another authority is refused with `NotAuthorised` at the first call.
     """
 
     def __init__(
@@ -46,6 +48,7 @@ class Connection:
         address: str,
         token: str,
         *,
+        tls: ClientTls | None = None,
         time_left: Callable[[], float] | None = None,
         call_seconds: float = 60.0,
         tries: int = 8,
@@ -57,18 +60,20 @@ class Connection:
         self._tries = tries
         self._sleep = sleep
         self._metadata = (("authorization", f"Bearer {token}"),)
-        self.channel = grpc.insecure_channel(
-            address,
-            options=[
-                ("grpc.max_receive_message_length", max_message_bytes),
-                ("grpc.max_send_message_length", max_message_bytes),
-                ("grpc.keepalive_time_ms", 20_000),
-                ("grpc.keepalive_timeout_ms", 10_000),
-                ("grpc.enable_retries", 0),  # `call` retries, with the same request id
-                ("grpc.use_local_subchannel_pool", 1),  # each match has a connection of its own
-                ("grpc.enable_http_proxy", 0),  # connect to an oracle directly, whatever http_proxy says
-            ],
-        )
+        options = [
+            ("grpc.max_receive_message_length", max_message_bytes),
+            ("grpc.max_send_message_length", max_message_bytes),
+            ("grpc.keepalive_time_ms", 20_000),
+            ("grpc.keepalive_timeout_ms", 10_000),
+            ("grpc.enable_retries", 0),  # `call` retries, with the same request id
+            ("grpc.use_local_subchannel_pool", 1),  # each match has a connection of its own
+            ("grpc.enable_http_proxy", 0),  # connect to an oracle directly, whatever http_proxy says
+        ]
+        if tls is None:
+            self.channel = grpc.insecure_channel(address, options=options)
+        else:
+            named = [("grpc.ssl_target_name_override", tls.server_name)] if tls.server_name else []
+            self.channel = grpc.secure_channel(address, tls.credentials, options=[*options, *named])
 
     def __enter__(self) -> Connection:
         return self

@@ -71,6 +71,8 @@ _BY_CODE: dict[grpc.StatusCode, type[ArenaError]] = {
     grpc.StatusCode.UNAVAILABLE: ServiceUnreachable,
     grpc.StatusCode.DEADLINE_EXCEEDED: ServiceUnreachable,
 }
+_UNTRUSTED = ("Tls handshake failed", "erification check failed")  # in grpc's texts for a server that is not trusted
+_HUNG_UP = "Socket closed"  # in grpc's text for a server that ends the connection at once
 _OVERSIZED = "larger than max"  # in grpc's text for a message over its limit, the only difference from overload
 
 
@@ -90,6 +92,14 @@ def from_status(code: grpc.StatusCode, details: str, metadata: Iterable[tuple[st
         if kind is BudgetExhausted:
             return BudgetExhausted(details, remaining=int(fields.get(REMAINING, "0")))
         return kind(details)
+    if code is grpc.StatusCode.UNAVAILABLE and any(words in details for words in _UNTRUSTED):
+        message = (
+            "the server's certificate is not one that this client trusts, or the server uses no TLS: it belongs to "
+            f"another run or another host, and nothing was sent to it ({details})"
+        )
+        return NotAuthorised(message)
+    if code is grpc.StatusCode.UNAVAILABLE and _HUNG_UP in details:
+        details += "; the server may expect TLS, or a certificate of this client that it trusts"
     if code is grpc.StatusCode.RESOURCE_EXHAUSTED and _OVERSIZED in details:
         return QueryTooLarge(details)
     return _BY_CODE.get(code, ArenaFault)(f"{code.name}: {details}")

@@ -15,6 +15,7 @@ from grpc_reflection.v1alpha import reflection
 from torch import Tensor
 
 from arena.contracts import BadParameter, UsageError
+from arena.oracle.meter import Meter
 from arena.oracle.relayed import RelayedSession
 from arena.oracle.session import Session
 from arena.oracle.transcript import Transcript
@@ -22,6 +23,7 @@ from arena.rpc.calls import Calls
 from arena.rpc.codec import message_bytes
 from arena.rpc.hosting import HostedMatch, HostedMatches
 from arena.rpc.services import MATCH_SERVICE, ORACLE_SERVICE, MatchService, OracleService
+from arena.rpc.tls import ServerTls
 
 _STOP_SECONDS = 1.0  # how long a stopping server waits for calls in flight, and for each of its thread pools
 _SOCKET = "unix:"
@@ -39,6 +41,7 @@ class OracleServer:
     The calls of one match are answered one at a time; different matches and health checks run concurrently. The number
     of torch's threads is left to the process. ``max_message_bytes`` limits the messages of every hosted match. The
     server uses threads instead of an event loop, because a call with a single row then has fewer threads to wake.
+    Calls that are refused before they reach their match's session are counted in ``meter``.
     """
 
     def __init__(
@@ -49,6 +52,7 @@ class OracleServer:
         max_concurrent_calls: int = 64,
         max_concurrent_calls_a_match: int = 8,
         seconds_to_hand_back: float = 300.0,
+        meter: Meter | None = None,
     ) -> None:
         self._max_message_bytes = max_message_bytes
         self._max_clone_bytes = max_clone_bytes
@@ -60,6 +64,7 @@ class OracleServer:
             max_message_bytes=max_message_bytes,
             max_at_once=max_concurrent_calls,
             max_at_once_a_match=max_concurrent_calls_a_match,
+            meter=meter or Meter(),
         )
         self._calls = ThreadPoolExecutor(
             max_workers=max_concurrent_calls + _REFUSING_THREADS, thread_name_prefix="oracle"
@@ -73,21 +78,23 @@ class OracleServer:
         """The address to which clients connect: ``host:port`` or ``unix:PATH``."""
         return self._address
 
-    def start(self, host: str = "127.0.0.1", port: int = 0, *, exposed: bool = False) -> str:
+    def start(
+        self, host: str = "127.0.0.1", port: int = 0, *, exposed: bool = False, tls: ServerTls | None = None
+    ) -> str:
         """Listen, and return the address; port 0 means a free port, and ``unix:PATH`` as ``host`` a Unix socket.
 
-        Raises `UsageError` if the port is in use, or if other machines can reach ``host`` and ``exposed`` is not set:
-        tokens cross the network unencrypted.
+        Raises `UsageError` if the port is in use, or if other machines can reach ``host`` and neither ``tls`` nor
+        ``exposed`` is set: tokens would cross the network unencrypted.
         """
-        if not exposed and not _is_loopback(host):
+        if tls is None and not exposed and not _is_loopback(host):
             raise UsageError(
-                f"other machines can reach {host}, and the connection is not encrypted; to listen there anyway, add "
-                "--insecure-bind (exposed=True)"
+                f"other machines can reach {host}, and the connection is not encrypted; give a certificate with "
+                "--tls-cert and --tls-key, or, to listen there anyway, add --insecure-bind (exposed=True)"
             )
         server = self._assembled()
         wanted = host if host.startswith(_SOCKET) else f"{_bracketed(host)}:{port}"
         try:
-            bound = server.add_insecure_port(wanted)
+            bound = server.add_secure_port(wanted, tls.credentials) if tls else server.add_insecure_port(wanted)
         except RuntimeError as error:
             raise UsageError(f"the server cannot listen on {wanted}; is it in use? Choose another port") from error
         server.start()
@@ -182,12 +189,17 @@ class OracleServer:
 
 @contextlib.contextmanager
 def serving(
-    host: str = "127.0.0.1", port: int = 0, *, exposed: bool = False, server: OracleServer | None = None
+    host: str = "127.0.0.1",
+    port: int = 0,
+    *,
+    exposed: bool = False,
+    tls: ServerTls | None = None,
+    server: OracleServer | None = None,
 ) -> Iterator[OracleServer]:
     """Start ``server``, or one with default limits, and stop it at the end. Raises what `OracleServer.start` raises."""
     server = server or OracleServer()
     try:
-        server.start(host, port, exposed=exposed)
+        server.start(host, port, exposed=exposed, tls=tls)
         yield server
     finally:
         server.stop()

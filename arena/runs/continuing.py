@@ -8,8 +8,9 @@ from pathlib import Path
 
 from arena.contracts import BadParameter, Matchup, RunFolderExists, matchup_id
 from arena.referee.journal import read_journal
+from arena.referee.tables import to_toml
 from arena.referee.tournament import Tournament
-from arena.referee.tournament_file import to_table, to_toml
+from arena.referee.tournament_file import to_table
 from arena.report.files import write_results, write_whole
 from arena.runs.folder import (
     SETTINGS,
@@ -33,11 +34,12 @@ def holds_a_run(folder: Path) -> bool:
 def check_same(run: RunFolder, tournament: Tournament, folder: Path) -> None:
     """Raise `RunFolderExists`, with what differs, unless the folder holds this tournament.
 
-    It may have fewer seeds there, and other resources, which change no result.
+    It may have fewer seeds there, and other resources and replays, which change no result.
     """
     extended = tournament.seeds[: len(run.tournament.seeds)] == run.tournament.seeds
     seeds = tournament.seeds if extended else run.tournament.seeds
-    differing = differences(replace(run.tournament, seeds=seeds, resources=tournament.resources), tournament)
+    there = replace(run.tournament, seeds=seeds, resources=tournament.resources, replays=tournament.replays)
+    differing = differences(there, tournament)
     if differing:
         message = (
             f"{folder} holds another tournament ({'; '.join(differing)}). Continue the one that it holds with "

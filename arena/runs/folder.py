@@ -29,12 +29,14 @@ from arena.match.secret import Secret, installation_secret
 from arena.match.site import Limits, Site
 from arena.referee.journal import read_journal
 from arena.referee.keys import changed
+from arena.referee.tables import to_toml
 from arena.referee.tournament import Tournament
-from arena.referee.tournament_file import read_tournament, to_table, to_toml
+from arena.referee.tournament_file import read_tournament, to_table
 from arena.report.files import write_whole
 from arena.version import __version__
 
 TOURNAMENT, SETTINGS, TRANSCRIPTS, DATABASE = "tournament.toml", "run.json", "transcripts", "mlflow.db"
+ARTIFACTS = "artifacts"  # the files of the runs in the database
 PICTURES = "pictures"
 PRUNED = "pruned.json"  # the names of transcripts that `arena prune` removed
 
@@ -45,6 +47,7 @@ class Settings:
 
     runner: str = "ray"
     address: str | None = None
+    insecure_bind: bool = False  # whether matches between nodes are not encrypted
     mlflow: str | None = None  # None: an SQLite file in the run folder; "none": not recorded
     data: str | None = None
     cache: str = ""
@@ -151,6 +154,15 @@ def open_run_folder(folder: Path) -> RunFolder:
     inputs = stored.pop("inputs", {})
     tournament = read_tournament(folder / TOURNAMENT)
     return RunFolder(tournament=tournament, settings=Settings(**stored), inputs=inputs)
+
+
+def recorded_inputs(folder: Path) -> dict[str, str]:
+    """Return the digests, by description, of what a folder's results depend on; empty if they cannot be read."""
+    try:
+        stored = json.loads((folder / SETTINGS).read_text())["inputs"]
+    except (OSError, ValueError, KeyError, TypeError):
+        return {}
+    return {str(name): str(digest) for name, digest in stored.items()} if isinstance(stored, dict) else {}
 
 
 def site_of(folder: Path, tournament: Tournament, settings: Settings) -> Site:

@@ -52,7 +52,7 @@ class _Found:
 def merge(parts: Sequence[Path], out: Path) -> Merged:
     """Write a new run folder with the results, transcripts and pictures of all parts; the parts stay as they are.
 
-    The parts may differ in their seeds and resources. Raises `BadParameter` for fewer than two parts or for parts that
+    The parts may differ in their seeds, resources and replays. Raises `BadParameter` for fewer than two parts or for parts that
     disagree about a match, `RunFolderExists` for parts of different tournaments or a folder that is in use,
     `RunFolderChanged` if their results depend on different things, `RunFolderBusy` if a part is being played, and
     `LedgerCorrupt` if a part is damaged.
@@ -84,7 +84,12 @@ def _one_tournament(parts: Sequence[Path], runs: Sequence[RunFolder]) -> Tournam
     """Return the tournament of all parts, with the seeds of all of them."""
     first, seeds = runs[0], dict.fromkeys(runs[0].tournament.seeds)
     for part, run in zip(parts[1:], runs[1:], strict=True):
-        same = replace(run.tournament, seeds=first.tournament.seeds, resources=first.tournament.resources)
+        same = replace(
+            run.tournament,
+            seeds=first.tournament.seeds,
+            resources=first.tournament.resources,
+            replays=first.tournament.replays,
+        )
         differing = differences(first.tournament, same)
         if differing:
             message = (

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import functools
 from collections import Counter
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable
 from dataclasses import replace
 from pathlib import Path
 
 from arena.cluster.runner import RayRunner
-from arena.contracts import MatchResult, Matchup, Runner
+from arena.contracts import MatchResult, Matchup
 from arena.match.admission import admit
 from arena.match.site import Site
 from arena.referee.journal import Journal, read_journal
@@ -26,15 +26,19 @@ from arena.runs.folder import (
     alone_in,
     file_digest,
     finished_results,
+    recorded_inputs,
     site_of,
     transcript_path,
 )
+from arena.runs.metrics import RunFigures
 from arena.runs.progress import ProgressFile
 from arena.tracking.background import BackgroundTracker
 from arena.tracking.mlflow import MlflowTracker
 from arena.tracking.none import NoTracker
+from arena.tracking.overview import Overview
 
 TRACKING_SECONDS = 120.0  # how long the tracker may take to finish after the last match
+LEAVING_SECONDS = 3.0  # ... if the run was asked to end, because whoever asked may not wait long
 
 
 def admit_all(tournament: Tournament, site: Site) -> AdmittedMatchups:
@@ -57,13 +61,30 @@ def play_run(
     *,
     reuse: Iterable[Path],
     on_progress: Callable[[Progress], None],
+    must_end: Callable[[], bool] = lambda: False,
+    conclude: Callable[[], Overview] | None = None,
+    figures: RunFigures | None = None,
 ) -> Summary:
     """Play the matchups of a run folder that have no result yet, and write its files; after Ctrl-C it can be resumed.
+
+    Once ``must_end`` returns true, no match starts any more, and matches may be left without a result. When all are
+    played and on disk, ``conclude`` is called, and what it returns is shown where the run is tracked. ``figures`` are
+    kept up to date.
 
     Raises `RunFolderBusy` if another process is playing in the folder.
     """
     with alone_in(folder):
-        return _run(folder, tournament, settings, matchups, reuse=reuse, on_progress=on_progress)
+        return _run(
+            folder,
+            tournament,
+            settings,
+            matchups,
+            reuse=reuse,
+            on_progress=on_progress,
+            must_end=must_end,
+            conclude=conclude,
+            figures=figures or RunFigures(),
+        )
 
 
 def _run(
@@ -74,16 +95,21 @@ def _run(
     *,
     reuse: Iterable[Path],
     on_progress: Callable[[Progress], None],
+    must_end: Callable[[], bool],
+    conclude: Callable[[], Overview] | None,
+    figures: RunFigures,
 ) -> Summary:
     site = site_of(folder, tournament, settings)
     journal = Journal(folder, transcript_of=lambda result: transcript_digest(folder, result))
     tracker = tracker_of(folder, settings)
     runner = runner_of(site, tournament, settings)
-    told = ProgressFile(folder, slots=runner.slots, stages=functools.partial(stages_of, runner))
-    finished = False
+    told = ProgressFile(folder, slots=runner.slots, look=lambda: runner.outlook)
+    figures.watch(slots=runner.slots, look=lambda: runner.outlook)
+    tracking_seconds = 1.0
 
     def tell(progress: Progress) -> None:
         told.note(progress)
+        figures.note(progress)
         on_progress(progress)
 
     try:
@@ -97,34 +123,41 @@ def _run(
             key_of=functools.partial(result_key, site=site),
             known=earlier_results(reuse, but=folder),
             on_progress=tell,
+            replays=tournament.replays,
+            must_end=must_end,
         )
         summary = referee.run(matchups)
-        write_results(folder, finished_results(folder).results)  # with those of earlier selections
-        finished = True
+        tracking_seconds = LEAVING_SECONDS
+        if not summary.left:
+            write_results(folder, finished_results(folder).results)  # with those of earlier selections
+            tracking_seconds = TRACKING_SECONDS
+            if conclude is not None:
+                tracker.describe(conclude())
     finally:
         told.end()
         runner.close()
-        tracker.close(timeout=TRACKING_SECONDS if finished else 1.0)
+        tracker.close(timeout=tracking_seconds)
     return replace(summary, tracking_failed=summary.tracking_failed or tracker.failure)
 
 
-def runner_of(site: Site, tournament: Tournament, settings: Settings) -> Runner:
+def runner_of(site: Site, tournament: Tournament, settings: Settings) -> LocalRunner | RayRunner:
     """Return the runner that the settings name."""
     if settings.runner == "local":
         return LocalRunner(site)
-    return RayRunner(site, resources=tournament.resources, address=settings.address)
-
-
-def stages_of(runner: Runner) -> Mapping[str, int]:
-    """Return how many matches are in which stage, or nothing where a runner plays one match after another."""
-    return runner.stages if isinstance(runner, RayRunner) else {}
+    return RayRunner(
+        site,
+        resources=tournament.resources,
+        address=settings.address,
+        replays=tournament.replays,
+        encrypted=not settings.insecure_bind,
+    )
 
 
 def tracker_of(folder: Path, settings: Settings) -> BackgroundTracker:
     """Return the tracker that the settings name, in a thread of its own, so that it never delays a match."""
     if settings.mlflow == "none":
         return BackgroundTracker(NoTracker())
-    inner = MlflowTracker.for_folder(folder, settings.mlflow or "")
+    inner = MlflowTracker.for_folder(folder, settings.mlflow or "", digests=recorded_inputs(folder))
     return BackgroundTracker(inner)
 
 

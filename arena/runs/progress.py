@@ -14,12 +14,14 @@ from typing import Literal, TypeAlias
 
 from arena.contracts import LedgerCorrupt, UnknownName, matchup_id
 from arena.referee.journal import JOURNAL, Entry
+from arena.referee.outlook import Outlook
 from arena.referee.referee import Progress
 from arena.runs.folder import SETTINGS
 
 PROGRESS = "progress.json"
 WRITE_SECONDS = 1.0  # between two reports of the process that plays
 WINDOW_SECONDS = 600.0  # over which the pace is measured
+FREE_SLOT = "a free slot"  # what the matches wait for that no runner has been given yet
 SILENT_SECONDS = 60.0  # after which a process that does not report is taken to have ended
 
 
@@ -35,6 +37,8 @@ class Report:
     slots: int
     per_minute: float | None
     ended: bool
+    waits: Mapping[str, int] = field(default_factory=dict)
+    nodes: Mapping[str, Mapping[str, int]] = field(default_factory=dict)
 
     def lives(self, now: float) -> bool:
         """Return whether the process still plays: on its own host it is looked up, elsewhere it must have reported.
@@ -85,9 +89,9 @@ class Pace:
 class ProgressFile:
     """Writes the progress of a run into its folder, about once a second."""
 
-    def __init__(self, folder: Path, *, slots: int, stages: Callable[[], Mapping[str, int]]) -> None:
-        """``stages`` returns how many matches are in which stage; it may be empty where the runner does not tell."""
-        self._path, self._slots, self._stages = folder / PROGRESS, slots, stages
+    def __init__(self, folder: Path, *, slots: int, look: Callable[[], Outlook] = Outlook) -> None:
+        """``look`` returns what the runner is doing."""
+        self._path, self._slots, self._look = folder / PROGRESS, slots, look
         self._pace = Pace()
         self._written = float("-inf")
 
@@ -95,20 +99,24 @@ class ProgressFile:
         """Write the progress, unless that was done less than a second ago."""
         self._pace.note(progress.done)
         if time.monotonic() - self._written >= WRITE_SECONDS:
-            self._write(running=progress.running, ended=False)
+            self._write(running=progress.running, queued=progress.left, ended=False)
 
     def end(self) -> None:
         """Write that the process no longer plays."""
-        self._write(running=0, ended=True)
+        self._write(running=0, queued=0, ended=True)
 
-    def _write(self, *, running: int, ended: bool) -> None:
+    def _write(self, *, running: int, queued: int, ended: bool) -> None:
         self._written = time.monotonic()
+        outlook = Outlook() if ended else self._look()
+        waits = {**outlook.waits, FREE_SLOT: queued}
         report = Report(
             at=time.time(),
             host=socket.gethostname(),
             process=os.getpid(),
             running=running,
-            stages={} if ended else dict(self._stages()),
+            stages=dict(outlook.stages),
+            waits={reason: number for reason, number in waits.items() if number},
+            nodes={node: asdict(load) for node, load in outlook.nodes.items()},
             slots=self._slots,
             per_minute=self._pace.per_minute,
             ended=ended,
@@ -136,6 +144,8 @@ class RunStatus:
     left: int
     stages: Mapping[str, int] = field(default_factory=dict)
     slots: int = 0
+    waits: Mapping[str, int] = field(default_factory=dict)  # matches that cannot go on, by what they wait for
+    nodes: Mapping[str, Mapping[str, int]] = field(default_factory=dict)  # slots and hosts, by address
     per_minute: float | None = None
     seconds_left: float | None = None
     silent_seconds: float | None = None  # since the last report of the process that plays
@@ -174,6 +184,8 @@ class WatchedRun:
             left=max(0, len(self._wanted) - done - running),
             stages=playing.stages if playing else {},
             slots=playing.slots if playing else 0,
+            waits=playing.waits if playing else {},
+            nodes=playing.nodes if playing else {},
             per_minute=pace,
             seconds_left=60.0 * (len(self._wanted) - done) / pace if pace else None,
             silent_seconds=max(0.0, now - report.at) if report is not None and not report.ended else None,

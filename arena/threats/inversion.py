@@ -81,6 +81,11 @@ class ModelInversion(Threat):
         climbed = self._climb(clone, start, wanted.repeat_interleave(self.starts), context)
         return most_certain(clone, climbed, len(wanted))
 
+    def _loss(self, clone: nn.Module, x: Tensor, classes: Tensor) -> Tensor:
+        """Return a sum over images, so that the steps of an image do not depend on the others."""
+        unlikely = cross_entropy(clone(x), classes, reduction="sum")
+        return unlikely + self.smooth * total_variation(x) + self.small * x.square().sum()
+
     def _climb(self, clone: nn.Module, start: Tensor, wanted: Tensor, context: ThreatContext) -> Tensor:
         x = start.to(context.device).requires_grad_(True)
         classes = wanted.to(context.device)
@@ -88,11 +93,7 @@ class ModelInversion(Threat):
         for step in range(self.steps):
             if step % _STEPS_PER_CLOCK_CHECK == 0 and context.time_left() <= 0:
                 break
-            loss = cross_entropy(
-                clone(x), classes, reduction="sum"
-            )  # of a sum, so that an image's steps do not depend on the others
-            loss = loss + self.smooth * total_variation(x) + self.small * x.square().sum()
-            (x.grad,) = torch.autograd.grad(loss, x)
+            (x.grad,) = torch.autograd.grad(self._loss(clone, x, classes), x)
             optimiser.step()
             with torch.no_grad():
                 x.clamp_(0, 1)

@@ -9,7 +9,8 @@ from queue import SimpleQueue
 from threading import Thread
 from typing import TypeAlias
 
-from arena.contracts import MatchResult, Tracker
+from arena.contracts import MatchResult
+from arena.tracking.overview import DescribingTracker, Overview
 
 CLOSE_SECONDS = 30.0  # creating a database alone takes up to 15
 
@@ -23,7 +24,7 @@ class BackgroundTracker:
     a server is away for a while.
     """
 
-    def __init__(self, inner: Tracker) -> None:
+    def __init__(self, inner: DescribingTracker) -> None:
         self.failure = ""  # why something has not been sent; final once closed
         self._inner = inner
         self._steps: SimpleQueue[Step | None] = SimpleQueue()
@@ -36,6 +37,9 @@ class BackgroundTracker:
 
     def record(self, result: MatchResult) -> None:
         self._steps.put(partial(self._inner.record, result))
+
+    def describe(self, overview: Overview) -> None:
+        self._steps.put(partial(self._inner.describe, overview))
 
     def close(self, timeout: float = CLOSE_SECONDS) -> None:
         """Send what is left, for at most ``timeout`` seconds; if something stays unsent, `failure` then says why."""

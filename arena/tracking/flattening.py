@@ -2,16 +2,32 @@
 
 from __future__ import annotations
 
+import math
 import re
-from collections.abc import Iterator
+import tomllib
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
 
 from arena.contracts import MatchResult, Spec, matchup_id, to_json
 from arena.contracts.encoding import Json
+from arena.payoff.matrix import bare_label, defense_label, label, own_score, payoff
+from arena.tracking.overview import Entry, Table
 
 FORBIDDEN_IN_NAMES = re.compile(r"[^\w./ :-]")
 LONGEST_TAG = 5_000  # characters; MLflow cuts tags at 8,000 with a warning, and other servers refuse them
 LONGEST_PARAM = 5_000  # characters; MLflow's limit for params is 6,000
+LONGEST_DEFENSE = 40  # characters of a defense in a title; with more, its parameters are left out
 CURVE = re.compile(r"curve/(\d+)/(.+)")
+NOT_RECORDED = "not recorded"  # stands for a digest of data that no run folder has
+
+
+@dataclass(frozen=True, kw_only=True)
+class DataSet:
+    """Data that a match used; ``context`` is what for: victim, pool or outliers."""
+
+    name: str
+    digest: str  # of the content
+    context: str
 
 
 def result_name(result: MatchResult) -> str:
@@ -20,54 +36,78 @@ def result_name(result: MatchResult) -> str:
 
 
 def title(result: MatchResult) -> str:
-    """Return a title by which a person recognises a match in a list."""
+    """Return who plays whom on which terms, the players first: a narrow column shows no more than the beginning."""
     matchup = result.matchup
-    return f"{matchup.attack.name} vs {matchup.defense.name}, {matchup.budget} queries, seed {matchup.seed}"
+    informed = " +informed" if matchup.informed else ""
+    defense = defense_label(matchup.defense, matchup.knowledge)
+    if len(defense) > LONGEST_DEFENSE:
+        defense = bare_label(matchup.defense) + defense.removeprefix(label(matchup.defense))
+    return f"{bare_label(matchup.attack)}{informed} vs {defense}, seed {matchup.seed}, {matchup.budget:,} rows"
 
 
 def metrics(result: MatchResult) -> dict[tuple[str, int], float]:
     """Return values by name and step; a step is a number of queried rows, so that all curves share an axis.
 
-    ``curve/100/a/fidelity`` becomes ``a/fidelity`` at step 100; everything else is placed at the match's last row. A
-    count becomes a share; a count with total 0 is left out.
+    The names are those of the columns of results.csv. ``curve/100/a/fidelity`` becomes ``a/fidelity`` at step 100, and
+    everything else is placed at the match's last row. A count becomes a share. A count with total 0 and a value that is
+    not finite are left out: a server would show them as numbers.
     """
-    shares: dict[str, float] = {name: count.share for name, count in result.counts.items() if count.total}
-    spending = {
+    shares: dict[str, float | None] = {name: count.share for name, count in result.counts.items() if count.total}
+    summary = {
+        "payoff": payoff(result),
+        "own_score": own_score(result),
         "spent": result.spent,
         "rows": result.rows,
         "distinct_rows": result.distinct_rows,
         "calls": result.calls,
     }
-    values = {**shares, **{str(name): value for name, value in result.measures.items()}, **spending}
-    return {_place(name, result.rows): float(value) for name, value in values.items()}
-
-
-def params(result: MatchResult) -> dict[str, str]:
-    """Return both players' hyper-parameters; those of a wrapped player are named like ``attack/base/step``."""
-    players = {"attack": result.matchup.attack, "defense": result.matchup.defense}
+    values = {**shares, **{str(name): value for name, value in result.measures.items()}, **summary}
     return {
-        legal_name(name): value[:LONGEST_PARAM]
-        for role, player in players.items()
-        for name, value in _parameters(role, player)
+        _place(name, result.rows): float(value)
+        for name, value in values.items()
+        if value is not None and math.isfinite(value)
     }
 
 
-def tags(result: MatchResult) -> dict[str, str]:
-    """Return the values by which results are filtered and grouped, without empty ones."""
-    matchup, verdict = result.matchup, result.verdict
-    values = {
-        "attack": matchup.attack.name,
-        "defense": matchup.defense.name,
-        "victim": matchup.victim.name,
+def params(result: MatchResult) -> dict[str, str]:
+    """Return the terms of a match, without empty ones, and both players' hyper-parameters.
+
+    The terms have the names and the values of the columns of results.csv. The hyper-parameters of a wrapped player are
+    named like ``attack/base/step``.
+    """
+    matchup = result.matchup
+    terms = {
+        "victim": label(matchup.victim),
         "victim_seed": str(matchup.victim_seed),
-        "seed": str(matchup.seed),
-        "budget": str(matchup.budget),
+        "attack": label(matchup.attack),
+        "informed": str(matchup.informed).lower(),
+        "defense": label(matchup.defense),
+        "outliers": matchup.knowledge.outliers,
+        "surrogate": matchup.knowledge.surrogate,
         "pool": matchup.pool,
         "pool_source": matchup.pool_source,
-        "informed": str(matchup.informed).lower(),
-        "outliers": matchup.knowledge.outliers,
-        "outlier_source": matchup.knowledge.outlier_source,
-        "surrogate": matchup.knowledge.surrogate,
+        "budget": str(matchup.budget),
+        "seed": str(matchup.seed),
+    }
+    for role, player in (("attack", matchup.attack), ("defense", matchup.defense)):
+        terms |= {legal_name(name): value for name, value in _parameters(role, player)}
+    return {name: value[:LONGEST_PARAM] for name, value in terms.items() if value}
+
+
+def tournament_params(config: str) -> dict[str, str]:
+    """Return the terms of a tournament from its TOML, the players by their names; empty if it cannot be read."""
+    try:
+        table = tomllib.loads(config)
+    except tomllib.TOMLDecodeError:
+        return {}
+    return {legal_name(key): words[:LONGEST_PARAM] for key, value in table.items() if (words := _in_words(value))}
+
+
+def tags(result: MatchResult) -> dict[str, str]:
+    """Return what came of a match and what identifies it, without empty values."""
+    verdict = result.verdict
+    unusable = sorted(str(name) for name, value in result.measures.items() if not math.isfinite(value))
+    values = {
         "verdict": verdict.outcome,
         "fault": verdict.fault,
         "stage": verdict.stage,
@@ -75,11 +115,45 @@ def tags(result: MatchResult) -> dict[str, str]:
         "attempt": str(result.attempt),
         "isolation": result.isolation,
         "flags": ", ".join(result.flags),
-        "matchup": matchup_id(matchup),
+        "not_finite": ", ".join(unusable),
+        "matchup": matchup_id(result.matchup),
         "transcript_digest": result.transcript_digest,
         "clone_digest": result.clone_digest,
     }
     return {name: value[:LONGEST_TAG] for name, value in values.items() if value}
+
+
+def data_sets(result: MatchResult, digests: Mapping[str, str]) -> list[DataSet]:
+    """Return the data of a match; ``digests`` are those of its run folder, by description, as `inputs_of_all` has them."""
+    matchup = result.matchup
+    victim, pool = matchup.victim.name.rstrip("/").rpartition("/")[2], f"the pool {matchup.pool}"
+    found = [
+        ("victim", victim, f"the data of {label(matchup.victim)}"),
+        (
+            "pool",
+            f"{victim}, pool {matchup.pool} {matchup.pool_source}".rstrip(),
+            f"{pool} {matchup.pool_source}".rstrip(),
+        ),
+    ]
+    if (outliers := matchup.knowledge.outliers) != "none":
+        found.append(("outliers", f"{victim}, outliers {outliers}", f"the outliers {outliers}"))
+    return [
+        DataSet(name=name, digest=digests.get(described, NOT_RECORDED), context=context)
+        for context, name, described in found
+    ]
+
+
+def confusion_table(result: MatchResult) -> Table | None:
+    """Return which classes the clone confuses: test rows by the victim's decision or their label, and by the clone's."""
+    found = result.confusion
+    if found is None:
+        return None
+    classes, rows = range(found.classes), []
+    for by, counts in (("victim decides", found.victim), ("labelled", found.labels)):
+        for decided in classes:
+            row: tuple[Entry, ...] = (by, decided, *counts[decided * found.classes : (decided + 1) * found.classes])
+            rows.append(row)
+    return Table(columns=("by", "class", *(f"clone {decided}" for decided in classes)), rows=tuple(rows))
 
 
 def legal_name(name: str) -> str:
@@ -95,7 +169,7 @@ def _place(name: str, rows: int) -> tuple[str, int]:
 def _parameters(role: str, player: Spec) -> Iterator[tuple[str, str]]:
     for name, value in player.params:
         if isinstance(value, Spec):
-            yield f"{role}/{name}", value.name
+            yield f"{role}/{name}", bare_label(value)
             yield from _parameters(f"{role}/{name}", value)
         else:
             yield f"{role}/{name}", _shown(to_json(value))
@@ -103,3 +177,15 @@ def _parameters(role: str, player: Spec) -> Iterator[tuple[str, str]]:
 
 def _shown(value: Json) -> str:
     return ", ".join(map(_shown, value)) if isinstance(value, list) else str(value)
+
+
+def _in_words(value: object) -> str:
+    """Return a value of a TOML file for a list of params: a player by its name, an entry by its folder's name."""
+    if isinstance(value, list):
+        return ", ".join(map(_in_words, value))
+    if isinstance(value, dict):
+        name = value.get("name", value.get("path"))
+        if name is None:
+            return ", ".join(f"{key} = {_in_words(inner)}" for key, inner in value.items())
+        return str(name).rstrip("/").rpartition("/")[2]
+    return str(value)

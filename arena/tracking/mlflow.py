@@ -7,36 +7,31 @@ because it keeps the active run in a global and takes five times as long per mat
 from __future__ import annotations
 
 import hashlib
-import os
+import json
+import math
 import platform
 import time
-from collections.abc import Iterable, Iterator
-from contextlib import contextmanager
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
-from urllib.parse import urlsplit
 
-from arena.contracts import BadParameter, MatchResult, ServiceUnreachable, to_json
+from arena.contracts import BadParameter, MatchResult, to_json
 from arena.tracking import flattening
+from arena.tracking.connection import connect, reaching
+from arena.tracking.experiment import DESCRIPTION, experiment_of, point_at
+from arena.tracking.files import PROXIED, RunFiles, files_of
+from arena.tracking.overview import Overview, Table
 from arena.version import __version__
 
 PARENT_TAG = "mlflow.parentRunId"
 EXECUTION_TAG = "arena.execution"  # of a parent run: the execution of the tournament that it holds
 RESULT_TAG = "arena.result"  # of a child run: the result that it holds
+TABLES_TAG = "mlflow.loggedArtifacts"  # lists the tables of a run, as ``mlflow.log_table`` does
+CONFUSION = "confusion.json"  # the table of which classes a match's clone confuses
 CHILDREN_PER_PAGE = 1_000
-REFUSED_HOST = "Invalid Host header"  # in the answer of servers that guard against DNS rebinding
-LONGEST_REASON = 300  # characters that are kept of an MLflow error message, which may be pages long
-
-SETTINGS = {
-    "MLFLOW_DISABLE_TELEMETRY": "true",
-    "MLFLOW_SUPPRESS_PRINTING_URL_TO_STDOUT": "true",
-    "MLFLOW_LOGGING_LEVEL": "ERROR",  # otherwise it logs every migration
-    "MLFLOW_HTTP_REQUEST_TIMEOUT": "10",  # seconds; 120 by default
-    "MLFLOW_HTTP_REQUEST_MAX_RETRIES": "1",  # 7 by default, with waits that double
-}
-"""MLflow's own settings, which it reads from the environment; values that the user has set are kept."""
+BEING_PLAYED = "This tournament is being played; its findings follow when it ends."
 
 Client = Any  # mlflow.MlflowClient: mlflow is not type-checked here
 RunInfo = Any  # mlflow.entities.RunInfo
@@ -49,6 +44,7 @@ class _Started:
     client: Client
     experiment: str
     parent: str
+    files: RunFiles
     complete: set[str] = field(default_factory=set)  # values of RESULT_TAG
     begun: dict[str, RunInfo] = field(default_factory=dict)
 
@@ -60,8 +56,20 @@ class MlflowTracker:
     run, even after a crash in the middle of a record.
     """
 
-    def __init__(self, uri: str, *, execution: str, artifacts: Path | None = None) -> None:
-        """Open nothing yet. ``artifacts`` is the folder for a new experiment's files; None: the server's default.
+    def __init__(
+        self,
+        uri: str,
+        *,
+        execution: str,
+        artifacts: Path | None = None,
+        movable: bool = False,
+        digests: Mapping[str, str] | None = None,
+    ) -> None:
+        """Open nothing yet.
+
+        ``artifacts`` is the folder for a new experiment's files; None: the server's default. ``movable`` is whether the
+        database lies beside this folder and moves with it. ``digests`` are those of the data by description, as
+        `arena.referee.keys.inputs_of_all` returns them.
 
         Raises `BadParameter` if ``uri`` is not the address of a database or a server.
         """
@@ -71,11 +79,12 @@ class MlflowTracker:
                 f"MLflow cannot keep runs in {uri!r}; give a database or a server, sqlite:///FILE or http://HOST:PORT"
             )
             raise BadParameter(message)
-        self._uri, self._execution, self._artifacts = uri, execution, artifacts
+        self._uri, self._execution, self._artifacts, self._movable = uri, execution, artifacts, movable
+        self._digests = digests or {}
         self._started: _Started | None = None
 
     @classmethod
-    def for_folder(cls, folder: Path, uri: str = "") -> MlflowTracker:
+    def for_folder(cls, folder: Path, uri: str = "", *, digests: Mapping[str, str] | None = None) -> MlflowTracker:
         """Return the tracker of a run folder; without an address it writes to an SQLite file in that folder."""
         folder = folder.resolve()
         remote = uri.startswith(("http://", "https://"))
@@ -83,6 +92,8 @@ class MlflowTracker:
             uri or f"sqlite:///{folder / 'mlflow.db'}",
             execution=folder.name,
             artifacts=None if remote else folder / "artifacts",
+            movable=not uri,
+            digests=digests,
         )
 
     @property
@@ -92,12 +103,14 @@ class MlflowTracker:
 
     def start(self, tournament: str, config: str) -> None:
         """Connect, and open the parent run of this execution. Raises `ServiceUnreachable`, and can then be repeated."""
-        with self._reaching():
-            client = self._connect()
-            experiment = self._experiment(client, tournament)
-            parent = self._parent(client, experiment, config)
-            client.log_text(parent, config, "tournament.toml")
-            started = _Started(client=client, experiment=experiment, parent=parent)
+        with reaching(self._uri):
+            client = connect(self._uri)
+            experiment = experiment_of(client, tournament, place=self._place())
+            parent = self._parent(client, experiment.id, config)
+            files = files_of(client, experiment.place, folder=self._artifacts)
+            files.write(parent, "tournament.toml", config)
+            point_at(client, experiment.id, parent=parent, name=self._execution)
+            started = _Started(client=client, experiment=experiment.id, parent=parent, files=files)
             _read_children(started)
         self._started = started
 
@@ -107,39 +120,29 @@ class MlflowTracker:
         name = flattening.result_name(result)
         if name in self._started.complete:
             return
-        with self._reaching():
+        with reaching(self._uri):
             if name not in self._started.begun:
                 self._started.begun[name] = _begin_child(self._started, result, name)
-            _write(self._started.client, self._started.begun[name], result)
+            _write(self._started, self._started.begun[name], result, flattening.data_sets(result, self._digests))
         self._started.complete.add(name)
         del self._started.begun[name]
+
+    def describe(self, overview: Overview) -> None:
+        """Show the findings on the parent run, instead of earlier ones. Raises `ServiceUnreachable`, and can be repeated."""
+        assert self._started is not None, "start is called before describe"
+        with reaching(self._uri):
+            _describe(self._started, overview)
 
     def close(self) -> None:
         """Mark the parent run as finished. Raises `ServiceUnreachable`."""
         if self._started is not None:
-            with self._reaching():
+            with reaching(self._uri):
                 self._started.client.set_terminated(self._started.parent)
 
-    def _connect(self) -> Client:
-        for name, value in SETTINGS.items():
-            os.environ.setdefault(name, value)
-        _reach_directly(urlsplit(self._uri).hostname or "")
-        from mlflow import MlflowClient
-
-        return MlflowClient(tracking_uri=self._uri, registry_uri=self._uri)
-
-    def _experiment(self, client: Client, tournament: str) -> str:
-        experiment = client.get_experiment_by_name(tournament)
-        if experiment is not None and experiment.lifecycle_stage == "active":
-            return str(experiment.experiment_id)
-        if experiment is not None:
-            message = (
-                f"the experiment {tournament!r} was deleted in MLflow: restore it (mlflow experiments restore "
-                f"--experiment-id {experiment.experiment_id}), or give the tournament another name"
-            )
-            raise ServiceUnreachable(message)
-        place = self._artifacts.resolve().as_uri() if self._artifacts else None
-        return str(client.create_experiment(tournament, artifact_location=place))
+    def _place(self) -> str | None:
+        if self._movable:
+            return f"{PROXIED}/"
+        return self._artifacts.resolve().as_uri() if self._artifacts else None
 
     def _parent(self, client: Client, experiment: str, config: str) -> str:
         digest = hashlib.blake2b(f"{self._execution}\n{config}".encode(), digest_size=8).hexdigest()
@@ -148,33 +151,26 @@ class MlflowTracker:
             parent = str(found[0].info.run_id)
             client.update_run(parent, status="RUNNING")
             return parent
-        run = client.create_run(experiment, run_name=self._execution, tags={EXECUTION_TAG: digest, **versions()})
+        tags = {EXECUTION_TAG: digest, DESCRIPTION: BEING_PLAYED, **versions()}
+        run = client.create_run(experiment, run_name=self._execution, tags=tags)
+        _log_params(client, run.info.run_id, flattening.tournament_params(config))
         return str(run.info.run_id)
 
-    @contextmanager
-    def _reaching(self) -> Iterator[None]:
-        try:
-            yield
-        except _failures() as error:
-            password = urlsplit(self._uri).password or ""
-            words = f"MLflow at {self._uri} failed: {_reason(error)}"
-            raise ServiceUnreachable(words.replace(password, "***") if password else words) from error
 
-
-def _reach_directly(host: str) -> None:
-    """Connect to a server on this machine directly, whatever proxy the environment sets."""
-    if host == "localhost" or host == "::1" or host.startswith("127."):
-        for name in ("no_proxy", "NO_PROXY"):
-            spared = [part for part in os.environ.get(name, "").split(",") if part]
-            os.environ[name] = ",".join(dict.fromkeys([*spared, host]))
-
-
-def log_results(tracker: MlflowTracker, tournament: str, config: str, results: Iterable[MatchResult]) -> int:
-    """Write results that were played earlier, and return how many of them were new to MLflow."""
+def log_results(
+    tracker: MlflowTracker,
+    tournament: str,
+    config: str,
+    results: Iterable[MatchResult],
+    overview: Overview | None = None,
+) -> int:
+    """Write results that were played earlier, and their findings; return how many results were new to MLflow."""
     tracker.start(tournament, config)
     before = tracker.recorded
     for result in results:
         tracker.record(result)
+    if overview is not None:
+        tracker.describe(overview)
     tracker.close()
     return tracker.recorded - before
 
@@ -210,50 +206,86 @@ def _read_children(started: _Started) -> None:
 
 
 def _begin_child(started: _Started, result: MatchResult, name: str) -> RunInfo:
-    tags = {PARENT_TAG: started.parent, RESULT_TAG: name}
+    tags = {PARENT_TAG: started.parent, RESULT_TAG: name, **flattening.tags(result)}  # cheaper here than in a batch
+    if result.confusion is not None:
+        tags[TABLES_TAG] = _listed([CONFUSION])
     run = started.client.create_run(started.experiment, start_time=_now(), run_name=flattening.title(result), tags=tags)
     return run.info
 
 
-def _write(client: Client, child: RunInfo, result: MatchResult) -> None:
+def _write(started: _Started, child: RunInfo, result: MatchResult, data: list[flattening.DataSet]) -> None:
     """Fill and end a child run; doing it twice changes nothing, because every metric carries the run's own time."""
-    from mlflow.entities import Metric, Param, RunTag
+    from mlflow.entities import Metric, Param
 
-    client.log_batch(
+    started.client.log_batch(
         child.run_id,
         metrics=[
             Metric(name, value, child.start_time, step) for (name, step), value in flattening.metrics(result).items()
         ],
         params=[Param(name, value) for name, value in flattening.params(result).items()],
-        tags=[RunTag(name, value) for name, value in flattening.tags(result).items()],
         synchronous=True,
     )
-    client.log_dict(child.run_id, to_json(result.matchup), "matchup.json")
-    client.log_dict(child.run_id, to_json(result), "result.json")
-    client.set_terminated(child.run_id, status="FINISHED" if result.verdict.outcome == "completed" else "FAILED")
+    started.client.log_inputs(child.run_id, datasets=[_input(one) for one in data])
+    for path, value in (("matchup.json", to_json(result.matchup)), ("result.json", to_json(result))):
+        started.files.write(child.run_id, path, json.dumps(value, indent=2))
+    if (confusion := flattening.confusion_table(result)) is not None:
+        started.files.write(child.run_id, CONFUSION, _table_text(confusion))
+    outcome = "FINISHED" if result.verdict.outcome == "completed" else "FAILED"
+    started.client.set_terminated(child.run_id, status=outcome)
+
+
+def _input(data: flattening.DataSet) -> Any:
+    from mlflow.entities import Dataset, DatasetInput, InputTag
+
+    dataset = Dataset(name=data.name, digest=data.digest, source_type="arena", source=json.dumps({"name": data.name}))
+    return DatasetInput(dataset, [InputTag("mlflow.data.context", data.context)])
+
+
+def _log_params(client: Client, run: str, params: Mapping[str, str]) -> None:
+    from mlflow.entities import Param
+
+    client.log_batch(run, params=[Param(name, value) for name, value in params.items()], synchronous=True)
+
+
+def _describe(started: _Started, overview: Overview) -> None:
+    """Write an overview; metrics carry the present time, so that they replace those of an earlier overview."""
+    from mlflow.entities import Metric, RunTag
+
+    now = _now()
+    metrics = [
+        Metric(flattening.legal_name(name), value, now, step)
+        for (name, step), value in overview.metrics.items()
+        if math.isfinite(value)
+    ]
+    tables = {f"tables/{name}.json": table for name, table in overview.tables.items()}
+    for path, text in overview.files.items():
+        started.files.write(started.parent, path, text)
+    for path, table in tables.items():
+        started.files.write(started.parent, path, _table_text(table))
+    tags = {
+        DESCRIPTION: overview.description[: flattening.LONGEST_TAG],
+        TABLES_TAG: _listed(tables),
+    }
+    started.client.log_batch(
+        started.parent, metrics=metrics, tags=[RunTag(name, value) for name, value in tags.items()], synchronous=True
+    )
+
+
+def _table_text(table: Table) -> str:
+    """Return a table as ``mlflow.log_table`` writes it, which appends to a table that exists and is so not used."""
+    return json.dumps({"columns": list(table.columns), "data": [list(row) for row in table.rows]}, allow_nan=False)
+
+
+def _listed(tables: Iterable[str]) -> str:
+    """Return the list of tables for the UI, without the last ones if they are too many for a tag."""
+    entries: list[dict[str, str]] = []
+    for path in tables:
+        longer = [*entries, {"path": path, "type": "table"}]
+        if len(json.dumps(longer)) > flattening.LONGEST_TAG:
+            break
+        entries = longer
+    return json.dumps(entries)
 
 
 def _now() -> int:
     return int(time.time() * 1000)
-
-
-def _failures() -> tuple[type[Exception], ...]:
-    """Return the errors that MLflow, its artifact store, and its database driver, which may be missing, raise."""
-    from mlflow.exceptions import MlflowException
-    from sqlalchemy.exc import SQLAlchemyError
-
-    return (MlflowException, SQLAlchemyError, OSError, ImportError)
-
-
-def _reason(error: Exception) -> str:
-    """Return the operating system's message for a failed file or connection, else the first line of the error's own."""
-    if REFUSED_HOST in str(error):
-        return (
-            "the server refuses the host name in its address (Invalid Host header): start it with "
-            "--allowed-hosts HOST:PORT, or set MLFLOW_SERVER_ALLOWED_HOSTS"
-        )
-    root: BaseException = error
-    while root.__cause__ or root.__context__:
-        root = root.__cause__ or root.__context__ or root
-    words = root.strerror if isinstance(root, OSError) and root.strerror else str(error)
-    return (words.splitlines() or [type(error).__name__])[0][:LONGEST_REASON]

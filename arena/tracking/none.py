@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from arena.contracts import MatchResult
+from arena.tracking.overview import Overview
 
 
 class NoTracker:
@@ -13,6 +14,9 @@ class NoTracker:
 
     def record(self, result: MatchResult) -> None:
         """Do nothing: the result is on disk already."""
+
+    def describe(self, overview: Overview) -> None:
+        """Do nothing: the report is on disk already."""
 
     def close(self) -> None:
         """Do nothing."""

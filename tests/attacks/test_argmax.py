@@ -3,7 +3,9 @@ import torch
 from arena.attacks.argmax import Argmax
 from arena.attacks.equation_solving import EquationSolving
 from arena.attacks.knockoff import KnockoffNets
+from arena.contracts import Spec
 from arena.learning.training import hardened
+from arena.registry import build_attack
 from tests.attacks.toy import VICTIMS, ToyOracle, digest, play
 
 
@@ -26,3 +28,7 @@ def test_needs_and_reasons_are_those_of_the_base():
 def test_wrappers_of_equal_bases_are_equal_and_say_so():
     assert Argmax(base=KnockoffNets(steps=3)) == Argmax(base=KnockoffNets(steps=3))
     assert repr(Argmax(base=KnockoffNets())) == "Argmax(base=KnockoffNets(arch='auto', steps=None))"
+
+
+def test_copycat_is_knockoff_with_labels():
+    assert build_attack(Spec(name="copycat")) == Argmax(base=KnockoffNets())

@@ -11,13 +11,20 @@ from arena.attacks.cam_matching import CamMatching
 from arena.attacks.collage import Collage
 from arena.attacks.confidence_filter import ConfidenceFilter
 from arena.attacks.data_free import DataFreeExtraction
+from arena.attacks.disguide import DisGuide
 from arena.attacks.equation_solving import EquationSolving
+from arena.attacks.es_attack import EsAttack
+from arena.attacks.half_argmax import HalfArgmax
 from arena.attacks.jacobian import JacobianAugmentation
 from arena.attacks.knockoff import KnockoffNets
 from arena.attacks.knockoff_adaptive import KnockoffAdaptive
+from arena.attacks.logit_subspace import LogitSubspace
+from arena.attacks.marich import Marich
+from arena.attacks.noise_inversion import NoiseInversion
 from arena.attacks.recovery_network import RecoveryNetwork
 from arena.attacks.recovery_table import RecoveryTable
 from arena.attacks.retraining import Retraining
+from arena.attacks.self_training import SelfTraining
 from arena.attacks.sharpening import Sharpening
 from arena.attacks.swiftthief import SwiftThief
 from arena.attacks.sybil import Sybil
@@ -33,8 +40,12 @@ WRAPPERS = {
     "averaging": lambda base: Averaging(base=base),
     "benign-mix": lambda base: BenignMix(base=base, **FEW),
     "confidence-filter": lambda base: ConfidenceFilter(base=base, **FEW),
+    "half-argmax": lambda base: HalfArgmax(base=base),
+    "logit-subspace": lambda base: LogitSubspace(base=base),
+    "noise-inversion": lambda base: NoiseInversion(base=base),
     "recovery-network": lambda base: RecoveryNetwork(base=base, iterations=2, **RECOVERY),
     "recovery-table": lambda base: RecoveryTable(base=base, **RECOVERY),
+    "self-training": lambda base: SelfTraining(base=base, **FEW),
     "sharpening": lambda base: Sharpening(base=base),
     "sybil": lambda base: Sybil(base=base),
 }
@@ -43,7 +54,10 @@ STRATEGIES = {
     "cam-matching": CamMatching(**FEW),
     "collage": Collage(candidates=40, **ROUNDS),
     "data-free": DataFreeExtraction(batch=4, replays=1, steps=5),
+    "disguide": DisGuide(batch=4, replays=1, replayed=4, steps=5),
     "equation-solving": EquationSolving(iterations=2),
+    "es-attack": EsAttack(rounds=3, iterations=2, **ROUNDS),
+    "marich": Marich(rounds=3, **ROUNDS),
     "jbda": JacobianAugmentation(seeds=20, **ROUNDS),
     "knockoff": KnockoffNets(**FEW),
     "knockoff-adaptive": KnockoffAdaptive(**ROUNDS),

@@ -5,7 +5,8 @@ import pytest
 import torch
 
 from arena.attacks.argmax import Argmax
-from arena.attacks.data_free import DataFreeExtraction, disagreement, generator, pixels, sphere_gradient
+from arena.attacks.data_free import DataFreeExtraction, disagreement, sphere_gradient
+from arena.attacks.parts.generators import generator, pixels
 from arena.contracts import BadParameter, Spec
 from arena.registry import build_attack
 from tests.attacks.toy import IMAGES, TABLE, VICTIMS, ToyOracle, context, digest, play

@@ -13,13 +13,20 @@ from arena.attacks.cam_matching import CamMatching
 from arena.attacks.collage import Collage
 from arena.attacks.confidence_filter import ConfidenceFilter
 from arena.attacks.data_free import DataFreeExtraction
+from arena.attacks.disguide import DisGuide
 from arena.attacks.equation_solving import EquationSolving
+from arena.attacks.es_attack import EsAttack
+from arena.attacks.half_argmax import HalfArgmax
 from arena.attacks.jacobian import JacobianAugmentation
 from arena.attacks.knockoff import KnockoffNets
 from arena.attacks.knockoff_adaptive import KnockoffAdaptive
+from arena.attacks.logit_subspace import LogitSubspace
+from arena.attacks.marich import Marich
+from arena.attacks.noise_inversion import NoiseInversion
 from arena.attacks.recovery_network import RecoveryNetwork
 from arena.attacks.recovery_table import RecoveryTable
 from arena.attacks.retraining import Retraining
+from arena.attacks.self_training import SelfTraining
 from arena.attacks.sharpening import Sharpening
 from arena.attacks.swiftthief import SwiftThief
 from arena.attacks.sybil import Sybil
@@ -57,13 +64,20 @@ ATTACKS = [
         for policy in ("uniform", "line-search", "adaptive")
     ),
     *(DataFreeExtraction(variant=variant, batch=8, steps=STEPS) for variant in ("dfme", "maze")),
+    DisGuide(batch=8, replays=1, replayed=8, steps=STEPS),
+    EsAttack(rounds=3, iterations=3, steps_inner=STEPS, steps=STEPS),
+    Marich(rounds=3, steps_inner=STEPS, steps=STEPS),
     Argmax(base=KnockoffNets(steps=STEPS)),
     Argmax(base=EquationSolving(iterations=STEPS)),
     Averaging(base=KnockoffNets(steps=STEPS)),
     BenignMix(base=KnockoffNets(steps=STEPS), steps=STEPS),
     ConfidenceFilter(base=KnockoffNets(steps=STEPS), steps=STEPS),
+    HalfArgmax(base=KnockoffNets(steps=STEPS)),
+    LogitSubspace(base=KnockoffNets(steps=STEPS)),
+    NoiseInversion(base=KnockoffNets(steps=STEPS)),
     RecoveryNetwork(**RECOVERY, iterations=STEPS),
     RecoveryTable(**RECOVERY),
+    SelfTraining(base=KnockoffNets(steps=STEPS), steps=STEPS),
     Sharpening(base=KnockoffNets(steps=STEPS)),
     Sharpening(base=KnockoffNets(steps=STEPS), kept="logits"),
     Sybil(base=KnockoffNets(steps=STEPS)),
@@ -73,13 +87,17 @@ NAMES = [
     *("knockoff", "knockoff-adaptive", *STRATEGIES, "swiftthief", "uniform-noise", "jbda", "jbda-tr", "jbda-reservoir"),
     *("cam-matching", "collage"),
     *("equation-solving", "retraining", "retraining-line-search", "retraining-adaptive"),
-    *("dfme", "maze", "argmax-knockoff", "argmax-equation-solving"),
+    *("dfme", "maze", "disguide", "es-attack", "marich", "argmax-knockoff", "argmax-equation-solving"),
     *(
         "averaging",
         "benign-mix",
         "confidence-filter",
+        "half-argmax",
+        "logit-subspace",
+        "noise-inversion",
         "recovery-network",
         "recovery-table",
+        "self-training",
         "rank-sharpening",
         "standardised-logits",
         "sybil",

@@ -11,6 +11,7 @@ from arena.cli import run as run_command
 from arena.referee.journal import JOURNAL
 from arena.report.files import RESULTS_CSV, RESULTS_JSON
 from tests.cli.arena import Arena, Ended
+from tests.sandbox.boxes import needs_bubblewrap
 
 TOURNAMENT = """
 name = "t"
@@ -95,15 +96,18 @@ def test_other_resources_are_no_other_tournament(run: Arena):
     assert '"slots" = 3' in (Path("out") / "tournament.toml").read_text()
 
 
-def test_a_changed_entry_is_refused_even_if_all_is_played(run: Arena):
-    assert run("new", "attack", "mine", "--to", ".").code == 0
-    Path("t.toml").write_text(TOURNAMENT.replace('{ name = "uniform-noise", steps = 5 }', '{ path = "./mine" }'))
-    assert played(run).code == 0
-    source = Path("mine/agent.py")
-    source.write_text(source.read_text() + "# another idea\n")
-    again = played(run)
-    assert again.code == 2
-    assert "has changed since it began (the attack mine)" in again.err
+class TestAnEntry:
+    pytestmark = needs_bubblewrap
+
+    def test_a_changed_entry_is_refused_even_if_all_is_played(self, run: Arena):
+        assert run("new", "attack", "mine", "--to", ".").code == 0
+        Path("t.toml").write_text(TOURNAMENT.replace('{ name = "uniform-noise", steps = 5 }', '{ path = "./mine" }'))
+        assert played(run).code == 0
+        source = Path("mine/agent.py")
+        source.write_text(source.read_text() + "# another idea\n")
+        again = played(run)
+        assert again.code == 2
+        assert "has changed since it began (the attack mine)" in again.err
 
 
 def test_only_what_is_chosen_is_played_and_the_rest_later(run: Arena):

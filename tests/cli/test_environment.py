@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import signal
 import subprocess
 import sys
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
@@ -14,6 +16,7 @@ from arena.cli import watching
 from arena.cluster.membership import address_of_environment
 from tests.cli.arena import Arena
 from tests.cli.test_bad_input import TINY, TOURNAMENT
+from tests.cluster.tiny import attack_entry
 
 PROXY = dict.fromkeys(("http_proxy", "https_proxy", "HTTP_PROXY", "HTTPS_PROXY"), "http://127.0.0.1:9")
 
@@ -81,12 +84,7 @@ def test_an_ascii_terminal_gets_the_table_in_ascii(tmp_path: Path, cache: Path):
     assert "decisions flipped" in shown.stdout
 
 
-@pytest.mark.parametrize(
-    ("number", "code", "word"), [(signal.SIGINT, 130, "interrupted"), (signal.SIGTERM, 143, "terminated")]
-)
-def test_a_signal_ends_a_run_in_one_sentence_and_it_can_be_resumed(
-    number: int, code: int, word: str, tmp_path: Path, cache: Path
-):
+def test_ctrl_c_ends_a_run_in_one_sentence_and_it_can_be_resumed(tmp_path: Path, cache: Path):
     (tmp_path / "t.toml").write_text(TOURNAMENT.replace("seeds = 1", "seeds = 400"))
     folder = tmp_path / "run"
     command = [sys.executable, "-m", "arena.cli", "run", str(tmp_path / "t.toml"), "--runner", "local"]
@@ -100,13 +98,79 @@ def test_a_signal_ends_a_run_in_one_sentence_and_it_can_be_resumed(
     with process:
         while not (folder / "journal.jsonl").exists():
             assert process.poll() is None, process.stderr.read()
-        process.send_signal(number)
+        process.send_signal(signal.SIGINT)
         _, errors = process.communicate(timeout=60)
-    assert process.returncode == code
+    assert process.returncode == 130
     last = " ".join(errors.split()).split("resolve")[-1]
-    assert f"{word}; finished matches are in {folder}. Continue with: arena resume {folder}" in last
+    assert f"interrupted; finished matches are in {folder}. Continue with: arena resume {folder}" in last
     assert "Traceback" not in errors
-    assert errors.count(word) == 1
+    assert errors.count("interrupted") == 1
+
+
+def threads_of(process: subprocess.Popen[str]) -> int:
+    """The number of threads of a process; 0 if it has ended."""
+    return len(list(Path(f"/proc/{process.pid}/task").glob("*")))
+
+
+class TestSigterm:
+    """A run whose first match plays until a gate closes that the test holds open."""
+
+    @pytest.fixture
+    def run(self, tmp_path: Path, cache: Path) -> Iterator[Callable[..., subprocess.Popen[str]]]:
+        entry = attack_entry(tmp_path / "waiting", f"Path({str(tmp_path / 'gate')!r}).read_text()")
+        os.mkfifo(tmp_path / "gate")
+        attack = f'{{ path = "{entry.name}" }}'
+        (tmp_path / "t.toml").write_text(TOURNAMENT.replace('{ name = "knockoff", steps = 20 }', attack))
+        with contextlib.ExitStack() as started:
+
+            def start(*options: object) -> subprocess.Popen[str]:
+                command = [sys.executable, "-m", "arena.cli", "run", tmp_path / "t.toml", "--runner", "local"]
+                process = subprocess.Popen(
+                    [*map(str, (*command, "--mlflow", "none", "--add-seeds", 2, "--out", tmp_path / "run", *options))],
+                    env={**os.environ, "ARENA_CACHE": str(cache)},
+                    stdout=subprocess.PIPE,
+                    stderr=subprocess.PIPE,
+                    text=True,
+                )
+                started.enter_context(process)
+                started.callback(process.kill)
+                return process
+
+            yield start
+
+    def test_lets_the_running_match_end_starts_no_other_and_the_rest_can_be_played(
+        self, tmp_path: Path, arena: Arena, run: Callable[..., subprocess.Popen[str]]
+    ):
+        process, folder = run("--grace", 600), tmp_path / "run"
+        with (tmp_path / "gate").open("w"):
+            process.send_signal(signal.SIGTERM)
+        _, errors = process.communicate(timeout=60)
+        assert process.returncode == 143, errors
+        said = " ".join(errors.split())
+        assert f"terminated; finished matches are in {folder}, and 2 are left. Continue with: arena resume" in said
+        assert "Traceback" not in errors
+        assert (folder / "journal.jsonl").read_bytes().count(b"\n") == 1
+        (tmp_path / "gate").unlink()
+        (tmp_path / "gate").touch()
+        assert arena("resume", folder).code == 0
+        assert (folder / "journal.jsonl").read_bytes().count(b"\n") == 3
+
+    @pytest.mark.parametrize(("grace", "signals"), [(0, 1), (600, 2)])
+    def test_ends_a_match_whose_time_is_up_and_a_second_one_ends_it_at_once(
+        self, tmp_path: Path, run: Callable[..., subprocess.Popen[str]], grace: int, signals: int
+    ):
+        process = run("--grace", grace)
+        with (tmp_path / "gate").open("w"):
+            for _ in range(signals):
+                threads = threads_of(process)
+                process.send_signal(signal.SIGTERM)
+                while signals > 1 and threads_of(process) == threads and process.poll() is None:
+                    pass  # until the signal is handled, which starts a timer: two at once would count as one
+            _, errors = process.communicate(timeout=60)
+        assert process.returncode == 143, errors
+        assert "terminated; finished matches are in" in " ".join(errors.split())
+        assert "Traceback" not in errors
+        assert not (tmp_path / "run" / "journal.jsonl").exists()
 
 
 def test_resume_takes_what_run_takes(arena: Arena, tmp_path: Path):

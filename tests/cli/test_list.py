@@ -3,6 +3,7 @@ from __future__ import annotations
 import json
 
 from tests.cli.arena import Arena
+from tests.sandbox.boxes import needs_bubblewrap
 
 
 def test_a_name_that_fixes_parameters_is_told_from_its_siblings(arena: Arena):
@@ -19,11 +20,14 @@ def test_a_card_says_what_a_parameter_may_be(arena: Arena):
     assert all(one in adaptive for one in ("'certainty' | 'diversity' | 'loss'", "tuple[int, int]", "int | None"))
 
 
-def test_an_entry_in_a_folder_has_a_card(arena: Arena):
-    arena("new", "attack", "greedy_one", "--to", "mine")
-    ended = arena("list", "mine/greedy_one")
-    assert ended.code == 0
-    assert "parameters" in ended.out
+class TestAnEntry:
+    pytestmark = needs_bubblewrap
+
+    def test_an_entry_in_a_folder_has_a_card(self, arena: Arena):
+        arena("new", "attack", "greedy_one", "--to", "mine")
+        ended = arena("list", "mine/greedy_one")
+        assert ended.code == 0
+        assert "parameters" in ended.out
 
 
 def test_every_name_that_it_prints_has_an_answer(arena: Arena):

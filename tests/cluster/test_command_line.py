@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import os
 import signal
 import subprocess
 import sys
@@ -9,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from arena.cli.console import INTERRUPTED_EXIT
+from arena.cli.console import INTERRUPTED_EXIT, TERMINATED_EXIT
 from arena.match.secret import Secret
 from arena.match.site import Site
 from arena.referee.journal import JOURNAL
@@ -18,7 +19,7 @@ from arena.referee.tournament_file import read_tournament
 from arena.report.files import read_results
 from tests.cli.arena import Arena
 from tests.cluster.processes import descendants, left_of
-from tests.cluster.tiny import played, table
+from tests.cluster.tiny import attack_entry, played, table
 
 TOURNAMENT = """
 name = "tiny"
@@ -72,3 +73,32 @@ def test_ctrl_c_leaves_no_process_and_a_folder_that_resumes(
         LocalRunner(replace(site, secret=Secret.stated("stated"))), tournament.matchups(), tmp_path / "local"
     )
     assert table(read_results(folder)) == table(undisturbed)
+
+
+@pytest.mark.ray
+@pytest.mark.slow
+@pytest.mark.usefixtures("cluster", "environment")
+def test_sigterm_lets_the_running_match_end_and_starts_no_other(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+):
+    file, folder, gate = tmp_path / "tiny.toml", tmp_path / "run", tmp_path / "gate"
+    entry = attack_entry(tmp_path / "waiting", f"Path({str(gate)!r}).read_text()")
+    attacks = f'attacks = [{{ path = "{entry.name}" }}]\nresources = {{ slots = 1 }}'
+    file.write_text(TOURNAMENT.replace('attacks = [{ name = "knockoff", steps = 20 }]', attacks))
+    os.mkfifo(gate)
+    run = started("run", str(file), "--mlflow", "none", "--out", str(folder), "--grace", "600")
+    with gate.open("w"):  # opens once the attack waits for it
+        below = descendants(run.pid)
+        run.send_signal(signal.SIGTERM)
+        while "no match starts any more" not in run.stderr.readline():
+            assert run.poll() is None
+    _, errors = run.communicate(timeout=120)
+    assert run.returncode == TERMINATED_EXIT, errors
+    assert f"terminated; finished matches are in {folder}, and 9 are left" in " ".join(errors.split())
+    assert "Traceback" not in errors
+    assert lines(folder / JOURNAL) == 1
+    assert left_of(below, seconds=5) == {}
+    gate.unlink()
+    gate.touch()
+    assert Arena(monkeypatch, capsys)("resume", folder).code == 0
+    assert lines(folder / JOURNAL) == 10

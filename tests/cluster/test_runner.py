@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 
 from arena.cluster import attempt
+from arena.cluster.looking import HostReadings
 from arena.cluster.membership import Cluster
 from arena.cluster.runner import RayRunner
 from arena.contracts import BadParameter, MatchResult, Matchup, Spec
@@ -56,17 +57,26 @@ def in_process(site: Site, tmp_path_factory: pytest.TempPathFactory) -> list[Mat
     return played(LocalRunner(site), MATCHUPS, tmp_path_factory.mktemp("local"))
 
 
-def test_says_how_many_matches_are_in_which_stage(ray_runner: RayRunner):
+def test_says_what_matches_do_and_wait_for_where_the_actors_are_and_what_the_oracles_did(ray_runner: RayRunner):
     for one in MATCHUPS[:2]:
         ray_runner.submit(one, attempt=1)
-    assert ray_runner.stages == {"waiting": 2}
+    assert ray_runner.outlook.stages == {"waiting": 2}
+    assert sum(ray_runner.outlook.waits.values()) == 2
     seen: set[str] = set()
     ended: list[MatchResult] = []
     while len(ended) < 2:
-        ended += ray_runner.advance(timeout=0.05)
-        seen |= set(ray_runner.stages)
+        ended += ray_runner.advance(timeout=0.5)
+        seen |= set(ray_runner.outlook.stages)
     assert seen & {"start", "victim", "prepare", "deploy", "play", "close", "score"}
-    assert ray_runner.stages == {}
+    assert ray_runner.outlook.stages == ray_runner.outlook.waits == {}
+    (load,) = ray_runner.outlook.nodes.values()
+    assert (load.slots, load.hosts) == (2, 1)
+    readings = HostReadings()
+    readings.refresh(ray_runner._hosts)
+    readings.refresh(ray_runner._hosts, wait=60)
+    assert (readings.total.rows, readings.total.waiting) == (2 * BUDGET, 0)
+    assert readings.total.honest_rows > 0
+    assert sum(readings.total.forward.counts) > 2
 
 
 class TestSameAsInProcess:

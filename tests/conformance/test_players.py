@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import tomllib
 from collections.abc import Iterator
 from functools import partial
 from pathlib import Path
@@ -19,7 +20,12 @@ from tests.conformance import planted
 from tests.conformance.planted import Deploy, Extract, PlantedAttack, PlantedDefense, TrainedFromNowhere
 from tests.players import every, small
 
-ENTRIES = sorted(path.parent for path in (Path(__file__).parents[2] / "agents").glob(f"*/{MANIFEST}"))
+ENTRIES = sorted(
+    path.parent
+    for path in (Path(__file__).parents[2] / "agents").glob(f"*/{MANIFEST}")
+    if "command"
+    not in tomllib.loads(path.read_text())  # commands play only in a sandbox: tests/entries/test_commands.py
+)
 PLANTED = Spec(name="planted")
 SEED = 0
 

@@ -4,13 +4,18 @@ import pytest
 import torch
 
 from arena.defenses.adaptive_misinformation import AdaptiveMisinformation
+from arena.defenses.cmim import Cmim
+from arena.defenses.dawn import Dawn
 from arena.defenses.diverse_ensemble import DiverseEnsemble
 from arena.defenses.gaussian_noise import GaussianNoise
 from arena.defenses.gradient_redirection import GradientRedirection
 from arena.defenses.hoda import Hoda
 from arena.defenses.isolation_induction import IsolationInduction
 from arena.defenses.label_only import LabelOnly
+from arena.defenses.misleader import Misleader
 from arena.defenses.modelguard import ModelGuardS, ModelGuardW
+from arena.defenses.nasty_teacher import NastyTeacher
+from arena.defenses.noise_matrix import NoiseMatrix
 from arena.defenses.none import NoDefense
 from arena.defenses.parts.detection import DetectingDefense
 from arena.defenses.prada import Prada
@@ -53,6 +58,12 @@ DEFENSES = [
         for members, selection in ((1, "coarse"), (3, "bytes"))
     ),
     IsolationInduction(steps=3),
+    Cmim(steps=3),
+    Dawn(rate=0.5),
+    Misleader(architectures=("mlp-8", "mlp-16"), steps=3),
+    NastyTeacher(steps=3),
+    *(NoiseMatrix(kind=kind, keep=kept, steps=3) for kind in ("pair", "learned") for kept in (True, False)),
+    NoiseMatrix(kind="symmetric"),
     *(Prada(action=action, delta=1.0, least=20) for action in ("block", "throttle", "poison", "log")),
     *(Hoda(action=action, window=5, snapshots=3, sequences=10, steps=6) for action in ("block", "poison")),
     ModelGuardW(margin=0.0, epsilon=2.0),

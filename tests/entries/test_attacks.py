@@ -34,8 +34,8 @@ def test_an_attack_plays_inside_as_it_does_outside(tmp_path: Path, site: Site, c
     assert inside.verdict == outside.verdict
     assert (inside.isolation, outside.isolation) == ("sandbox", "in-process")
     assert (inside.transcript_digest, inside.clone_digest) == (outside.transcript_digest, outside.clone_digest)
-    assert {name: count for name, count in inside.counts.items() if name != CONTROL} == outside.counts
-    assert inside.counts[CONTROL].total == outside.counts[clone_count("b", "fidelity")].total
+    control = inside.counts[CONTROL]
+    assert inside.counts == {**outside.counts, CONTROL: control}
     assert (inside.spent, inside.clone_digest != "") == (5, True)
 
 
@@ -126,7 +126,7 @@ def test_what_goes_wrong_inside_is_the_attacks_fault(
 def test_an_attack_that_never_ends_is_timed_out(tmp_path: Path, site: Site):
     body = f'{HONEST.replace("return", "done =")}\n        exec("while True: pass")'
     result = play(attack(tmp_path / "mine", body=body), replace(site, limits=Limits(play=1.0)))
-    assert (result.verdict.outcome, result.verdict.fault) == ("timed out", "attack")
+    assert (result.verdict.outcome, result.verdict.fault) == ("timed out", "attack"), result.verdict
 
 
 def test_where_no_sandbox_works_an_entry_is_refused(tmp_path: Path, cache: Path, monkeypatch: pytest.MonkeyPatch):

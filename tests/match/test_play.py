@@ -135,6 +135,28 @@ class TestASoundMatch:
         assert result.measures["utility/l1"] == 0
         assert result.counts["promise/argmax_broken"] == (0, 2 * BUDGET + BUDGET // 2)
 
+    def test_says_how_long_honest_users_waited(self, site: Site):
+        measures = match(site).measures
+        assert 0 < measures["utility/p50_seconds"] <= measures["utility/p95_seconds"]
+
+    def test_counts_which_classes_the_clone_confuses(self, site: Site):
+        result = match(site)
+        found = result.confusion
+        assert (found.track, found.classes) == ("b", 10)
+        for counts, name in ((found.victim, "b/fidelity"), (found.labels, "b/accuracy")):
+            hits, total = result.counts[name]
+            assert (sum(counts[:: found.classes + 1]), sum(counts)) == (hits, total)
+
+    def test_the_clone_of_the_referee_stands_in_for_one_that_was_not_returned(self, site: Site):
+        result = match(site, attack=half_then_crash)
+        assert result.confusion.track == "a"
+        assert sum(result.confusion.victim[:: result.confusion.classes + 1]) == result.counts["a/fidelity"][0]
+
+    def test_counts_the_rows_of_the_attack_that_were_refused(self, site: Site):
+        assert match(site).measures["attack/refused"] == 0
+        refused = match(site, defense=PlantedDefense(after=refusing, sound=BUDGET // 2))
+        assert refused.measures["attack/refused"] == BUDGET // 2
+
     def test_leaves_a_ledger_with_the_recorded_digest(self, site: Site):
         result = match(site)
         transcript = read_transcript(ledger_path(site, result.matchup, 1))

@@ -1,7 +1,12 @@
 import pytest
 import torch
 
-from arena.metrics.fidelity import agreement, cohen_kappa, labels_of, majority_share, total_variation
+from arena.metrics.fidelity import agreement, cohen_kappa, confusion_counts, labels_of, majority_share, total_variation
+
+
+def test_confusions_are_counted_by_row_and_column():
+    rows, columns = torch.tensor([0, 0, 1, 2, 2, 2]), torch.tensor([0, 1, 1, 0, 2, 2])
+    assert confusion_counts(rows, columns, classes=3) == (1, 1, 0, 0, 1, 0, 1, 0, 2)
 
 
 def test_a_tie_goes_to_the_lowest_index():

@@ -264,6 +264,14 @@ class TestRestart:
         with pytest.raises(LedgerCorrupt, match="differs from the recorded answer"):
             session(ledger=second, responder=answering(torch.ones(3, 3) / 3))
 
+    def test_times_each_honest_call_and_no_other(self):
+        oracle = session(honest=MirroringScript())
+        assert list(oracle.honest_seconds) == []
+        oracle.query(key(0), batch(3))
+        oracle.close()
+        assert len(oracle.honest_seconds) == 2
+        assert all(seconds > 0 for seconds in oracle.honest_seconds)
+
     def test_finds_another_honest_script(self, tmp_path: Path):
         first = SqliteLedger.open(tmp_path / "match.ledger", budget=20)
         session(ledger=first, honest=MirroringScript()).close()

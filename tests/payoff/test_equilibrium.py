@@ -4,7 +4,8 @@ import numpy as np
 import pytest
 from scipy.optimize import linprog
 
-from arena.payoff.equilibrium import equilibrium
+from arena.payoff import equilibrium as module
+from arena.payoff.equilibrium import Equilibrium, equilibrium
 
 
 def test_rock_paper_scissors_is_worth_nothing_and_mixed_evenly():
@@ -108,3 +109,29 @@ def test_the_mixture_is_the_evenest_of_its_face():
             b_eq=[1],
         )
         assert -best.fun - slope @ shares[played] < 1e-5
+
+
+@pytest.mark.parametrize("levels", [2, 3, 8, 1_000])
+def test_shortcuts_change_no_answer(levels: int, monkeypatch: pytest.MonkeyPatch):
+    rng = np.random.default_rng(levels)
+    games = [rng.integers(levels, size=rng.integers(1, 6, size=2)) / levels for _ in range(40)]
+    suggested: list[Equilibrium] = []
+    short = []
+    for game in games:
+        near = [one for one in suggested if (len(one.attacks), len(one.defenses)) == game.shape]
+        short.append(module.equilibrium(game.tolist(), near=near))
+        suggested.append(short[-1])
+    monkeypatch.setattr(
+        module, "_any_equilibrium", lambda game, near: (module._solved(game)[0], module._solved(-game.T)[0])
+    )
+    monkeypatch.setattr(module, "_evened", lambda game, mixture, **_: module._most_even(game, mixture))
+    for game, found in zip(games, short, strict=True):
+        long = module.equilibrium(game.tolist())
+        assert found.value == pytest.approx(long.value, abs=1e-8)
+        assert found.attacks == pytest.approx(long.attacks, abs=1e-3), game
+        assert found.defenses == pytest.approx(long.defenses, abs=1e-3), game
+
+
+def test_a_suggestion_that_is_no_equilibrium_here_is_not_used():
+    wrong = Equilibrium(value=0, attacks=(1.0, 0.0), defenses=(1.0, 0.0))
+    assert equilibrium([[3, 1], [1, 2]], near=[wrong]).attacks == pytest.approx([1 / 3, 2 / 3])

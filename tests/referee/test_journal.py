@@ -2,11 +2,12 @@ from __future__ import annotations
 
 import json
 import os
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
-from arena.contracts import LedgerUnavailable
+from arena.contracts import LedgerUnavailable, MatchResult, Verdict, matchup_id
 from arena.referee.journal import JOURNAL, Journal, journal_lines, link_of, read_entries, read_journal
 from tests.tracking.matches import result
 
@@ -18,6 +19,27 @@ def test_gives_back_what_was_appended(tmp_path: Path):
     assert journal.results == [result(seed) for seed in range(3)]
     assert list(read_journal(tmp_path)) == journal.results
     assert Journal(tmp_path).results == journal.results
+
+
+def test_finds_the_last_result_of_a_match_by_its_id_also_after_it_was_opened_again(tmp_path: Path):
+    journal = Journal(tmp_path)
+    for one in (lost(0), result(1), result(0), lost(2)):
+        journal.append(one)
+    for opened in (journal, Journal(tmp_path)):
+        assert opened.result_of(name_of(0)) == result(0)
+        assert opened.result_of(name_of(2)) == lost(2)
+        assert [name_of(seed) in opened for seed in range(4)] == [True, True, False, False]
+        with pytest.raises(KeyError):
+            opened.result_of(name_of(3))
+
+
+def name_of(seed: int) -> str:
+    return matchup_id(result(seed).matchup)
+
+
+def lost(seed: int) -> MatchResult:
+    """A match that the infrastructure lost, so that it has no result that stands."""
+    return replace(result(seed), verdict=Verdict(outcome="infrastructure", fault="arena"))
 
 
 def test_a_result_is_one_line_of_json(tmp_path: Path):

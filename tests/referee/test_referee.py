@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import sys
+import weakref
 from collections import deque
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
+from types import FrameType
 
 import pytest
 
@@ -104,6 +107,8 @@ def run(
     tracker: FakeTracker | None = None,
     known: dict[str, MatchResult] | None = None,
     report: Callable[[Progress], None] = lambda progress: None,
+    replays: int = 2,
+    must_end: Callable[[], bool] = lambda: False,
 ) -> Summary:
     referee = Referee(
         runner=runner or FakeRunner(),
@@ -112,6 +117,8 @@ def run(
         key_of=key_of,
         known=known,
         on_progress=report,
+        replays=replays,
+        must_end=must_end,
     )
     return referee.run(matchups)
 
@@ -133,11 +140,12 @@ class TestInfrastructure:
         assert (result.verdict, result.attempt) == (COMPLETED, 3)
         assert len(Journal(tmp_path).results) == 1
 
-    def test_is_replayed_twice_at_most_and_then_missing(self, tmp_path: Path):
+    @pytest.mark.parametrize("replays", [0, 1, 2, 5])
+    def test_is_replayed_as_often_as_the_limits_say_and_then_missing(self, tmp_path: Path, replays: int):
         runner = FakeRunner(lambda matchup, attempt: INFRASTRUCTURE)
-        (result,) = run(tmp_path, GRID[:1], runner=runner).results
-        assert [attempt for _, attempt in runner.submitted] == [1, 2, 3]
-        assert (result.verdict, result.attempt) == (INFRASTRUCTURE, 3)
+        (result,) = run(tmp_path, GRID[:1], runner=runner, replays=replays).results
+        assert [attempt for _, attempt in runner.submitted] == list(range(1, replays + 2))
+        assert (result.verdict, result.attempt) == (INFRASTRUCTURE, replays + 1)
 
     def test_of_one_match_does_not_hold_up_the_others(self, tmp_path: Path):
         runner = FakeRunner(lambda matchup, attempt: INFRASTRUCTURE if matchup.seed == 0 else COMPLETED)
@@ -242,6 +250,77 @@ def test_a_tracker_that_fails_harms_nothing(tmp_path: Path):
     summary = run(tmp_path, tracker=FakeTracker(broken=True))
     assert len(summary.results) == len(Journal(tmp_path).results) == 3
     assert summary.tracking_failed == "no MLflow there"
+
+
+class TestARunThatMustEnd:
+    @pytest.mark.parametrize("slots", [1, 2])
+    def test_records_what_is_running_starts_nothing_and_can_be_resumed(self, tmp_path: Path, slots: int):
+        runner = FakeRunner(slots=slots)
+        torn = run(tmp_path, runner=runner, must_end=lambda: len(runner.submitted) >= slots)
+        assert len(runner.submitted) == len(torn.results) == slots
+        assert torn.left == len(GRID) - slots
+        assert Journal(tmp_path).results == list(torn.results)
+        again = run(tmp_path)
+        assert again.left == 0
+        assert [result.matchup for result in again.results] == GRID
+
+    def test_leaves_lost_matches_and_those_without_a_stand_in(self, tmp_path: Path):
+        for verdicts in (lambda matchup, attempt: INFRASTRUCTURE, faulty_defenses):
+            runner = FakeRunner(verdicts)
+            torn = run(tmp_path, [MATCHUP], runner=runner, must_end=lambda runner=runner: len(runner.submitted) == 1)
+            assert (torn.results, torn.left) == ((), 1)
+            assert Journal(tmp_path).results == []
+
+    def test_starts_nothing_at_all_if_it_must_end_from_the_beginning(self, tmp_path: Path):
+        runner = FakeRunner()
+        assert run(tmp_path, runner=runner, must_end=lambda: True).left == len(GRID)
+        assert runner.submitted == []
+
+
+class TestALongRun:
+    """Many matches: what one of them takes does not depend on how many there are."""
+
+    def test_keeps_no_results_in_memory(self, tmp_path: Path):
+        tracker = Forgetful()
+        run(tmp_path, [replace(MATCHUP, seed=seed) for seed in range(100)], tracker=tracker)
+        assert len(tracker.alive) == 100
+        assert max(tracker.alive) <= 3
+
+    def test_takes_no_more_steps_a_match_than_a_short_one(self, tmp_path: Path):
+        few, many = (self.steps_a_match(tmp_path / f"{matches}", matches) for matches in (20, 200))
+        assert many <= 1.05 * few
+
+    def steps_a_match(self, folder: Path, matches: int) -> float:
+        """Count Python's calls, among them each step of a generator, while matches with faulty defenses are played."""
+        folder.mkdir()
+        steps, at = 0, []
+
+        def count(frame: FrameType, event: str, argument: object) -> None:
+            nonlocal steps
+            steps += event == "call"
+
+        runner = FakeRunner(faulty_defenses, slots=2)  # each match has a stand-in, which is looked for
+        matchups = [replace(MATCHUP, seed=seed) for seed in range(matches)]
+        before = sys.getprofile()
+        sys.setprofile(count)
+        try:
+            run(folder, matchups, runner=runner, report=lambda progress: at.append(steps))
+        finally:
+            sys.setprofile(before)
+        return (at[-1] - at[0]) / matches
+
+
+class Forgetful(FakeTracker):
+    """Keeps no result, like a tracker that has sent them, and counts how many of them are still in memory."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.seen: list[weakref.ref[MatchResult]] = []
+        self.alive: list[int] = []
+
+    def record(self, result: MatchResult) -> None:
+        self.seen.append(weakref.ref(result))
+        self.alive.append(sum(one() is not None for one in self.seen))
 
 
 def test_progress_adds_up_at_every_moment(tmp_path: Path):

@@ -8,8 +8,9 @@ from typing import Any
 import pytest
 
 from arena.contracts import BadParameter, Knowledge, Recipe, Spec, UnknownName, UsageError, matchup_id
+from arena.referee.tables import to_toml
 from arena.referee.tournament import Resources, SeededVictim, Share, Tournament
-from arena.referee.tournament_file import KEYS, read_tournament, to_table, to_toml, tournament_from
+from arena.referee.tournament_file import KEYS, read_tournament, to_table, tournament_from
 
 LEAST: dict[str, Any] = {
     "name": "t",
@@ -182,6 +183,8 @@ def test_an_entry_is_looked_for_beside_the_file(tmp_path: Path):
         ({"curve": [0]}, "curve"),
         ({"curve": 10}, "curve"),
         ({"limits": {"plai": 3}}, "did you mean 'play'"),
+        ({"limits": {"replays": -1}}, "replays must be whole numbers of at least 0"),
+        ({"limits": {"replays": 1.5}}, "replays must be whole numbers of at least 0"),
         ({"limits": {"play": 0}}, "play must be more than 0 seconds"),
         ({"limits": {"play": "long"}}, "play must be more than 0 seconds"),
         ({"resources": {"slot": 1}}, "did you mean 'slots'"),

@@ -13,7 +13,7 @@ from PIL import Image
 
 from arena.contracts import MatchResult, Spec, matchup_id
 from arena.match.site import Site
-from arena.report.examples import SHOWN_QUERIES, TRANSCRIPTS, examples_of, picture_of
+from arena.report.examples import PICTURE_BYTES, PICTURES, SHOWN_QUERIES, TRANSCRIPTS, examples_of, picture_of
 from tests.players import MATCHUP, played
 
 ROUNDED = replace(MATCHUP, defense=Spec(name="label-only"))
@@ -72,3 +72,18 @@ def test_pictures_outside_the_run_folder_are_not_read(run: Path, results: list[M
     (run.parent / "secret.png").write_bytes(b"\x89PNG secret")
     sly = [replace(one, pictures=("../secret.png", "/etc/passwd")) for one in results]
     assert all(one.images == () for one in examples_of(sly, run).values())
+
+
+def test_a_picture_that_is_too_large_missing_or_none_is_told(run: Path, results: list[MatchResult]):
+    (run / PICTURES).mkdir()
+    (run / PICTURES / "large.png").write_bytes(b"\x89PNG" + bytes(PICTURE_BYTES))
+    (run / PICTURES / "words.png").write_text("no picture")
+    (run / PICTURES / "small.png").write_bytes(base64.b64decode(picture_of(torch.rand(1, 4, 4))))
+    names = ("gone.png", "large.png", "small.png", "words.png")
+    (found,) = examples_of([replace(results[0], pictures=names)], run).values()
+    assert len(found.images) == 1
+    assert "gone.png is missing" in found.why_not
+    assert "large.png has 200 kB, and at most 200 kB fit here" in found.why_not
+    assert "words.png in the run folder is no PNG file" in found.why_not
+    assert "small.png" not in found.why_not
+    assert len(found.queries) == SHOWN_QUERIES

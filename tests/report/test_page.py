@@ -8,10 +8,11 @@ from dataclasses import replace
 
 import pytest
 
-from arena.contracts import Knowledge, matchup_id
+from arena.contracts import Confusion, Knowledge, MatchResult, matchup_id
+from arena.report.document import document
 from arena.report.page.render import embedded, page
 from arena.report.sections.story import Rates
-from tests.payoff.matches import CRASHED, match, over_seeds
+from tests.payoff.matches import CRASHED, by_image, honest, match, over_seeds
 from tests.payoff.test_tradeoff import swept, undefended
 from tests.report.stories import HOSTILE, hostile_tournament, small_tournament, story, with_curves
 
@@ -222,3 +223,67 @@ def test_rates_turn_rows_into_days_and_money():
     text = Seen(page(story(with_curves(), rates=Rates(rows_per_day=50, price=0.02)))).text
     assert "50; 1 days, 1.00" in text
     assert "> 100; > 2 days, > 2.00" in text
+
+
+def test_how_long_honest_users_waited_stands_beside_what_they_lost():
+    waited = {"utility/p50_seconds": 0.0012, "utility/p95_seconds": 0.0345, "attack/refused": 3.0}
+    timed = [replace(one, measures=waited) for one in small_tournament()]
+    (section,) = (one for one in document(story(timed)) if one.key == "honest")
+    sheet = section.exhibits[0].sheet
+    row = dict(zip([head.text for head in sheet.heads], [cell.text for cell in sheet.rows[0]], strict=True))
+    assert (row["p50"], row["p95"], row["attack refused"]) == ("1.20", "34.50", "3.00")
+
+
+def test_a_time_that_was_not_recorded_is_a_dash_and_says_so():
+    (section,) = (one for one in document(story(small_tournament())) if one.key == "honest")
+    cell = section.exhibits[0].sheet.rows[0][-2]
+    assert (cell.text, cell.note) == ("-", "not recorded by the version that played")
+
+
+def test_the_confusions_of_a_clone_are_part_of_its_match():
+    confusion = Confusion(track="b", classes=2, victim=(3, 1, 0, 4), labels=(2, 2, 1, 3))
+    first, *others = small_tournament()
+    text = page(story([replace(first, confusion=confusion), *others]))
+    found = details_of(text)[matchup_id(first.matchup)]["confusion"]
+    assert found == {"track": "b", "classes": 2, "victim": [3, 1, 0, 4], "labels": [2, 2, 1, 3]}
+
+
+def informed_tournament() -> list[MatchResult]:
+    """Blind attacks cannot tell two defenses apart, informed ones break the second."""
+    levels = {("first", False): 700, ("second", False): 700, ("first", True): 600, ("second", True): 900}
+    return [
+        match(
+            "knockoff", defense, seed=seed, fidelity=level + seed, informed=informed,
+            counts=honest(lost=0, changed=0), outcomes=by_image(lost=0),
+        )
+        for (defense, informed), level in levels.items()
+        for seed in range(10)
+    ]  # fmt: skip
+
+
+def test_rank_intervals_over_blind_and_over_informed_attacks_stand_side_by_side():
+    (section,) = (one for one in document(story(informed_tournament())) if one.key == "divisions")
+    exhibit = section.exhibits[0]
+    names = [head.text for head in exhibit.sheet.heads]
+    rows = {row[1].text: dict(zip(names, [cell.text for cell in row], strict=True)) for row in exhibit.sheet.rows}
+    assert {name: (row["blind rank"], row["informed rank"]) for name, row in rows.items()} == {
+        "first": ("1-2", "1"),
+        "second": ("1-2", "2"),
+    }
+    assert rows["second"]["rank"] == "2"
+    assert [picture.name for picture in exhibit.pictures] == ["ranks", "ranks-told"]
+    assert "second: rank 2 (informed attacks)" in exhibit.pictures[1].tips.values()
+
+
+def test_a_tournament_of_blind_attacks_has_no_ranks_of_informed_ones():
+    (section,) = (one for one in document(story(small_tournament())) if one.key == "divisions")
+    assert "blind rank" not in [head.text for head in section.exhibits[0].sheet.heads]
+    assert "blind and informed attacks cannot be compared" in section.exhibits[0].sheet.caption
+
+
+def test_a_figure_that_cannot_hold_every_defense_says_how_many_it_shows():
+    many = [one for number in range(30) for one in with_curves(defense=f"defense-{number}")]
+    (section,) = (one for one in document(story(many)) if one.key == "queries")
+    (picture,) = section.exhibits[0].pictures
+    assert picture.figure.axes[0].get_title() == "Strongest attack on each defense: the first 24 of 30 defenses"
+    assert len(section.exhibits[0].sheet.rows) == 30

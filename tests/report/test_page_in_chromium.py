@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
+from arena.contracts import Confusion
 from arena.report.page.render import page
 from tests.browser import browser_module, needs_chromium
 from tests.report.stories import hostile_tournament, small_tournament, story, with_curves
@@ -104,6 +106,20 @@ def test_a_match_is_opened_and_closed_by_keyboard(opened, report: Path):
     _press(opened, "Escape", 27)
     assert not opened.evaluate("document.getElementById('match').open")
     assert opened.evaluate("document.activeElement.className") == "open"
+
+
+def test_a_match_shows_which_classes_its_clone_confuses(opened, tmp_path: Path):
+    confusion = Confusion(track="b", classes=2, victim=(3, 1, 0, 4), labels=(2, 2, 1, 3))
+    path = tmp_path / "confused.html"
+    path.write_text(page(story([replace(one, confusion=confusion) for one in small_tournament()])), encoding="utf-8")
+    opened.look(width=360)
+    opened.open(path.as_uri())
+    opened.evaluate("document.querySelector('#table-matches .open').click()")
+    opened.evaluate("new Promise(requestAnimationFrame)")
+    cells = "[...document.querySelectorAll('#match-body .confusion')].map(one => [...one.querySelectorAll('td')].map(cell => cell.textContent))"
+    assert opened.evaluate(cells) == [["3", "1", "", "4"], ["2", "2", "1", "3"]]
+    assert opened.evaluate("document.getElementById('match').scrollWidth <= innerWidth")
+    assert opened.errors == []
 
 
 def test_what_a_point_says_is_shown_when_it_has_the_focus(opened, report: Path):

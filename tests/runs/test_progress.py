@@ -9,10 +9,16 @@ import pytest
 
 from arena.contracts import LedgerCorrupt, UnknownName, Verdict
 from arena.referee.journal import JOURNAL, Journal, read_journal
+from arena.referee.outlook import NodeLoad, Outlook
 from arena.referee.referee import Progress
 from arena.runs.progress import PROGRESS, SILENT_SECONDS, Pace, ProgressFile, WatchedRun
 from tests.runs.small import play
 
+OUTLOOK = Outlook(
+    stages={"play": 1, "score": 1},
+    waits={"a process to start": 1},
+    nodes={"10.0.0.1": NodeLoad(slots=2, hosts=1)},
+)
 NOBODY = 2**22 + 1  # larger than any process id
 
 
@@ -34,7 +40,7 @@ def run(whole: Path, tmp_path: Path) -> Path:
 
 def reported(run: Path, **changes: object) -> None:
     """Write a report of a process that plays, with changes."""
-    file = ProgressFile(run, slots=2, stages=lambda: {"play": 1, "score": 1})
+    file = ProgressFile(run, slots=2, look=lambda: OUTLOOK)
     file.note(Progress(done=2, running=2, left=0))
     table = json.loads((run / PROGRESS).read_text())
     (run / PROGRESS).write_text(json.dumps({**table, **changes}))
@@ -46,7 +52,21 @@ def test_a_run_that_is_played_says_what_runs_in_which_stage(run: Path):
     assert (status.state, status.total, status.done, status.running, status.left) == ("playing", 4, 2, 2, 0)
     assert (status.stages, status.slots, status.per_minute) == ({"play": 1, "score": 1}, 2, 6.0)
     assert status.seconds_left == 20.0
+    assert status.waits == {"a process to start": 1}
+    assert status.nodes == {"10.0.0.1": {"slots": 2, "hosts": 1}}
     assert status.outcomes == {}
+
+
+def test_matches_that_no_runner_has_wait_for_a_free_slot(run: Path):
+    ProgressFile(run, slots=2, look=lambda: OUTLOOK).note(Progress(done=0, running=2, left=7))
+    assert WatchedRun(run).status().waits == {"a process to start": 1, "a free slot": 7}
+
+
+def test_a_report_of_an_older_version_is_read(run: Path):
+    reported(run)
+    table = json.loads((run / PROGRESS).read_text())
+    (run / PROGRESS).write_text(json.dumps({key: table[key] for key in table if key not in ("waits", "nodes")}))
+    assert (WatchedRun(run).status().state, WatchedRun(run).status().nodes) == ("playing", {})
 
 
 def test_a_finished_run_says_so_whatever_is_reported(whole: Path):
@@ -125,7 +145,7 @@ def test_a_report_that_cannot_be_written_does_not_end_the_run(run: Path, monkeyp
 
     monkeypatch.setattr(Path, "replace", full)
     reported_before = sorted(run.iterdir())
-    ProgressFile(run, slots=1, stages=dict).note(Progress(done=0, running=0, left=4))
+    ProgressFile(run, slots=1).note(Progress(done=0, running=0, left=4))
     assert sorted(run.iterdir()) == reported_before
 
 

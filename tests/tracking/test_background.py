@@ -6,6 +6,7 @@ from threading import Event
 
 from arena.contracts import MatchResult, ServiceUnreachable
 from arena.tracking.background import BackgroundTracker
+from arena.tracking.overview import Overview
 from tests.tracking.matches import result
 
 
@@ -22,6 +23,9 @@ class SlowTracker:
 
     def record(self, result: MatchResult) -> None:
         self.done.append(f"record {result.matchup.seed}")
+
+    def describe(self, overview: Overview) -> None:
+        self.done.append(f"describe {overview.description}")
 
     def close(self) -> None:
         self.done.append("close")
@@ -49,10 +53,11 @@ def test_takes_results_while_the_server_is_busy_and_sends_them_in_order():
     tracker.start("digits", "")
     tracker.record(result(1))
     tracker.record(result(2))
+    tracker.describe(Overview(description="found"))
     assert inner.done == []
     inner.let_go.set()
     tracker.close()
-    assert inner.done == ["start", "record 1", "record 2", "close"]
+    assert inner.done == ["start", "record 1", "record 2", "describe found", "close"]
     assert tracker.failure == ""
 
 

@@ -38,9 +38,13 @@ def stored(network: nn.Module, name: str) -> dict[str, Tensor]:
     return {f"{name}/{key}": value.detach().cpu().clone() for key, value in network.state_dict().items()}
 
 
-def restored(state: State, name: str, context: DefenseContext) -> nn.Module:
-    """Return a `network_like_victim` with the weights stored under ``name/``, frozen and in eval mode."""
-    network = network_like_victim(context, rng=Generator())
+def restored(state: State, name: str, context: DefenseContext, *, arch: str | None = None) -> nn.Module:
+    """Return a network with the weights stored under ``name/``, frozen and in eval mode.
+
+    It is a `network_like_victim`, or of the architecture ``arch``.
+    """
+    task, rng = context.victim.task, Generator()
+    network = network_like_victim(context, rng=rng) if arch is None else build(arch, task, rng=rng).to(context.device)
     network.load_state_dict({
         key.removeprefix(f"{name}/"): value for key, value in state.items() if key.startswith(f"{name}/")
     })  # fmt: skip

@@ -118,6 +118,31 @@
     if (!query.refused) block.append(bars(query));
     return block;
   };
+  const matrixOf = (counts, classes, from) => {
+    const table = make("table", undefined, "confusion");
+    const head = table.createTHead().insertRow();
+    head.append(make("th", `${from} ↓ clone →`));
+    for (let label = 0; label < classes; label += 1) head.append(make("th", label));
+    const rows = table.createTBody();
+    for (let label = 0; label < classes; label += 1) {
+      const row = rows.insertRow();
+      const name = make("th", label);
+      name.scope = "row";
+      row.append(name);
+      const found = counts.slice(label * classes, (label + 1) * classes);
+      const total = found.reduce((sum, count) => sum + count, 0);
+      found.forEach((count, other) => {
+        const cell = row.insertCell();
+        cell.textContent = count || "";
+        if (count) cell.style.setProperty("--share", `${Math.round(30 * count / total)}%`);
+        if (count) cell.className = label === other ? "agreed" : "confused";
+      });
+    }
+    const box = make("div", undefined, "sideways");
+    box.tabIndex = 0;
+    box.append(table);
+    return box;
+  };
   const openMatch = () => {
     const name = /^#match=([0-9a-f]+)$/.exec(location.hash)?.[1];
     if (!name) return;
@@ -132,6 +157,15 @@
       for (const [key, value] of found.rows) list.append(make("dt", key), make("dd", value));
       body.append(list);
       if (found.why_not) body.append(make("p", found.why_not));
+      if (found.confusion) {
+        const { classes, victim, labels, track } = found.confusion;
+        const whose = track === "b" ? "the attack's own clone" : "the referee's clone (track A)";
+        body.append(make("h3", `Which classes ${whose} confuses`));
+        body.append(make("p", "Test rows by the class that the undefended victim decides, then by their label. The diagonal is underlined.", "caption"));
+        body.append(matrixOf(victim, classes, "victim"), matrixOf(labels, classes, "label"));
+      } else {
+        body.append(make("p", "No confusion matrix was recorded: there was no clone, the task has many classes, or an older version played.", "caption"));
+      }
       if (found.queries?.length) {
         const queries = make("div", undefined, "queries");
         found.queries.forEach((query, number) => queries.append(queryOf(query, number)));

@@ -8,7 +8,7 @@ from matplotlib.axes import Axes
 from matplotlib.ticker import MaxNLocator
 
 from arena.report.findings import Findings
-from arena.report.pictures.picture import INK, LEGEND_AT_MOST, Picture, canvas, legend_below, look, styled
+from arena.report.pictures.picture import INK, LEGEND_AT_MOST, Picture, canvas, cut, legend_below, look, styled
 from arena.report.pictures.scatters import arms, shortened
 from arena.report.queries import QueryCurve
 
@@ -27,7 +27,8 @@ def query_picture(found: Findings, name: str) -> Picture | None:
     measured = [curve for curve in found.queries if len(curve.points) > 1]
     if not measured:
         return None
-    curves = measured if len(measured) <= LEGEND_AT_MOST else _strongest(measured)[:LEGEND_AT_MOST]
+    strongest = measured if len(measured) <= LEGEND_AT_MOST else _strongest(measured)
+    curves = strongest[:LEGEND_AT_MOST]
     figure, axes = canvas()
     attacks = list(dict.fromkeys(curve.attack.name for curve in curves))
     defenses = list(dict.fromkeys(curve.defense.name for curve in curves))
@@ -57,7 +58,8 @@ def query_picture(found: Findings, name: str) -> Picture | None:
     else:
         axes.xaxis.set_major_locator(MaxNLocator(integer=True, nbins=TICKS_AT_MOST))
     axes.set_ylabel("fidelity of track A, %")
-    axes.set_title("Fidelity over queries" if curves is measured else "Strongest attack on each defense")
+    title = "Fidelity over queries" if strongest is measured else "Strongest attack on each defense"
+    axes.set_title(cut(title, len(curves), len(strongest), "defenses"))
     _label(axes, attacks, defenses)
     legend_below(figure, entries=len(attacks) + len(defenses))
     return Picture(name=name, title="Fidelity over the number of queries", figure=figure, tips=tips)

@@ -101,6 +101,11 @@ def look(place: int) -> Look:
     return Look(colour=COLOURS[place % len(COLOURS)], marker=MARKERS[place % len(MARKERS)])
 
 
+def cut(title: str, shown: int, total: int, what: str = "rows") -> str:
+    """Return a title that says so if not everything is shown."""
+    return title if shown == total else f"{title}: the first {shown} of {total} {what}"
+
+
 def legend_below(figure: Figure, *, entries: int, columns: int = 2) -> None:
     """Put a legend below the axes, unless it would have too many entries."""
     if 1 < entries <= LEGEND_AT_MOST:

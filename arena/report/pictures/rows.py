@@ -12,9 +12,10 @@ from arena.metrics.intervals import Interval
 from arena.metrics.rank_intervals import RankInterval
 from arena.report.cells import TrackRow
 from arena.report.findings import Findings
-from arena.report.pictures.picture import ROW_INCHES, ROWS_AT_MOST, Picture, canvas, legend_below, look, styled
+from arena.report.pictures.picture import ROW_INCHES, ROWS_AT_MOST, Picture, canvas, cut, legend_below, look, styled
 from arena.report.pictures.scatters import arms, shortened
 
+BESIDE = 0.34  # of a row, between two intervals of a player
 MARGIN_INCHES = 1.5  # for title and axis
 
 
@@ -25,6 +26,7 @@ class _Ranked:
     player: str
     group: str
     ranks: RankInterval
+    place: float | None = None  # in rows from the top; None: a row of its own
 
 
 @styled
@@ -37,6 +39,20 @@ def defense_rank_picture(found: Findings, name: str) -> Picture | None:
         if (ranks := row.standing.ranks) is not None
     ]
     return _rank_picture(rows, name, "Rank intervals of defenses")
+
+
+@styled
+def told_rank_picture(found: Findings, name: str) -> Picture | None:
+    """Return the rank intervals against blind and against informed attacks, side by side; None without both."""
+    order = [row.defense for one in found.groups for row in one.rows]
+    apart = [number - (len(found.told_ranks) - 1) / 2 for number in range(len(found.told_ranks))]
+    rows = [
+        _Ranked(player=defense.name, group=f"{told.over} attacks", ranks=ranks, place=place + BESIDE * step)
+        for place, defense in enumerate(order)
+        for told, step in zip(found.told_ranks, apart, strict=True)
+        if (standing := told.standings.get(defense.label)) is not None and (ranks := standing.ranks) is not None
+    ]
+    return _rank_picture(rows, name, "Rank intervals of defenses within their division, by what attacks are told")
 
 
 @styled
@@ -55,14 +71,16 @@ def _by_rank(row: _Ranked) -> tuple[int, int]:
 
 
 def _rank_picture(rows: Sequence[_Ranked], name: str, title: str) -> Picture | None:
-    shown = rows[:ROWS_AT_MOST]
+    players = list(dict.fromkeys(row.player for row in rows))
+    labels = players[:ROWS_AT_MOST]
+    shown = [row for row in rows if row.player in labels]
     if not shown:
         return None
-    figure, axes = canvas(height=MARGIN_INCHES + ROW_INCHES * len(shown))
+    figure, axes = canvas(height=MARGIN_INCHES + ROW_INCHES * len(labels))
     groups = list(dict.fromkeys(row.group for row in shown))
     tips, labelled = {}, set()
-    for place, row in enumerate(shown):
-        style = look(groups.index(row.group))
+    for number, row in enumerate(shown):
+        style, place = look(groups.index(row.group)), number if row.place is None else row.place
         (line,) = axes.plot(
             [row.ranks.first, row.ranks.last],
             [place, place],
@@ -73,15 +91,15 @@ def _rank_picture(rows: Sequence[_Ranked], name: str, title: str) -> Picture | N
             marker=style.marker,
         )
         labelled.add(row.group)
-        part = f"rank{place}"
+        part = f"rank{number}"
         line.set_gid(part)
         tips[part] = f"{row.player}: rank {row.ranks} ({row.group})"
-    axes.set_yticks(range(len(shown)), [shortened(row.player) for row in shown])
-    axes.set_ylim(len(shown) - 0.5, -0.5)
+    axes.set_yticks(range(len(labels)), [shortened(label) for label in labels])
+    axes.set_ylim(len(labels) - 0.5, -0.5)
     axes.set_xlim(0.5, max(row.ranks.last for row in shown) + 0.5)
     axes.xaxis.set_major_locator(MaxNLocator(integer=True))
     axes.set_xlabel("rank within its group, 1 is the best")
-    axes.set_title(_cut("Rank intervals", len(shown), len(rows)))
+    axes.set_title(cut("Rank intervals", len(labels), len(players)))
     legend_below(figure, entries=len(groups), columns=1)
     return Picture(name=name, title=title, figure=figure, tips=tips)
 
@@ -126,7 +144,7 @@ def track_picture(found: Findings, name: str) -> Picture | None:
     axes.set_yticks(range(len(rows)), [_pair(row) for row in rows], fontsize=7)
     axes.set_ylim(len(rows) - 0.5, -0.5)
     axes.set_xlabel("fidelity, %")
-    axes.set_title(_cut("Tracks", len(rows), len(found.tracks)))
+    axes.set_title(cut("Tracks", len(rows), len(found.tracks)))
     legend_below(figure, entries=len(tracks), columns=3)
     return Picture(name=name, title="Fidelity of tracks A, A-hard and B in each cell", figure=figure, tips=tips)
 
@@ -137,7 +155,3 @@ def _of(row: TrackRow, track: Which) -> Interval | None:
 
 def _pair(row: TrackRow) -> str:
     return f"{shortened(row.attack.name)} / {shortened(row.defense.name)}"
-
-
-def _cut(title: str, shown: int, total: int) -> str:
-    return title if shown == total else f"{title}: the first {shown} of {total} rows"

@@ -110,8 +110,9 @@ def honest_section(story: Story) -> Section:
         title="What honest users notice",
         decision="Will my users accept it?",
         remarks=(
-            "Honest users query the same deployed defense while it is under attack. Latency is not part of a result, so the "
-            "report cannot compare response times.",
+            "Honest users query the same deployed defense while it is under attack. Latency is the time in which the oracle "
+            "answers a call and records it, without the network, on the machine that played; compare it with that of the "
+            "undefended victim.",
         ),
         exhibits=tuple(
             Exhibit(sheet=_honest(found, story.name("honest", found)), setting=story.setting(found))
@@ -128,11 +129,24 @@ def _honest(found: Findings, name: str) -> Sheet:
         caption=(
             "Lost: points of accuracy. Flipped and refused: % of honest rows. Calibration error: expected calibration error, "
             "%, with the defense and, in brackets, without it on the same rows. Brier: how much the Brier score rises. L1: "
-            "mean and largest shift of the posteriors. Means over all matches of a defense."
+            "mean and largest shift of the posteriors. p50 and p95: latency of honest calls, ms. Attack refused: % of the attacks' "
+            "rows. Means over all matches of a defense."
         ),
         heads=heads(
             "defense",
-            numbers=("rows", "lost", "flipped", "refused", "calibration error", "Brier", "mean L1", "largest L1"),
+            numbers=(
+                "rows",
+                "lost",
+                "flipped",
+                "refused",
+                "calibration error",
+                "Brier",
+                "mean L1",
+                "largest L1",
+                "p50",
+                "p95",
+                "attack refused",
+            ),
         ),
         rows=tuple(_honest_row(one) for one in found.honest),
     )
@@ -151,4 +165,13 @@ def _honest_row(one: HonestRow) -> tuple[Cell, ...]:
         number(one.brier_cost, "{:+.3f}"),
         number(one.cost.l1, "{:.2f}"),
         number(one.largest_shift, "{:.2f}"),
+        _milliseconds(one.p50),
+        _milliseconds(one.p95),
+        share(one.attack_refused, digits=2),
     )
+
+
+def _milliseconds(seconds: float | None) -> Cell:
+    if seconds is None:
+        return number(None, note="not recorded by the version that played")
+    return number(1_000 * seconds, "{:.2f}")

@@ -35,8 +35,7 @@ def match_section(story: Story) -> Section:
         decision="What exactly happened in this match?",
         remarks=(
             "Open a match for its terms, scores, digests and the player's own output. Queries are shown as pictures for the "
-            f"first match of up to {SHOWN_MATCHES} cells; arena show prints the transcript of any other. A confusion matrix "
-            "is not part of a result, so none is shown.",
+            f"first match of up to {SHOWN_MATCHES} cells; arena show prints the transcript of any other.",
         ),
         exhibits=(Exhibit(sheet=sheet),),
     )
@@ -75,6 +74,8 @@ def _cut(name: str) -> str:
 def _detail(result: MatchResult, examples: Examples | None) -> Json:
     rows = [row for section in match_rows(result) for row in section] + _curve_rows(result)
     found: dict[str, Json] = {"rows": [[name, value] for name, value in rows]}
+    if result.confusion is not None:
+        found["confusion"] = to_json(result.confusion)
     if examples is not None:
         queries = [{key: to_json(value) for key, value in asdict(one).items()} for one in examples.queries]
         found |= {"queries": list(queries), "images": list(examples.images), "why_not": examples.why_not}

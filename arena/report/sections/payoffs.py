@@ -10,7 +10,7 @@ from arena.report.effects import Advantage, Effect
 from arena.report.findings import DefenseRow, Findings, WorstCases
 from arena.report.payoff_tables import FLOOR_ROW
 from arena.report.pictures.heat import heat_picture
-from arena.report.pictures.rows import attack_rank_picture, defense_rank_picture
+from arena.report.pictures.rows import attack_rank_picture, defense_rank_picture, told_rank_picture
 from arena.report.players import Player
 from arena.report.sections.story import Story
 from arena.report.sections.summary import how_sure
@@ -180,12 +180,18 @@ def ranking_section(story: Story) -> Section:
     """Return the defenses by division and class with their rank intervals, blind and informed worst cases apart."""
     exhibits = []
     for found in story.found:
-        for sheet, picture in (
-            (_ranking(found, story.name("divisions", found)), defense_rank_picture(found, story.name("ranks", found))),
-            (_attacks(found, story.name("attacks", found)), attack_rank_picture(found, story.name("own", found))),
+        for sheet, pictures in (
+            (
+                _ranking(found, story.name("divisions", found)),
+                (
+                    defense_rank_picture(found, story.name("ranks", found)),
+                    told_rank_picture(found, story.name("ranks-told", found)),
+                ),
+            ),
+            (_attacks(found, story.name("attacks", found)), (attack_rank_picture(found, story.name("own", found)),)),
         ):
-            pictures = (picture,) if picture else ()
-            exhibits.append(Exhibit(sheet=sheet, pictures=pictures, setting=story.setting(found)))
+            drawn = tuple(picture for picture in pictures if picture is not None)
+            exhibits.append(Exhibit(sheet=sheet, pictures=drawn, setting=story.setting(found)))
     return Section(
         key="divisions",
         title="Rankings by division",
@@ -210,7 +216,7 @@ def _ranking(found: Findings, name: str) -> Sheet:
             _rank(one.standing.ranks),
             estimate(one.standing.worst_case.interval),
             words(one.worst_attack),
-            *(estimate(case.interval if (case := worst.cells[place]) else None) for worst in told),
+            *(cell for worst in told for cell in (_told_rank(found, worst.over, one), _told_case(worst, place))),
         )
 
     resolved = "; ".join(
@@ -224,14 +230,15 @@ def _ranking(found: Findings, name: str) -> Sheet:
         caption=(
             "Worst case: the largest mean fidelity over attacks, in %, with the attack. "
             + (f"Rank: {of_ranks(resolved)}." if resolved else "There are too few seeds, or no differences, for ranks.")
+            + (" The ranks over blind and over informed attacks are shown next to it." if told else "")
             + ("" if told else " Only one kind of attack was played, so blind and informed attacks cannot be compared.")
         ),
         heads=heads("division", "defense", numbers=("rank", "worst case"))
-        + heads("worst attack", numbers=tuple(worst.over for worst in told)),
+        + heads("worst attack", numbers=tuple(name for worst in told for name in (f"{worst.over} rank", worst.over))),
         rows=(
             *(row(f"{one.group.division}, {one.group.score_class}", each) for one in found.groups for each in one.rows),
             *(row(f"not ranked: {each.not_ranked}", each) for each in found.set_apart),
-            *_without_standing(found, 5 + len(told)),
+            *_without_standing(found, 5 + 2 * len(told)),
         ),
     )
 
@@ -254,6 +261,18 @@ def _attacks(found: Findings, name: str) -> Sheet:
             for row in found.attacks
         ),
     )
+
+
+def _told_rank(found: Findings, over: str, row: DefenseRow) -> Cell:
+    """Return the rank interval of a defense within its division, against blind or informed attacks alone."""
+    (told,) = (one for one in found.told_ranks if one.over == over)
+    standing = told.standings.get(row.defense.label)
+    return _rank(standing.ranks if standing else None)
+
+
+def _told_case(worst: WorstCases, place: int) -> Cell:
+    case = worst.cells[place]
+    return estimate(case.interval if case else None)
 
 
 def _rank(ranks: RankInterval | None) -> Cell:

@@ -1,0 +1,1 @@
+"""Loads for `benchmarks/scaling.py` that run in processes of their own."""
