@@ -21,14 +21,10 @@ from tests.sandbox.boxes import needs_bubblewrap
 pytestmark = [pytest.mark.ray, *needs_bubblewrap]
 
 
-def test_a_match_of_entries_is_the_same_on_ray_as_in_process(cluster: Cluster, tmp_path: Path, cache: Path):
+def test_a_match_of_an_entry_is_the_same_on_ray_as_in_process(cluster: Cluster, tmp_path: Path, cache: Path):
     site = Site(work=tmp_path / "ledgers", cache=cache, sandboxed=True)
     with loader_in_use(SandboxedEntries(cache=cache)):
-        matchup = replace(
-            MATCHUP,
-            attack=complete("attack", entries.attack(tmp_path / "attack")),
-            defense=complete("defense", entries.defense(tmp_path / "defense")),
-        )
+        matchup = replace(MATCHUP, attack=complete("attack", entries.attack(tmp_path / "attack")))
         runner = RayRunner(site, resources=Resources(slots=1, attack=Share(cpus=0.5)))
         try:
             runner.submit(matchup, attempt=1)
