@@ -151,12 +151,12 @@ def _probe(address: str) -> None:
 
 @contextmanager
 def _own_sigterm() -> Iterator[None]:
-    """Keep this process's answer to SIGTERM, which Ray replaces by an end without a word."""
+    """Keep this process's own answer to SIGTERM, if it has one; Ray would replace it by an end without a word."""
     before = signal.getsignal(signal.SIGTERM)
     try:
         yield
     finally:
-        if threading.current_thread() is threading.main_thread():
+        if callable(before) and threading.current_thread() is threading.main_thread():
             signal.signal(signal.SIGTERM, before)
 
 
