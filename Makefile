@@ -6,7 +6,7 @@ PIP := .venv/bin/python -m pip install --quiet
 BUILT := .venv/built
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test test-programs check bench protos
+.PHONY: help demo test test-programs check bench chaos image-test protos
 
 # The markers of tests that need a program besides Python, and pytest's exit code if there are no such tests.
 PROGRAMS := chromium or postgres or slurm or buildah or bubblewrap
@@ -37,6 +37,12 @@ check: $(BUILT) ## check lint, formatting, types and import contracts
 
 bench: $(BUILT) ## run all benchmarks and print their figures
 	@set -e; for script in benchmarks/*.py; do echo "## $$script"; OMP_NUM_THREADS=1 .venv/bin/python $$script; done
+
+chaos: $(BUILT) ## kill a run's processes 300 times and prove that nothing is lost or doubled
+	OMP_NUM_THREADS=1 .venv/bin/python benchmarks/chaos.py --matches 200 --kills 300
+
+image-test: ## build the container image with buildah, as root, and play a few matches inside
+	deploy/docker/image-test.sh
 
 protos: $(BUILT) ## generate arena/proto from protos
 	.venv/bin/python protos/generate.py

@@ -1,6 +1,6 @@
-"""How a run scales: many matches of players that do nothing, more slots, and many clients on one oracle host.
+"""How a run scales: many matches of players that do nothing, more slots, many clients on one oracle host, and TLS.
 
-Run: ``python benchmarks/scaling.py [idle] [slots] [clients]``; without a name, everything. Prints markdown tables.
+Run: ``python benchmarks/scaling.py [idle] [referee] [slots] [clients] [tls]``; without a name, everything. Prints markdown tables.
 ``--matches 10000`` is the size at which `benchmarks/results/scaling.md` was measured; the default takes a minute.
 """
 
@@ -13,21 +13,26 @@ import os
 import sys
 import tempfile
 import time
-from collections.abc import Iterator, Sequence
+from collections import deque
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import cast
 
 from runner import UnscoringRunner, idle_attack
 from scale.crowd import crowd_table
+from scale.encryption import encryption_table
 
 from arena.cluster.runner import RayRunner
-from arena.contracts import Knowledge, Matchup, Recipe, Spec
+from arena.contracts import Count, CountName, Knowledge, MatchResult, Matchup, Recipe, Spec, Verdict
 from arena.match.site import Site
 from arena.referee.journal import Journal
 from arena.referee.keys import result_key
+from arena.referee.outlook import Outlook
 from arena.referee.referee import Progress, Referee
 from arena.referee.tournament import Resources
+from arena.registry import complete
 from arena.report.files import write_results
 from arena.runs.progress import ProgressFile
 from arena.tracking.none import NoTracker
@@ -107,7 +112,7 @@ def started(kind: type[RayRunner], work: Path, *, slots: int) -> Iterator[RayRun
         runner.close()
 
 
-def played(runner: RayRunner, matchups: Sequence[Matchup], folder: Path, *, parts: int) -> list[Mark]:
+def played(runner: RayRunner | NullRunner, matchups: Sequence[Matchup], folder: Path, *, parts: int) -> list[Mark]:
     """Play matches as `arena run` does, with journal, keys and reports of progress, and return marks between parts."""
     folder.mkdir()
     told = ProgressFile(folder, slots=runner.slots, look=lambda: runner.outlook)
@@ -161,6 +166,56 @@ def idle(matches: int) -> bool:
     return max(walls) <= DEMANDED_SECONDS and slowdown <= DEMANDED_SLOWDOWN and growth <= DEMANDED_GROWTH
 
 
+class NullRunner:
+    """Ends each match at once, with a result of usual size."""
+
+    slots = 2
+    counts: Mapping[CountName, Count] = {
+        **{cast(CountName, f"curve/{rows}/a/fidelity"): Count(rows, 400) for rows in range(10, 200, 10)},
+        cast(CountName, "a/fidelity"): Count(300, 400),
+    }
+
+    def __init__(self) -> None:
+        self._queue: deque[tuple[Matchup, int]] = deque()
+
+    @property
+    def outlook(self) -> Outlook:
+        return Outlook()
+
+    def submit(self, matchup: Matchup, *, attempt: int) -> None:
+        self._queue.append((matchup, attempt))
+
+    def advance(self, *, timeout: float) -> Iterator[MatchResult]:
+        matchup, attempt = self._queue.popleft()
+        yield MatchResult(
+            matchup=matchup,
+            attempt=attempt,
+            verdict=Verdict(outcome="completed"),
+            isolation="none",
+            counts=self.counts,
+        )
+
+    def close(self) -> None:
+        self._queue.clear()
+
+
+def referee(matches: int) -> bool:
+    """Play without playing: keys, journal, reports of progress and the referee's own work."""
+    with tempfile.TemporaryDirectory() as name:
+        one = terms(complete("attack", Spec(name="knockoff")))
+        marks = played(
+            NullRunner(), [replace(one, seed=seed) for seed in range(matches)], Path(name) / "r", parts=PARTS
+        )
+    print("| matches, referee and journal alone | CPU ms a match | MB |\n|---|--:|--:|")
+    cpus = []
+    for before, after in itertools.pairwise(marks):
+        cpus.append((after.cpu - before.cpu) / (after.done - before.done))
+        print(f"| up to {after.done:,} | {1e3 * cpus[-1]:.2f} | {after.memory:.0f} |")
+    slowdown, growth = cpus[-1] / cpus[0], marks[-1].memory / marks[1].memory
+    print(f"\nLast part against the first: {slowdown:.2f} times the CPU time, {growth:.3f} times the memory.\n")
+    return slowdown <= DEMANDED_SLOWDOWN and growth <= DEMANDED_GROWTH
+
+
 def slots(matches: int) -> bool:
     """Play small real matches with one slot and more, and return whether the cores are used."""
     most = os.cpu_count() or 1
@@ -183,18 +238,24 @@ def slots(matches: int) -> bool:
 
 def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("parts", nargs="*", choices=["idle", "slots", "clients", []], help="what to measure")
+    parser.add_argument(
+        "parts", nargs="*", choices=["idle", "referee", "slots", "clients", "tls", []], help="what to measure"
+    )
     parser.add_argument("--matches", type=int, default=500, help="matches of players that do nothing")
     parser.add_argument("--seconds", type=float, default=10.0, help="for which the clients ask")
     options = parser.parse_args()
-    wanted = options.parts or ["idle", "slots", "clients"]
+    wanted = options.parts or ["idle", "referee", "slots", "clients", "tls"]
     met = []
     if "idle" in wanted:
         met.append(idle(options.matches))
+    if "referee" in wanted:
+        met.append(referee(options.matches))
     if "slots" in wanted:
         met.append(slots(24))
     if "clients" in wanted:
         met.append(crowd_table(seconds=options.seconds))
+    if "tls" in wanted:
+        encryption_table()
     return int(not all(met))
 
 

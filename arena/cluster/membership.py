@@ -4,19 +4,17 @@ from __future__ import annotations
 
 import os
 import secrets
-import shutil
 import signal
 import socket
-import tempfile
 import threading
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
 import ray
 
+from arena.cluster.scratch import Scratch
 from arena.contracts import BadParameter, ServiceUnreachable
 
 ADDRESS_VARIABLE = "RAY_ADDRESS"
@@ -53,19 +51,19 @@ _QUIET: Mapping[str, Any] = {"log_to_driver": False, "logging_level": "ERROR", "
 class Cluster:
     """This process's membership in a Ray cluster; leaving does not end a cluster that was there before."""
 
-    folder: Path | None = None  # of a cluster that was started here: everything that its processes write
+    scratch: Scratch | None = None  # of a cluster that was started here: everything that its processes write
     joined: bool = False
 
     @property
     def started_here(self) -> bool:
-        return self.folder is not None
+        return self.scratch is not None
 
     def leave(self) -> None:
         """Leave the cluster; if it was started here, end it and remove its files."""
         if self.started_here or self.joined:
             ray.shutdown(wait_for_processes=True)
-        if self.folder is not None:
-            shutil.rmtree(self.folder, ignore_errors=True)
+        if self.scratch is not None:
+            self.scratch.remove()
 
 
 def address_of_environment() -> str | None:
@@ -97,18 +95,18 @@ def _started() -> Cluster:
     # A local start turns token authentication on. Without our own token it would write one into the home folder, which
     # breaks later clusters of the same user.
     os.environ.setdefault("RAY_AUTH_TOKEN", secrets.token_hex(32))
-    # The path is short because it holds sockets. Workers are killed, so the files that they leave must be in it too.
-    cluster = Cluster(folder=Path(tempfile.mkdtemp(prefix="ray-", dir="/tmp")))
+    scratch = Scratch.make()  # workers are killed, so the files that they leave must be in it too
+    cluster = Cluster(scratch=scratch)
     try:
         # The workers that Ray starts in advance inherit this; with a runtime_env they would be started a second time.
-        environment = {**_HEALTH, **os.environ, **WORKER_ENVIRONMENT, "TMPDIR": str(cluster.folder)}
+        environment = {**_HEALTH, **os.environ, **WORKER_ENVIRONMENT, "TMPDIR": str(scratch.path)}
         with _environment(environment), _own_sigterm():
             ray.init(
                 address="local",  # otherwise Ray would follow RAY_ADDRESS
                 num_cpus=os.cpu_count(),
                 include_dashboard=False,
                 object_store_memory=256 * 2**20,
-                _temp_dir=str(cluster.folder),
+                _temp_dir=str(scratch.path),
                 **_QUIET,
             )
     except BaseException:
@@ -153,12 +151,12 @@ def _probe(address: str) -> None:
 
 @contextmanager
 def _own_sigterm() -> Iterator[None]:
-    """Keep this process's answer to SIGTERM, which Ray replaces by an end without a word."""
+    """Keep this process's own answer to SIGTERM, if it has one; Ray would replace it by an end without a word."""
     before = signal.getsignal(signal.SIGTERM)
     try:
         yield
     finally:
-        if threading.current_thread() is threading.main_thread():
+        if callable(before) and threading.current_thread() is threading.main_thread():
             signal.signal(signal.SIGTERM, before)
 
 

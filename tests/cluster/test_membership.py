@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import os
+import signal
 import socket
 import time
 
@@ -56,3 +57,16 @@ def test_a_cluster_that_is_there_already_is_not_ended(cluster: object):
 @pytest.mark.ray
 def test_the_environment_of_workers_is_not_ours(cluster: object):
     assert "MALLOC_ARENA_MAX" not in os.environ
+
+
+@pytest.mark.parametrize("own", [signal.SIG_DFL, lambda number, frame: None], ids=["none", "ours"])
+def test_ray_s_answer_to_sigterm_replaces_none_of_ours(own: object):
+    def ray_s(number: int, frame: object) -> None: ...
+
+    before = signal.signal(signal.SIGTERM, own)
+    try:
+        with membership._own_sigterm():
+            signal.signal(signal.SIGTERM, ray_s)
+        assert signal.getsignal(signal.SIGTERM) is (own if callable(own) else ray_s)
+    finally:
+        signal.signal(signal.SIGTERM, before)
