@@ -32,6 +32,11 @@ class Setting:
     pool: str
     budget: int
 
+    @property
+    def words(self) -> str:
+        """The setting in words."""
+        return f"victim {self.victim}, pool {self.pool}, {self.budget:,} rows"
+
 
 @dataclass(frozen=True, kw_only=True)
 class WorstCase:
