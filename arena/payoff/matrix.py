@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import functools
 import itertools
-from collections.abc import Collection, Iterable, Mapping, Set
+from collections.abc import Collection, Hashable, Iterable, Mapping, Set
 from dataclasses import dataclass
 
 from arena.contracts import TRACKS, Count, CountName, Knowledge, MatchResult, Parameter, Spec, Track
@@ -204,10 +204,15 @@ def _matrix(setting: Setting, results: Iterable[MatchResult]) -> PayoffMatrix:
     cells: dict[tuple[str, str], list[MatchResult]] = {}
     specs: dict[str, Spec] = {}
     informed: set[str] = set()
+    taken: dict[str, Hashable] = {}
     for result in results:
         matchup = result.matchup
-        attack = attack_label(matchup.attack, informed=matchup.informed)
-        defense = defense_label(matchup.defense, matchup.knowledge)
+        attack = _apart(
+            attack_label(matchup.attack, informed=matchup.informed), ("attack", matchup.attack, matchup.informed), taken
+        )
+        defense = _apart(
+            defense_label(matchup.defense, matchup.knowledge), ("defense", matchup.defense, matchup.knowledge), taken
+        )
         specs |= {attack: matchup.attack, defense: matchup.defense}
         if matchup.informed:
             informed.add(attack)
@@ -226,6 +231,15 @@ def _matrix(setting: Setting, results: Iterable[MatchResult]) -> PayoffMatrix:
         results={place: tuple(found) for place, found in cells.items()},
         images=min((total for found in cells.values() for one in found for total in _test_rows(one)), default=1),
     )
+
+
+def _apart(shown: str, who: Hashable, taken: dict[str, Hashable]) -> str:
+    """Return a label that no other player has: two entries in folders of the same name are numbered."""
+    for number in itertools.count(1):
+        found = shown if number == 1 else f"{shown} ({number})"
+        if taken.setdefault(found, who) == who:
+            return found
+    raise AssertionError("counting does not end")
 
 
 def _test_rows(result: MatchResult) -> list[int]:
