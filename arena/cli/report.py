@@ -14,10 +14,12 @@ from arena.contracts import UnknownName, to_json
 from arena.report.curves import draw_curves
 from arena.report.figures import write_figures
 from arena.report.files import results_csv
+from arena.report.findings import findings
 from arena.report.latex import latex
 from arena.report.markdown import markdown
 from arena.report.page.render import page as page_of
 from arena.report.page.writing import REPORT_HTML, write_page
+from arena.report.pictures.curves import draw_queries
 from arena.report.sections.story import Rates, Story, story_of
 from arena.report.tables import tournament_report
 from arena.runs.folder import TOURNAMENT, recorded_inputs
@@ -44,6 +46,9 @@ def command(
     figure: Annotated[
         Path | None, typer.Option(help="File for a figure of the swept defenses' curves instead: .png, .pdf or .svg.")
     ] = None,
+    queries: Annotated[
+        Path | None, typer.Option(help="File for a figure of fidelity over queries instead: .png, .pdf or .svg.")
+    ] = None,
     rows_per_day: Annotated[
         float | None, typer.Option(help="How many rows your service answers in a day: turns rows into days.", min=0.001)
     ] = None,
@@ -67,6 +72,9 @@ def command(
     elif figure is not None:
         draw_curves(record.results, figure)
         output.print(f"the curves are in {figure}")
+    elif queries is not None:
+        draw_queries(findings(record.results), queries)
+        output.print(f"fidelity over queries is in {queries}")
     elif json:
         print_json([to_json(result) for result in record.results])
     elif csv:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import functools
 import os
 import time
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -48,6 +48,7 @@ from arena.runs.record import read_record
 from arena.tracking.overview import Overview
 
 GRACE_SECONDS = 20.0  # Kubernetes and Slurm kill 30 seconds after SIGTERM, unless they are told otherwise
+SHOWN_CELLS = 8  # of a note
 PIPE_SECONDS = 15.0  # between two lines of progress if the output is not a terminal
 IN_SECONDS, IN_MINUTES = 90.0, 7_200.0  # shorter durations are shown in these units
 TYPICAL_SPREAD = 3.0  # points between paired seeds, about as much as in the presets
@@ -75,7 +76,7 @@ def announce(tournament: Tournament, admitted: AdmittedMatchups, settings: Setti
     for flag, number in admitted.flags.items():
         errors.print(
             Text("note:", style="yellow"),
-            f"{number} of {whole} matches: {f'{flag}: {MEANINGS[flag]}'}",
+            f"{number} of {whole} matches: {flag}: {MEANINGS[flag]}{_where(admitted.cells.get(flag, ()))}",
         )
 
 
@@ -86,6 +87,14 @@ class Watching:
     grace: float = GRACE_SECONDS
     metrics: Listening | None = None
     log_json: bool = False
+
+
+def _where(cells: Sequence[str]) -> str:
+    """Return the cells that a note is about, the first ones of many."""
+    if not cells:
+        return ""
+    more = f"; and {len(cells) - SHOWN_CELLS} more cells" if len(cells) > SHOWN_CELLS else ""
+    return f" ({'; '.join(cells[:SHOWN_CELLS])}{more})"
 
 
 def watched_run(

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import functools
 import itertools
-from collections.abc import Collection, Iterable, Mapping, Set
+from collections.abc import Collection, Hashable, Iterable, Mapping, Set
 from dataclasses import dataclass
 
 from arena.contracts import TRACKS, Count, CountName, Knowledge, MatchResult, Parameter, Spec, Track
@@ -35,6 +35,11 @@ class Setting:
     victim: str
     pool: str
     budget: int
+
+    @property
+    def words(self) -> str:
+        """The setting in words."""
+        return f"victim {self.victim}, pool {self.pool}, {self.budget:,} rows"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -204,10 +209,14 @@ def _matrix(setting: Setting, results: Iterable[MatchResult]) -> PayoffMatrix:
     cells: dict[tuple[str, str], list[MatchResult]] = {}
     specs: dict[str, Spec] = {}
     informed: set[str] = set()
+    taken: dict[str, Hashable] = {}
     for result in results:
         matchup = result.matchup
-        attack = attack_label(matchup.attack, informed=matchup.informed) + _unsafe(matchup.attack, result)
-        defense = defense_label(matchup.defense, matchup.knowledge) + _unsafe(matchup.defense, result)
+        unsafe = (_unsafe(matchup.attack, result), _unsafe(matchup.defense, result))
+        attack = attack_label(matchup.attack, informed=matchup.informed) + unsafe[0]
+        attack = _apart(attack, ("attack", matchup.attack, matchup.informed, unsafe[0]), taken)
+        defense = defense_label(matchup.defense, matchup.knowledge) + unsafe[1]
+        defense = _apart(defense, ("defense", matchup.defense, matchup.knowledge, unsafe[1]), taken)
         specs |= {attack: matchup.attack, defense: matchup.defense}
         if matchup.informed:
             informed.add(attack)
@@ -236,6 +245,15 @@ def _unsafe(player: Spec, result: MatchResult) -> str:
 def _holds_an_entry(spec: Spec) -> bool:
     inside = [item for _, value in spec.params for item in (value if isinstance(value, tuple) else (value,))]
     return "/" in spec.name or any(_holds_an_entry(item) for item in inside if isinstance(item, Spec))
+
+
+def _apart(shown: str, who: Hashable, taken: dict[str, Hashable]) -> str:
+    """Return a label that no other player has: two entries in folders of the same name are numbered."""
+    for number in itertools.count(1):
+        found = shown if number == 1 else f"{shown} ({number})"
+        if taken.setdefault(found, who) == who:
+            return found
+    raise AssertionError("counting does not end")
 
 
 def _test_rows(result: MatchResult) -> list[int]:

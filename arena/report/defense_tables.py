@@ -19,6 +19,7 @@ from arena.report.sentences import of_ranks, percent_and_range, points
 def defense_table(found: Findings) -> RenderableType:
     """Return one row per defense, in the groups that are ranked: knowledge, cost to honest users, worst case and rank."""
     table = table_of("defense", "knew", numbers=["lost", "flipped", "L1", "Brier", "worst case", "rank"])
+    table.columns[0].no_wrap = True  # what a defense knew may take several lines, its name may not
     for ranked in found.groups:
         _add_section(table, _group_name(ranked), ranked.rows)
     for reason, rows in itertools.groupby(sorted(found.set_apart, key=_reason), key=_reason):
@@ -67,7 +68,7 @@ def _group_name(ranked: GroupRows) -> str:
 
 def _cells(row: DefenseRow) -> list[str]:
     cost, standing = row.cost, row.standing
-    knew = "\n".join(row.knew) or "nothing"
+    knew = "\n".join(row.knew).replace("-architecture", "-\narchitecture") or "nothing"
     borders = " ".join(f"~{border}" for border in cost.borders)
     return [
         f"  {starred(row.defense)}",

@@ -16,7 +16,16 @@ from arena.metrics.rank_intervals import RankInterval
 from arena.payoff.cost import Cost
 from arena.payoff.matrix import PayoffMatrix, Setting, WorstCase, matrices
 from arena.payoff.mixture import Mixture, mixture
-from arena.payoff.ranking import AttackGroup, DefenseGroup, Standing, attack_group, defense_groups, set_apart
+from arena.payoff.ranking import (
+    AttackGroup,
+    DefenseGroup,
+    Standing,
+    Strongest,
+    attack_group,
+    defense_groups,
+    set_apart,
+    strongest_defense,
+)
 from arena.payoff.tradeoff import ALLOWED_LOSSES, TradeOff, at_matched_loss, tradeoffs
 from arena.report.cells import (
     AuditRow,
@@ -34,6 +43,7 @@ from arena.report.promises import BrokenPromise, promise_sentences, promises
 from arena.report.queries import QueryCurve, query_curves
 from arena.report.sentences import FLOOR, of_intervals, sentences, share
 from arena.report.served import DeployedRow, ErrorRow, MapRow, deployed_rows, error_rows, map_rows, mean_of
+from arena.report.threat_rows import ThreatFindings, threat_findings
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -107,24 +117,6 @@ class SweptDefense:
 
 
 @dataclass(frozen=True, kw_only=True)
-class ThreatRow:
-    """The success of threats with the clones of one attack and defense, in the order of `ThreatFindings.counted`."""
-
-    attack: Player
-    defense: Player
-    shares: tuple[float | None, ...]
-
-
-@dataclass(frozen=True, kw_only=True)
-class ThreatFindings:
-    """One threat, what it counts, and one row per attack and defense."""
-
-    threat: str
-    counted: tuple[str, ...]
-    rows: tuple[ThreatRow, ...]
-
-
-@dataclass(frozen=True, kw_only=True)
 class Findings:
     """Everything that is shown of one payoff matrix; ``sentences`` summarise it."""
 
@@ -136,6 +128,7 @@ class Findings:
     defenses: tuple[Player, ...]
     attacks: tuple[AttackRow, ...]
     worst_cases: tuple[WorstCases, ...]
+    strongest: Strongest | None  # the defense with the lowest worst case, the undefended victim left out
     equilibrium: Mixture | None
     floors: tuple[float | None, ...]  # fidelity of a clone that asked nothing, by defense
     ranked_attacks: AttackGroup
@@ -168,6 +161,17 @@ class Findings:
             for row, defense in grid
             if (place := (row.attack.label, defense.label)) not in decided and defense.label != UNDEFENDED.name
         )
+
+    @property
+    def undefended(self) -> WorstCase | None:
+        """The worst case of the undefended victim, None if it was not played."""
+        labels = [one.label for one in self.defenses]
+        return self.worst_cases[0].cells[labels.index(UNDEFENDED.name)] if UNDEFENDED.name in labels else None
+
+    def name_of(self, label: str) -> str:
+        """Return the short name of a player by its label."""
+        players = (*self.defenses, *(row.attack for row in self.attacks))
+        return next((one.name for one in players if one.label == label), label)
 
     @property
     def means(self) -> tuple[float, ...]:
@@ -208,6 +212,7 @@ def findings_of(matrix: PayoffMatrix) -> Findings:
             for attack in matrix.attacks
         ),
         worst_cases=tuple(_worst_cases(matrix)),
+        strongest=strongest_defense(matrix, [one for one in matrix.defenses if one != UNDEFENDED.name]),
         equilibrium=mixture(matrix),
         floors=tuple(share(matrix.of_defense(defense), FLOOR) for defense in matrix.defenses),
         ranked_attacks=ranked,
@@ -224,7 +229,7 @@ def findings_of(matrix: PayoffMatrix) -> Findings:
         maps=tuple(map_rows(matrix)),
         errors=tuple(error_rows(matrix)),
         swept=tuple(_swept(matrix, curve) for curve in tradeoffs(matrix)),
-        threats=tuple(_threats(matrix)),
+        threats=tuple(threat_findings(matrix)),
         broken_promises=broken,
         promises_checked=checked,
         effects=effects(matrix),
@@ -314,23 +319,3 @@ def _swept(matrix: PayoffMatrix, curve: TradeOff) -> SweptDefense:
             if found is not None
         ),
     )
-
-
-def _threats(matrix: PayoffMatrix) -> list[ThreatFindings]:
-    counted = sorted({
-        name for cell in matrix.results.values() for one in cell for name in one.counts if names.is_threat(name)
-    })  # fmt: skip
-    found = []
-    for threat in dict.fromkeys(name.split("/")[1] for name in counted):
-        columns = [name for name in counted if name.split("/")[1] == threat]
-        rows = tuple(
-            ThreatRow(
-                attack=player_of(matrix, attack),
-                defense=player_of(matrix, defense),
-                shares=tuple(share(played, name) for name in columns),
-            )
-            for (attack, defense), played in matrix.results.items()
-        )
-        words = tuple(name.split("/", 2)[2] for name in columns)
-        found.append(ThreatFindings(threat=threat, counted=words, rows=rows))
-    return found

@@ -14,7 +14,7 @@ from arena.report.players import Player
 from arena.report.rich_tables import GUTTER, add_row, counted, table_of, titled
 from arena.report.sentences import of_ranks, percent, percent_of, percent_range, points
 
-PAGE = 106  # the largest number of characters in a line of a table
+PAGE = 100  # the largest number of characters in a line of a table
 RANK_COLUMN, STEPS_COLUMN = len("10-19"), len("100,000")
 FLOOR_ROW = "no queries"  # the clone that made none
 

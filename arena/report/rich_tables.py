@@ -32,6 +32,6 @@ def titled(title: str, *parts: RenderableType, caption: str) -> RenderableType:
     return Group(Text(title, style="bold"), *parts, Text(caption, style="dim"), Text())
 
 
-def counted(number: int, word: str) -> str:
-    """Return a number with its word: ``1 row``, ``2,000 rows``."""
-    return f"{number:,} {word}" if number == 1 else f"{number:,} {word}s"
+def counted(number: int, word: str, plural: str = "") -> str:
+    """Return a number with its word: ``1 row``, ``2,000 rows``; ``plural`` is for words that take more than an s."""
+    return f"{number:,} {word}" if number == 1 else f"{number:,} {plural or word + 's'}"

@@ -64,7 +64,7 @@ def error_table(found: Findings) -> RenderableType | None:
     """Return R_test and R_unif of the best clone of each cell, or None if no match has a clone."""
     if not found.errors:
         return None
-    numbers = ["R_test 0-1", "R_test TV", "R_unif 0-1", "R_unif TV"]
+    numbers = ["R_test\n0-1", "R_test\nTV", "R_unif\n0-1", "R_unif\nTV"]
     table = table_of("attack", "defense", "track", numbers=numbers)
     for row in found.errors:
         shares = (row.test, row.test_distance, row.uniform, row.uniform_distance)

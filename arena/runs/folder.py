@@ -61,6 +61,7 @@ class AdmittedMatchups:
     matchups: list[Matchup]
     flags: Mapping[str, int] = field(default_factory=dict)
     inputs: Mapping[str, str] = field(default_factory=dict)
+    cells: Mapping[str, tuple[str, ...]] = field(default_factory=dict)  # which ones have a flag, in words
 
 
 def create_run_folder(folder: Path, tournament: Tournament, settings: Settings, admitted: AdmittedMatchups) -> None:

@@ -12,6 +12,7 @@ from arena.cluster.runner import RayRunner
 from arena.contracts import MatchResult, Matchup
 from arena.match.admission import admit
 from arena.match.site import Site
+from arena.payoff.matrix import bare_label
 from arena.referee.journal import Journal, read_journal
 from arena.referee.keys import inputs_of_all, result_key
 from arena.referee.local import LocalRunner
@@ -48,9 +49,19 @@ def admit_all(tournament: Tournament, site: Site) -> AdmittedMatchups:
     """
     matchups = tournament.matchups()
     flags: Counter[str] = Counter()
+    cells: dict[str, dict[str, None]] = {}
     for matchup in matchups:
-        flags.update(admit(matchup, build_attack(matchup.attack), build_defense(matchup.defense), site))
-    return AdmittedMatchups(matchups=matchups, flags=flags, inputs=inputs_of_all(matchups, site))
+        found = admit(matchup, build_attack(matchup.attack), build_defense(matchup.defense), site)
+        flags.update(found)
+        for flag in found:
+            cell = f"{bare_label(matchup.attack)} against {bare_label(matchup.defense)}, {matchup.budget:,} rows"
+            cells.setdefault(flag, {})[cell] = None
+    return AdmittedMatchups(
+        matchups=matchups,
+        flags=flags,
+        cells={flag: tuple(found) for flag, found in cells.items()},
+        inputs=inputs_of_all(matchups, site),
+    )
 
 
 def play_run(

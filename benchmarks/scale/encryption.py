@@ -20,9 +20,9 @@ from arena.learning.training import predict
 from arena.oracle.session import Session
 from arena.oracle.sqlite_ledger import SqliteLedger
 from arena.oracle.terms import OracleTerms
+from arena.rpc.certificates import RunTls
 from arena.rpc.client import Connection, RemoteOracle
 from arena.rpc.server import serving
-from arena.rpc.tls import RunTls
 
 TASK = Task(shape=(1, 28, 28), classes=10)
 BUDGET = 10_000_000

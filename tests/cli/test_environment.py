@@ -126,7 +126,22 @@ class TestSigterm:
             def start(*options: object) -> subprocess.Popen[str]:
                 command = [sys.executable, "-m", "arena.cli", "run", tmp_path / "t.toml", "--runner", "local"]
                 process = subprocess.Popen(
-                    [*map(str, (*command, "--unsafe", "--mlflow", "none", "--add-seeds", 2, "--out", tmp_path / "run", *options))],
+                    [
+                        *map(
+                            str,
+                            (
+                                *command,
+                                "--unsafe",
+                                "--mlflow",
+                                "none",
+                                "--add-seeds",
+                                2,
+                                "--out",
+                                tmp_path / "run",
+                                *options,
+                            ),
+                        )
+                    ],
                     env={**os.environ, "ARENA_CACHE": str(cache)},
                     stdout=subprocess.PIPE,
                     stderr=subprocess.PIPE,

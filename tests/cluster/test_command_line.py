@@ -86,7 +86,7 @@ def test_sigterm_lets_the_running_match_end_and_starts_no_other(
     attacks = f'attacks = [{{ path = "{entry.name}" }}]\nresources = {{ slots = 1 }}'
     file.write_text(TOURNAMENT.replace('attacks = [{ name = "knockoff", steps = 20 }]', attacks))
     os.mkfifo(gate)
-    run = started("run", str(file), "--mlflow", "none", "--out", str(folder), "--grace", "600")
+    run = started("run", str(file), "--unsafe", "--mlflow", "none", "--out", str(folder), "--grace", "600")
     with gate.open("w"):  # opens once the attack waits for it
         below = descendants(run.pid)
         run.send_signal(signal.SIGTERM)
@@ -100,5 +100,5 @@ def test_sigterm_lets_the_running_match_end_and_starts_no_other(
     assert left_of(below, seconds=5) == {}
     gate.unlink()
     gate.touch()
-    assert Arena(monkeypatch, capsys)("resume", folder).code == 0
+    assert Arena(monkeypatch, capsys)("resume", folder, "--unsafe").code == 0
     assert lines(folder / JOURNAL) == 10

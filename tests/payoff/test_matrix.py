@@ -156,3 +156,15 @@ def test_a_player_is_found_by_its_name_whatever_its_parameters():
     matrix = only([match(WRAPPED), match(knockoff)])
     assert matrix.named("knockoff") == "knockoff(steps=500)"
     assert matrix.named("jbda") is None
+
+
+def test_entries_in_folders_of_the_same_name_have_a_row_each():
+    (found,) = matrices([
+        match(Spec(name="/a/mine"), fidelity=700),
+        match(Spec(name="/b/mine"), fidelity=900),
+        match(Spec(name="/b/mine"), fidelity=910, seed=1),
+    ])  # fmt: skip
+    assert found.attacks == ("mine", "mine (2)")
+    assert [found.short(attack) for attack in found.attacks] == ["mine", "mine (2)"]
+    assert found.payoffs["mine", "none"] == {0: 0.7}
+    assert found.payoffs["mine (2)", "none"] == {0: 0.9, 1: 0.91}

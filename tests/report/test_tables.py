@@ -4,12 +4,12 @@ import pytest
 from rich.console import Console
 
 from arena.contracts import Knowledge, Spec, Verdict
-from arena.contracts.flags import COST_NOT_RANKED, LEAK
+from arena.contracts.flags import COST_NOT_RANKED, DETECTOR_CANNOT_FIRE, LEAK, MEANINGS
 from arena.payoff.matrix import matrices
 from arena.report.match_tables import match_table
 from arena.report.sentences import sentences
 from arena.report.tables import tournament_report
-from tests.payoff.matches import CRASHED, honest, match, over_seeds
+from tests.payoff.matches import CRASHED, by_image, honest, match, over_seeds
 from tests.payoff.test_tradeoff import swept, undefended
 
 WIDTH = 100
@@ -260,3 +260,75 @@ def test_a_defense_that_is_not_ranked_is_shown_with_the_reason_and_in_no_headlin
     assert f"not ranked: {reason}" in text
     assert line_of(text[text.index("not ranked: ") :], "leaky")[-1] == "-"
     assert "label-only has the lowest worst case" in " ".join(text.split())
+
+
+def wide_tournament():
+    """Long names, a swept defense, and a threat with many counts."""
+    inner = Spec(name="standardised-logits", params=(("base", Spec(name="knockoff-adaptive")),))
+    swept_over = [
+        Spec(
+            name="gradient-redirection",
+            params=(("epsilon", value / 10), ("base", Spec(name="adaptive-misinformation"))),
+        )
+        for value in range(1, 7)
+    ]
+    knew = Knowledge(surrogate="same-architecture", outliers="far")
+    counts = {
+        **honest(lost=2, changed=3),
+        **{
+            f"threat/evasion/{size}/{how}": (10, 100) for size in (0.05, 0.1, 0.2) for how in ("pgd", "fgsm", "control")
+        },
+    }
+    return [
+        match(
+            attack, defense, seed=seed, fidelity=700 + seed, knowledge=Knowledge() if defense == "none" else knew,
+            counts=counts, outcomes=by_image(lost=2), flags=() if defense == "none" else (DETECTOR_CANNOT_FIRE,),
+        )
+        for attack in ("knockoff", inner, Spec(name="recovery-network", params=(("base", inner),)))
+        for defense in ("none", *swept_over)
+        for seed in range(5)
+    ]  # fmt: skip
+
+
+def test_long_names_and_many_columns_leave_no_shreds_at_100_columns():
+    text = shown(tournament_report(wide_tournament()))
+    assert all(len(line) <= WIDTH for line in text.splitlines())
+    assert "…" not in text
+    cells = [line for line in text.splitlines() if line.startswith(" ") and line.strip()]
+    assert not [line for line in cells if len(line.strip()) <= 2]  # a word that is broken into its letters
+    assert "standardised-logits#2 is standardised-logits(knockoff-adaptive)" in text
+    assert "gradient-redirection#5 is gradient-redirection(epsilon=0.1, base=adaptive-misinformation)" in text
+    assert (
+        line_of(text[text.index("What each defense knew") :], "gradient-redirection#5")[0] == "gradient-redirection#5"
+    )
+
+
+def test_a_note_names_the_cells_it_is_about():
+    flagged = [match("jbda", "prada", seed=seed, flags=(DETECTOR_CANNOT_FIRE,)) for seed in range(2)]
+    text = " ".join(shown(tournament_report([match("jbda"), *flagged])).split())
+    assert f"Note, {DETECTOR_CANNOT_FIRE}: {MEANINGS[DETECTOR_CANNOT_FIRE]}" in text
+    assert "On jbda against prada, 100 rows (2 matches)." in text
+
+
+def test_a_note_about_many_cells_says_how_many_more_there_are():
+    flagged = [match(f"attack-{number}", "prada", flags=(DETECTOR_CANNOT_FIRE,)) for number in range(12)]
+    assert "; and 4 more cells." in " ".join(shown(tournament_report(flagged)).split())
+
+
+def test_a_summary_of_all_settings_comes_first_and_then_a_table_for_each():
+    small = small_tournament()
+    larger = [replace(one, matchup=replace(one.matchup, budget=400)) for one in small]
+    other = [replace(one, matchup=replace(one.matchup, victim=Spec(name="wine"), pool="far")) for one in small]
+    text = shown(tournament_report([*small, *larger, *other]))
+    assert text.startswith("Summary of 3 settings, fidelity of the best clone in the worst case, %")
+    assert all(len(line) <= WIDTH for line in text.splitlines())
+    found = ["92.0", "(89.5-94.0)", "jbda", "72.0", "(69.5-74.0)", "label-only"]
+    assert line_of(text, "digits") == ["digits", "same", "100", *found]
+    assert line_of(text, "wine") == ["wine", "far", "100", *found]
+    headings = [line for line in text.splitlines() if line.startswith("====")]
+    assert headings == [
+        "==== victim digits, pool same, 100 rows ====",
+        "==== victim digits, pool same, 400 rows ====",
+        "==== victim wine, pool far, 100 rows ====",
+    ]
+    assert text.index("====") < text.index("With 100 rows, jbda") < text.index("Fidelity of the best clone, %:")

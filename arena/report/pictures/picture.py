@@ -17,7 +17,7 @@ from typing import Any, ParamSpec, TypeVar
 
 import matplotlib as mpl
 from matplotlib.axes import Axes
-from matplotlib.figure import Figure
+from matplotlib.figure import Figure, FigureBase
 
 COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#56B4E9", "#E69F00")
 MARKERS = ("o", "s", "^", "D", "v", "P", "X", "<", ">", "*", "p", "h")
@@ -106,7 +106,7 @@ def cut(title: str, shown: int, total: int, what: str = "rows") -> str:
     return title if shown == total else f"{title}: the first {shown} of {total} {what}"
 
 
-def legend_below(figure: Figure, *, entries: int, columns: int = 2) -> None:
+def legend_below(figure: FigureBase, *, entries: int, columns: int = 2) -> None:
     """Put a legend below the axes, unless it would have too many entries."""
     if 1 < entries <= LEGEND_AT_MOST:
         figure.legend(loc="outside lower center", ncols=columns, frameon=False)

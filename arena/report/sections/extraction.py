@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from arena.report.cells import TrackRow
-from arena.report.findings import Findings, ThreatFindings
+from arena.report.findings import Findings
 from arena.report.pictures.curves import query_picture
 from arena.report.pictures.rows import track_picture
 from arena.report.queries import TARGETS, RowsToReach
 from arena.report.sections.story import Rates, Story
 from arena.report.sheets import Cell, Exhibit, Section, Sheet, estimate, heads, share, words
+from arena.report.threat_rows import ThreatFindings
 
 BEYOND = 10**12  # sorts what was not reached after every number of rows
 

@@ -230,7 +230,7 @@ def _ranking(found: Findings, name: str) -> Sheet:
         caption=(
             "Worst case: the largest mean fidelity over attacks, in %, with the attack. "
             + (f"Rank: {of_ranks(resolved)}." if resolved else "There are too few seeds, or no differences, for ranks.")
-            + (" The ranks over blind and over informed attacks are shown next to it." if told else "")
+            + (" The ranks over blind and over informed attacks have columns of their own." if told else "")
             + ("" if told else " Only one kind of attack was played, so blind and informed attacks cannot be compared.")
         ),
         heads=heads("division", "defense", numbers=("rank", "worst case"))

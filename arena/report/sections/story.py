@@ -28,8 +28,7 @@ class Story:
 
     def setting(self, found: Findings) -> str:
         """Return the words that name a setting, empty if there is only one."""
-        terms = found.setting
-        return f"victim {terms.victim}, pool {terms.pool}, {terms.budget:,} rows" if len(self.found) > 1 else ""
+        return found.setting.words if len(self.found) > 1 else ""
 
     def name(self, kind: str, found: Findings) -> str:
         """Return the name of a table or a figure, unique in the report."""
