@@ -16,7 +16,7 @@ from arena.cli import watching
 from arena.cluster.membership import address_of_environment
 from tests.cli.arena import Arena
 from tests.cli.test_bad_input import TINY, TOURNAMENT
-from tests.cluster.tiny import attack_entry
+from tests.cluster.tiny import attack_entry, waits_once
 
 PROXY = dict.fromkeys(("http_proxy", "https_proxy", "HTTP_PROXY", "HTTPS_PROXY"), "http://127.0.0.1:9")
 
@@ -117,7 +117,7 @@ class TestSigterm:
 
     @pytest.fixture
     def run(self, tmp_path: Path, cache: Path) -> Iterator[Callable[..., subprocess.Popen[str]]]:
-        entry = attack_entry(tmp_path / "waiting", f"Path({str(tmp_path / 'gate')!r}).read_text()")
+        entry = attack_entry(tmp_path / "waiting", waits_once(tmp_path))
         os.mkfifo(tmp_path / "gate")
         attack = f'{{ path = "{entry.name}" }}'
         (tmp_path / "t.toml").write_text(TOURNAMENT.replace('{ name = "knockoff", steps = 20 }', attack))

@@ -19,7 +19,7 @@ from arena.referee.tournament_file import read_tournament
 from arena.report.files import read_results
 from tests.cli.arena import Arena
 from tests.cluster.processes import descendants, left_of
-from tests.cluster.tiny import attack_entry, played, table
+from tests.cluster.tiny import attack_entry, played, table, waits_once
 
 TOURNAMENT = """
 name = "tiny"
@@ -82,7 +82,7 @@ def test_sigterm_lets_the_running_match_end_and_starts_no_other(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ):
     file, folder, gate = tmp_path / "tiny.toml", tmp_path / "run", tmp_path / "gate"
-    entry = attack_entry(tmp_path / "waiting", f"Path({str(gate)!r}).read_text()")
+    entry = attack_entry(tmp_path / "waiting", waits_once(tmp_path))
     attacks = f'attacks = [{{ path = "{entry.name}" }}]\nresources = {{ slots = 1 }}'
     file.write_text(TOURNAMENT.replace('attacks = [{ name = "knockoff", steps = 20 }]', attacks))
     os.mkfifo(gate)

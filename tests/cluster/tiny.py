@@ -51,6 +51,12 @@ def attack_entry(folder: Path, then: str, *, asks: int = 10) -> Spec:
     return _entry("attack", folder, program)
 
 
+def waits_once(folder: Path) -> str:
+    """What has an attack wait for the FIFO ``gate`` of a folder, in its first play: a match plays its control as well."""
+    gate, waited = folder / "gate", folder / "waited"
+    return f"if not Path({str(waited)!r}).exists(): Path({str(waited)!r}).touch(); Path({str(gate)!r}).read_text()"
+
+
 def clone_entry(folder: Path, forward: str) -> Spec:
     """An attack that asks 10 rows and returns a clone which is sound until the referee scores it."""
     program = f"""
