@@ -95,12 +95,11 @@ def score_match(
         clones = score_clones(played.matchup, transcript, played.report, deployed)
         honest = honest_scores(played.matchup, transcript, site)
         explained, faults = _explained(deployed, played.report)
-        control, failed = _control(played, clones, defense=defense, defended=defended, site=site)
+        control = _control(played, clones, deployed)
         assessment = _assessed(played, clones, transcript, defense=defense, defended=defended, site=site)
     parts = (
         Scores(measures={**played.measures, **played.report.facts}),
-        Scores(counts=clones.counts, measures=clones.measures),
-        control,
+        Scores(counts={**clones.counts, **control.counts}, measures=clones.measures),
         honest,
         promise_scores(played.matchup, transcript, defense, site),
         volume_scores(played.matchup, site),
@@ -124,7 +123,13 @@ def score_match(
         counts={name: count for part in parts for name, count in part.counts.items()},
         measures={name: value for part in parts for name, value in part.measures.items() if math.isfinite(value)},
         pictures=tuple(sorted(pictures)),
-        flags=(*played.flags, *clones.flags, *failed, *assessment.flags, *((TIMED,) if played.report.timed else ())),
+        flags=(
+            *played.flags,
+            *clones.flags,
+            *control.flags,
+            *assessment.flags,
+            *((TIMED,) if played.report.timed else ()),
+        ),
         honest=honest.outcomes,
         confusion=clones.confusion,
     )
@@ -141,15 +146,20 @@ def _explained(deployed: Deployed, report: AttackReport) -> tuple[ExplanationSco
         return ExplanationScores(), [fault]
 
 
-def _control(
-    played: PlayedMatch, clones: CloneScores, *, defense: Defense, defended: DefendedVictim, site: Site
-) -> tuple[Scores, tuple[str, ...]]:
+@dataclass(frozen=True, kw_only=True)
+class _Control(Scores):
+    """What an entry brought along, with a flag if that could not be measured."""
+
+    flags: tuple[str, ...] = ()
+
+
+def _control(played: PlayedMatch, clones: CloneScores, deployed: Deployed) -> _Control:
     """Play the control of an entry whose clone was scored; without one, its own clone counts as its control."""
     own = clones.counts.get(names.clone_count("b", "fidelity"))
     if own is None or played.isolation != SANDBOX or not entries_in(played.matchup.attack):
-        return Scores(), ()
-    found = control_fidelity(played.matchup, defense, defended, site)
-    return Scores(counts={names.CONTROL: found or own}), () if found is not None else (NO_CONTROL,)
+        return _Control()
+    found = control_fidelity(played.matchup, deployed.defense, deployed.defended, deployed.site)
+    return _Control(counts={names.CONTROL: found or own}, flags=() if found is not None else (NO_CONTROL,))
 
 
 def _effort(played: PlayedMatch, transcript: Transcript, *, wall: float, cpu: float) -> Scores:

@@ -18,9 +18,10 @@ from tests.entries import entries
 from tests.players import MATCHUP, played
 from tests.sandbox.boxes import needs_bubblewrap
 
-pytestmark = [pytest.mark.ray, *needs_bubblewrap]
+pytestmark = [pytest.mark.ray, pytest.mark.slow, *needs_bubblewrap]
 
 
+@pytest.mark.timeout(900)
 def test_a_match_of_an_entry_is_the_same_on_ray_as_in_process(cluster: Cluster, tmp_path: Path, cache: Path):
     site = Site(work=tmp_path / "ledgers", cache=cache, sandboxed=True)
     with loader_in_use(SandboxedEntries(cache=cache)):
