@@ -17,6 +17,7 @@ import contextlib
 import json
 import os
 import random
+import re
 import signal
 import subprocess
 import sys
@@ -30,6 +31,7 @@ from pathlib import Path
 from arena.cli.main import main as arena
 from arena.cluster.players import Artefacts, OracleHost
 from arena.cluster.runner import RayRunner
+from arena.cluster.scratch import PLACE, PREFIX
 from arena.contracts import Answer, MatchResult, Matchup, QueryBatch, ServiceUnreachable, matchup_id
 from arena.oracle.session import Session
 from arena.oracle.terms import REQUEST_ID_BYTES
@@ -215,14 +217,10 @@ def tournament(folder: Path, matches: int) -> Path:
     return file
 
 
-def left_behind(before: set[Path]) -> list[Path]:
-    """Return the folders of arena and Ray that were not there before."""
-    return sorted(found_folders() - before)
-
-
-def found_folders() -> set[Path]:
-    place = Path(tempfile.gettempdir())
-    return {path for pattern in ("ray-*", "arena-*") for path in place.glob(pattern)}
+def left_behind(chaos: Chaos) -> list[Path]:
+    """Return the folders that the run's processes left: Ray's, which their command lines name, and ours."""
+    named = {Path(found) for line in chaos.seen.values() for found in re.findall(rf"{PLACE}/{PREFIX}\w+", line)}
+    return sorted({*(path for path in named if path.exists()), *Path(tempfile.gettempdir()).glob("arena-*")})
 
 
 def problems_of(chaos: Chaos, undisturbed: Path) -> list[str]:
@@ -254,7 +252,9 @@ def main() -> int:
     if options.ignore_keys:
         os.environ[KEYS_VARIABLE] = "1"
     with tempfile.TemporaryDirectory(prefix="chaos-") as name:
-        work, before = Path(name), found_folders()
+        work = Path(name)
+        (work / "tmp").mkdir()
+        os.environ["TMPDIR"] = tempfile.tempdir = str(work / "tmp")  # the run's own, where nothing else leaves anything
         os.environ.setdefault("ARENA_CACHE", str(work / "cache"))
         file = tournament(work, options.matches)
         calm = [sys.executable, __file__, "--play", "run", str(file), "--runner", "local", "--out", str(work / "calm")]
@@ -264,7 +264,7 @@ def main() -> int:
         code = chaos.run()
         problems = problems_of(chaos, work / "calm") if code in (0, FAILED) else []
         problems += [f"exit code {code}"] if code else []
-        problems += [f"folders left: {left}" for left in [left_behind(before)] if left]
+        problems += [f"folders left: {left}" for left in [left_behind(chaos)] if left]
         attempts = [result.attempt for result in read_journal(work / "wild")]
     print(f"{len(attempts)} matches, {time.monotonic() - start:.0f} s, kills: {json.dumps(chaos.hit)}")
     print(f"attempts: {sum(attempts)}, of which {sum(attempts) - len(attempts)} replays")
