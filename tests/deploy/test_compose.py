@@ -44,7 +44,7 @@ def test_the_mlflow_server_knows_the_name_by_which_the_run_reaches_it():
     assert "--mlflow http://mlflow:5000" in command
     served = " ".join(SERVICES["mlflow"]["entrypoint"])
     assert "mlflow:5000" in served.split("--allowed-hosts")[1]
-    assert "postgresql://" in served
+    assert "postgresql+psycopg2://" in served
     assert "--artifacts-destination s3://" in served
 
 
