@@ -21,9 +21,9 @@ help: ## print this list
 demo: $(BUILT) ## play a small tournament and print its table
 	.venv/bin/arena run demo --prove
 
-# Two processes, because much of a run is spent waiting for Ray's workers to start and for time limits to pass.
+# Three processes on two cores: much of a run is spent waiting for workers of Ray to start and for time limits to pass.
 test: $(BUILT) ## run the tests, except those of test-programs
-	OMP_NUM_THREADS=1 .venv/bin/pytest -n 2 -m "not ($(PROGRAMS))"
+	OMP_NUM_THREADS=1 .venv/bin/pytest -n 3 -m "not ($(PROGRAMS))"
 
 test-programs: $(BUILT) ## run the tests that need a program besides Python, such as Chromium
 	@OMP_NUM_THREADS=1 .venv/bin/pytest -m "$(PROGRAMS)" || { \
