@@ -4,14 +4,14 @@ from __future__ import annotations
 
 import time
 from collections import Counter
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 
 import ray
 from ray.exceptions import RayError
 
 from arena.cluster.processes import Process, Ref
 from arena.oracle.meter import Reading
-from arena.referee.outlook import NodeLoad
+from arena.referee.outlook import NodeLoad, Outlook
 
 ASK_SECONDS = 2.0  # between two questions to a host
 STARTING = "starting"  # the node of actors whose process does not run yet
@@ -69,3 +69,18 @@ class Places:
         if node not in self._addresses:
             self._addresses = {known["NodeID"]: known["NodeManagerAddress"] for known in ray.nodes()}
         return self._addresses.get(node, node)
+
+
+def outlook_of(
+    *, stages: Sequence[str], untrained: Sequence[bool], nodes: Mapping[str, NodeLoad], reading: Reading
+) -> Outlook:
+    """Return what a runner is doing.
+
+    ``stages`` are those of the running matches, and ``untrained`` says of each waiting match whether another one trains
+    its victim.
+    """
+    waits = ["its victim, which another match trains" if other else "an oracle host" for other in untrained]
+    waits += ["a process to start" for stage in stages if stage == "start"]
+    return Outlook(
+        stages=Counter([*stages, *("waiting" for _ in untrained)]), waits=Counter(waits), nodes=nodes, reading=reading
+    )

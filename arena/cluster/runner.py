@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import contextlib
 import time
-from collections import Counter, deque
+from collections import deque
 from collections.abc import Iterator
 from dataclasses import replace
 
@@ -17,7 +17,7 @@ from ray.exceptions import ActorUnavailableError, RayActorError, RayError, RayTa
 
 from arena.cluster.attempt import Attempt, TrainedStore
 from arena.cluster.clone_store import CloneStore
-from arena.cluster.looking import HostReadings, Places
+from arena.cluster.looking import HostReadings, Places, outlook_of
 from arena.cluster.membership import join
 from arena.cluster.players import AttackSlot, DefenseStuck, OracleHost
 from arena.cluster.processes import Process, actor_class, check_started, death, node_lives
@@ -27,7 +27,7 @@ from arena.match.attacking import OUTPUT_KEPT, AttackReport
 from arena.match.site import Site
 from arena.match.stages import Match, StageFailed, StageOutcome, VictimReady
 from arena.referee.outlook import Outlook
-from arena.referee.settlement import REPLAYS
+from arena.referee.settlement import REPLAYS, is_last
 from arena.referee.tournament import Resources, Share
 from arena.registry import isolation_of
 from arena.rpc.certificates import RunTls
@@ -87,18 +87,10 @@ class RayRunner:
     @property
     def outlook(self) -> Outlook:
         """What the matches that were submitted are doing, and where the actors run."""
-        hosts = [*self._hosts, *self._retired]
-        waits = [
-            "its victim, which another match trains" if self._is_trained_elsewhere(matchup) else "an oracle host"
-            for matchup, _ in list(self._waiting)  # copies, because another thread may look
-        ]
-        stages = [attempt.where for attempt in list(self._playing)]
-        waits += ["a process to start" for stage in stages if stage == "start"]
-        waiting = ["waiting"] * len(self._waiting)
-        return Outlook(
-            stages=Counter([*stages, *waiting]),
-            waits=Counter(waits),
-            nodes=self._places.of(slots=self._slots, hosts=hosts),
+        return outlook_of(
+            stages=[attempt.where for attempt in list(self._playing)],  # copies, because another thread may look
+            untrained=[self._is_trained_elsewhere(matchup) for matchup, _ in list(self._waiting)],
+            nodes=self._places.of(slots=self._slots, hosts=[*self._hosts, *self._retired]),
             reading=self._readings.total,
         )
 
@@ -150,7 +142,8 @@ class RayRunner:
             slot = self._idle.pop() if self._idle else self._new_slot()
             isolation = isolation_of(matchup.attack, matchup.defense, otherwise="process")
             match = Match(matchup, attempt=number, isolation=isolation)
-            attempt = Attempt(match=match, slot=slot, host=host, store=self._store, alone=self._last(number))
+            alone = is_last(number, self._replays)
+            attempt = Attempt(match=match, slot=slot, host=host, store=self._store, alone=alone)
             self._playing.append(attempt)
             attempt.wait(slot.actor.node.remote(), self._site.limits)
 
@@ -164,17 +157,13 @@ class RayRunner:
         if len(self._hosts) < self._resources.oracles:
             return self._new_host()
         crowds = {host: [attempt for attempt in self._playing if attempt.host is host] for host in self._hosts}
-        may_share = not self._last(number)
+        may_share = not is_last(number, self._replays)
         fitting = [
             host
             for host, attempts in crowds.items()
             if not attempts or (may_share and not any(attempt.alone for attempt in attempts))
         ]
         return min(fitting, key=lambda host: len(crowds[host]), default=None)
-
-    def _last(self, number: int) -> bool:
-        """Return whether this is the last of several attempts."""
-        return number > max(1, self._replays)
 
     def _step(self, timeout: float) -> None:
         """Wait for the next events, and advance the matches that they concern."""

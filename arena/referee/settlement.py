@@ -17,6 +17,11 @@ def is_lost(result: MatchResult) -> bool:
     return result.verdict.outcome == "infrastructure"
 
 
+def is_last(attempt: int, replays: int) -> bool:
+    """Return whether this is the last of several attempts."""
+    return attempt > max(1, replays)
+
+
 def needs_stand_in(result: MatchResult) -> bool:
     """Return whether the defense was at fault, so that the undefended match of the same seed gives the scores."""
     return result.verdict.fault == "defense" and not result.matchup.is_undefended

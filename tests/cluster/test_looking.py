@@ -9,7 +9,7 @@ import ray
 from ray.exceptions import GetTimeoutError, RayActorError
 
 from arena.cluster import looking
-from arena.cluster.looking import HostReadings, Places
+from arena.cluster.looking import HostReadings, Places, outlook_of
 from arena.cluster.processes import Process
 from arena.oracle.meter import Reading
 from arena.referee.outlook import NodeLoad
@@ -104,3 +104,9 @@ def test_actors_are_counted_by_the_address_of_their_node(monkeypatch: pytest.Mon
 def test_a_node_that_has_left_is_shown_by_its_id(monkeypatch: pytest.MonkeyPatch):
     monkeypatch.setattr(ray, "nodes", list)
     assert Places().of(slots=[Process(actor=None, node="gone")], hosts=[]) == {"gone": NodeLoad(slots=1)}
+
+
+def test_what_matches_wait_for_is_told_apart():
+    outlook = outlook_of(stages=["start", "play"], untrained=[True, False, True], nodes={}, reading=Reading())
+    assert outlook.stages == {"start": 1, "play": 1, "waiting": 3}
+    assert outlook.waits == {"its victim, which another match trains": 2, "an oracle host": 1, "a process to start": 1}
