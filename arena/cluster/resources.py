@@ -3,9 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 
 from arena.contracts import BadParameter
+from arena.match.site import Site
 from arena.referee.tournament import Resources, Share
+
+
+def site_of(share: Share, site: Site) -> Site:
+    """Return the site of a process with this share: on a GPU if it has one."""
+    return replace(site, device="cuda" if share.gpus > 0 else "cpu")
 
 
 def slots_for(resources: Resources, nodes: Sequence[dict[str, float]]) -> int:

@@ -10,7 +10,6 @@ import contextlib
 import time
 from collections import deque
 from collections.abc import Iterator
-from dataclasses import replace
 
 import ray
 from ray.exceptions import ActorUnavailableError, RayActorError, RayError, RayTaskError
@@ -21,7 +20,7 @@ from arena.cluster.looking import HostReadings, Places, outlook_of
 from arena.cluster.membership import join
 from arena.cluster.players import AttackSlot, DefenseStuck, OracleHost
 from arena.cluster.processes import Process, actor_class, check_started, death, node_lives
-from arena.cluster.resources import slots_for
+from arena.cluster.resources import site_of, slots_for
 from arena.contracts import Fault, MatchResult, Matchup, Outcome, UsageError, Verdict
 from arena.match.attacking import OUTPUT_KEPT, AttackReport
 from arena.match.site import Site
@@ -63,8 +62,7 @@ class RayRunner:
         self._waiting: deque[tuple[Matchup, int]] = deque()
         self._playing: list[Attempt] = []
         self._ended: deque[MatchResult] = deque()
-        self._idle: list[Process] = []
-        self._slots: list[Process] = []
+        self._idle, self._slots = list[Process](), list[Process]()
         self._hosts: list[Process] = []
         self._retired: list[Process] = []  # hosts in which a defense hangs; each ends with its last match
         self._store = TrainedStore()
@@ -333,10 +331,8 @@ class RayRunner:
 
     def _new_slot(self) -> Process:
         share = self._resources.attack
-        store = self._clones.actor if self._clones else None
-        actor = actor_class(self.slot_class, share).remote(
-            self._site_of(share), store, self._tls.client if self._tls else None
-        )
+        store, tls = self._clones.actor if self._clones else None, self._tls.client if self._tls else None
+        actor = actor_class(self.slot_class, share).remote(site_of(share, self._site), store, tls)
         self._slots.append(Process(actor=actor))
         return self._slots[-1]
 
@@ -349,9 +345,6 @@ class RayRunner:
         share = self._resources.oracle
         address = "127.0.0.1" if self._cluster.started_here else None  # None: the node's own, for other nodes to reach
         tls = self._tls.server if self._tls else None
-        actor = actor_class(self.host_class, share).remote(self._site_of(share), address, tls)
+        actor = actor_class(self.host_class, share).remote(site_of(share, self._site), address, tls)
         self._hosts.append(Process(actor=actor, alive=actor.until_death.remote(), ready=actor.node.remote()))
         return self._hosts[-1]
-
-    def _site_of(self, share: Share) -> Site:
-        return replace(self._site, device="cuda" if share.gpus > 0 else "cpu")

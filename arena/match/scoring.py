@@ -84,13 +84,8 @@ def score_match(
     from the undefended match. A fault of a player during scoring becomes a verdict, and everything else is scored.
     """
     wall, cpu = time.perf_counter(), time.process_time()
-    deployed = Deployed(
-        matchup=played.matchup,
-        defense=defense,
-        defended=defended,
-        site=site,
-        cache=cache or Cache(folder=site.cache),
-    )
+    stored = cache or Cache(folder=site.cache)
+    deployed = Deployed(matchup=played.matchup, defense=defense, defended=defended, site=site, cache=stored)
     with one_thread():
         clones = score_clones(played.matchup, transcript, played.report, deployed)
         honest = honest_scores(played.matchup, transcript, site)
