@@ -70,7 +70,7 @@ inside() {
 }
 inside arena --version
 same "user inside" "$USER_ID" "$(inside id -u)"
-inside test ! -e /opt/source
+same "source left" "" "$(inside ls /opt/source)"
 inside sh -c 'cat > /tmp/few.toml' <<'TOML'
 name = "few"
 victims = [{ name = "digits", arch = "mlp", steps = 100 }]
