@@ -17,6 +17,7 @@ from typing import Any, ParamSpec, TypeVar
 
 import matplotlib as mpl
 from matplotlib.axes import Axes
+from matplotlib.backends.backend_svg import FigureCanvasSVG
 from matplotlib.figure import Figure, FigureBase
 
 COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#56B4E9", "#E69F00")
@@ -157,5 +158,7 @@ def pdf(picture: Picture) -> bytes:
 def _written(picture: Picture) -> str:
     text = io.StringIO()
     with mpl.rc_context({**STYLE, "svg.hashsalt": picture.name}):
-        picture.figure.savefig(text, format="svg", metadata={"Date": None, "Title": picture.title})
+        # savefig would draw everything twice: first to find the layout, which drawing finds by itself
+        canvas: Any = FigureCanvasSVG(picture.figure)  # its methods have no types
+        canvas.print_svg(text, metadata={"Date": None, "Title": picture.title})
     return text.getvalue()
