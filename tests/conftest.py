@@ -15,6 +15,13 @@ from arena.match.site import CACHE_VARIABLE, Site
 from tests.players import Matches
 
 CLUSTER, SLURM = "tests/cluster/", "tests/deploy/test_slurm.py"
+NICENESS = 19  # of processes without a cluster: those of Ray have 15, and the tests of the cluster take the longest
+
+
+def pytest_runtest_setup(item: pytest.Item) -> None:
+    """Where pytest-xdist has several processes, let those that have no tests of the cluster give way to the one that has."""
+    if "PYTEST_XDIST_WORKER" in os.environ and not item.nodeid.startswith(CLUSTER):
+        os.nice(NICENESS)
 
 
 @pytest.hookimpl(optionalhook=True)

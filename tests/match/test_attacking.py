@@ -34,7 +34,7 @@ from arena.oracle.ledger import MemoryLedger
 from arena.oracle.local import LocalOracle
 from arena.oracle.session import Session
 from arena.oracle.terms import OracleTerms
-from arena.referee.settlement import is_final, needs_stand_in
+from arena.referee.settlement import is_lost, needs_stand_in
 from tests.oracle.responders import TASK, CountingResponder, inputs
 from tests.players import MATCHUP
 
@@ -219,7 +219,7 @@ class TestAFaultOfTheInfrastructure:
         attack = Planted(how=raises(LedgerUnavailable("a bad seed")))
         result = play(MATCHUP, attack=attack, defense=NoDefense(), site=site)
         assert (result.verdict.outcome, result.verdict.fault) == ("crashed", "attack")
-        assert is_final(result)
+        assert not is_lost(result)
 
 
 def test_an_attack_cannot_frame_a_sound_defense(site: Site):
