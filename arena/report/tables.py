@@ -47,7 +47,7 @@ def tournament_report(results: Sequence[MatchResult], computed: Sequence[Finding
         )
         parts += [
             *([Text(f"==== {found.setting.words} ====", style="bold")] if len(every) > 1 else []),
-            Text(found.intervals),
+            Text(f"{found.intervals}\n"),
             *(Text(sentence) for sentence in found.sentences),
             *(Text(f"{tag} is {name}") for tag, name in short.meanings.items()),
             Text(),
