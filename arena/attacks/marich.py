@@ -18,8 +18,8 @@ import torch
 from torch import Generator, Tensor, nn
 
 from arena.attacks.parts.clustering import distances, k_means
-from arena.attacks.parts.rounds import FreshClones, Unqueried
-from arena.attacks.parts.transfer_set import TransferSet, shares
+from arena.attacks.parts.rounds import FreshClones, Unqueried, shares_after_seed
+from arena.attacks.parts.transfer_set import TransferSet
 from arena.contracts import Attack, AttackContext, BadParameter, Need, Oracle, StopReason
 from arena.learning.distillation import LOG_FLOOR
 from arena.learning.randomness import child
@@ -65,11 +65,9 @@ class Marich(Attack):
         clones, choice = FreshClones(self.arch, oracle.task, context, rng=rng), child(rng)
         unqueried, transfer_set = Unqueried(context.pool, rng=choice), TransferSet(oracle)
         budget = min(oracle.remaining, len(unqueried))
-        seed = min(budget, max(1, int(self.seed_share * budget)))
-        transfer_set.extend(unqueried.take(seed))
-        for share in filter(None, shares(budget - seed, self.rounds)):
-            if context.time_left() <= 0:
-                break
+        for share in shares_after_seed(
+            unqueried, transfer_set, context, budget=budget, seed_share=self.seed_share, rounds=self.rounds
+        ):
             clone = clones.fitted(transfer_set, steps=self.steps_inner)
             candidates = unqueried.indices
             chosen = self._chosen(clone, context.pool[candidates], transfer_set, share, rng=choice)

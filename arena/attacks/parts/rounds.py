@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import copy
+from collections.abc import Iterator
 
 import torch
 from torch import Generator, Tensor, nn
 
-from arena.attacks.parts.transfer_set import TransferSet
+from arena.attacks.parts.transfer_set import TransferSet, shares
 from arena.contracts import AttackContext, Task
 from arena.learning.architectures import build
 from arena.learning.distillation import distil
@@ -35,6 +36,28 @@ class Unqueried:
         gone[taken] = True
         self.indices = self.indices[~gone[self.indices]]
         return self._pool[taken]
+
+
+def shares_after_seed(
+    unqueried: Unqueried,
+    transfer_set: TransferSet,
+    context: AttackContext,
+    *,
+    budget: int,
+    seed_share: float,
+    rounds: int,
+) -> Iterator[int]:
+    """Query the seed, which is random rows for ``seed_share`` of the budget, and yield how many rows each round chooses.
+
+    The rest of the budget is divided into ``rounds`` equal shares, of which empty ones are left out. No round begins
+    after the deadline.
+    """
+    seed = min(budget, max(1, int(seed_share * budget)))
+    transfer_set.extend(unqueried.take(seed))
+    for share in filter(None, shares(budget - seed, rounds)):
+        if context.time_left() <= 0:
+            return
+        yield share
 
 
 class FreshClones:
