@@ -25,8 +25,7 @@ from torch import Generator, Tensor, nn
 from torch.nn.functional import cosine_similarity, cross_entropy
 
 from arena.contracts import BadParameter, Defense, DefenseContext, Need, NeedUnmet, Responder, State
-from arena.defenses.parts.defender_networks import ReplacedVictim, network_like_victim, restored, stored
-from arena.learning.composition import answered_by
+from arena.defenses.parts.defender_networks import answered_by_restored, network_like_victim, stored
 from arena.learning.randomness import child
 from arena.learning.training import BATCH, batches, descent
 
@@ -77,8 +76,7 @@ class IsolationInduction(Defense):
         return stored(answering, ANSWERING)
 
     def deploy(self, context: DefenseContext, state: State, *, rng: Generator) -> Responder:
-        network = restored(state, ANSWERING, context)
-        return answered_by(ReplacedVictim(module=network, task=context.victim.task))
+        return answered_by_restored(state, ANSWERING, context)
 
     def _losses(self, victim: nn.Module, surrogate: nn.Module, x: Tensor, y: Tensor, outlying: Tensor) -> list[Tensor]:
         weights = list(surrogate.parameters())

@@ -17,8 +17,7 @@ from torch import Generator, Tensor
 from torch.nn.functional import cross_entropy
 
 from arena.contracts import BadParameter, Defense, DefenseContext, Responder, State
-from arena.defenses.parts.defender_networks import ReplacedVictim, network_like_victim, restored, stored
-from arena.learning.composition import answered_by
+from arena.defenses.parts.defender_networks import answered_by_restored, network_like_victim, stored
 from arena.learning.distillation import LOG_FLOOR
 from arena.learning.training import descent
 
@@ -59,7 +58,7 @@ class NastyTeacher(Defense):
         return stored(network, ANSWERING)
 
     def deploy(self, context: DefenseContext, state: State, *, rng: Generator) -> Responder:
-        return answered_by(ReplacedVictim(module=restored(state, ANSWERING, context), task=context.victim.task))
+        return answered_by_restored(state, ANSWERING, context)
 
 
 def nasty_loss(logits: Tensor, ordinary: Tensor, labels: Tensor, *, weight: float, temperature: float) -> Tensor:

@@ -7,8 +7,9 @@ from dataclasses import dataclass
 import torch
 from torch import Generator, Tensor, nn
 
-from arena.contracts import BadParameter, DefenseContext, NeedUnmet, State, Task
+from arena.contracts import BadParameter, DefenseContext, NeedUnmet, Responder, State, Task
 from arena.learning.architectures import architecture_of, build
+from arena.learning.composition import answered_by
 from arena.learning.training import padded_forward, predict
 
 
@@ -49,6 +50,11 @@ def restored(state: State, name: str, context: DefenseContext, *, arch: str | No
         key.removeprefix(f"{name}/"): value for key, value in state.items() if key.startswith(f"{name}/")
     })  # fmt: skip
     return network.requires_grad_(False).eval()
+
+
+def answered_by_restored(state: State, name: str, context: DefenseContext) -> Responder:
+    """Return a responder that answers from the network stored under ``name/``, in place of the victim."""
+    return answered_by(ReplacedVictim(module=restored(state, name, context), task=context.victim.task))
 
 
 def surrogate_of(context: DefenseContext, defense: str) -> nn.Module:
