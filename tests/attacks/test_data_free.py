@@ -9,7 +9,7 @@ from arena.attacks.data_free import DataFreeExtraction, disagreement, sphere_gra
 from arena.attacks.parts.generators import generator, pixels
 from arena.contracts import BadParameter, Spec
 from arena.registry import build_attack
-from tests.attacks.toy import IMAGES, TABLE, VICTIMS, ToyOracle, context, digest, play
+from tests.attacks.toy import IMAGES, TABLE, VICTIMS, ToyOracle, Untouchable, context, digest, play
 
 SOFT = VICTIMS["softmax_victim"]
 
@@ -45,11 +45,6 @@ def test_a_budget_below_one_round_buys_nothing():
 
 
 def test_the_pool_is_not_looked_at():
-    class Untouchable(torch.Tensor):
-        @classmethod
-        def __torch_function__(cls, *_, **__):
-            raise AssertionError("the pool was touched")
-
     terms = replace(context(IMAGES), pool=context(IMAGES).pool.as_subclass(Untouchable))
     oracle = ToyOracle(SOFT, 150, IMAGES)
     attack().extract(oracle, terms, rng=torch.Generator().manual_seed(0))

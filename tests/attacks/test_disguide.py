@@ -9,7 +9,7 @@ from arena.attacks.disguide import DisGuide, disagreement, negative_balance
 from arena.contracts import BadParameter, Spec
 from arena.learning.architectures import build
 from arena.registry import build_attack
-from tests.attacks.toy import IMAGES, TABLE, VICTIMS, ToyOracle, context, digest, play
+from tests.attacks.toy import IMAGES, TABLE, VICTIMS, ToyOracle, Untouchable, context, digest, play
 
 SOFT = VICTIMS["softmax_victim"]
 
@@ -40,11 +40,6 @@ def test_spends_every_unit_and_queries_no_row_twice(budget):
 
 
 def test_the_pool_is_not_looked_at():
-    class Untouchable(torch.Tensor):
-        @classmethod
-        def __torch_function__(cls, *_, **__):
-            raise AssertionError("the pool was touched")
-
     terms = replace(context(IMAGES), pool=context(IMAGES).pool.as_subclass(Untouchable))
     oracle = ToyOracle(SOFT, 40, IMAGES)
     attack().extract(oracle, terms, rng=torch.Generator().manual_seed(0))

@@ -96,6 +96,14 @@ class ToyOracle:
         return digest_of([*self.calls, *self.answers])
 
 
+class Untouchable(Tensor):
+    """A tensor of which no operation may be asked."""
+
+    @classmethod
+    def __torch_function__(cls, *_, **__):
+        raise AssertionError("the pool was touched")
+
+
 def context(task=TABLE, *, rows=1000, seconds=60.0, device="cpu"):
     pool = torch.rand(rows, *task.shape, generator=torch.Generator().manual_seed(5))
     return AttackContext(pool=pool, device=torch.device(device), time_left=lambda: seconds)
