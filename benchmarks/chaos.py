@@ -28,6 +28,8 @@ from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
+sys.path.insert(0, str(Path(__file__).parents[1]))
+
 from arena.cli.main import main as arena
 from arena.cluster.players import Artefacts, OracleHost
 from arena.cluster.runner import RayRunner
@@ -38,6 +40,7 @@ from arena.oracle.terms import REQUEST_ID_BYTES
 from arena.referee.journal import JOURNAL, read_journal
 from arena.runs import playing
 from arena.runs.verifying import verify
+from tests.cluster.processes import descendants, title
 
 ROWS, CALLS = 4, 10  # of an attack
 LOST = 0.1  # the share of answers that never arrive
@@ -129,7 +132,7 @@ class Chaos:
         next_kill = time.monotonic() + self.rng.expovariate(1 / PAUSE_SECONDS)
         while driver.poll() is None:
             time.sleep(WATCH_SECONDS)
-            below = descendants(driver.pid)
+            below = {process: line for process, line in descendants(driver.pid).items() if line}
             self.seen |= below
             if time.monotonic() < next_kill or self.hit.total() >= self.kills:
                 continue
@@ -149,35 +152,12 @@ class Chaos:
 
     def left(self) -> dict[int, str]:
         """The processes of the run that still live."""
-        return {process: line for process, line in self.seen.items() if command_line(process) == line}
+        return {process: line for process, line in self.seen.items() if title(process) == line}
 
 
 def kill(process: int) -> None:
     with contextlib.suppress(ProcessLookupError):  # it ended in the meantime
         os.kill(process, signal.SIGKILL)
-
-
-def command_line(process: int) -> str:
-    try:
-        return Path(f"/proc/{process}/cmdline").read_bytes().replace(b"\0", b" ").decode()
-    except OSError:
-        return ""
-
-
-def descendants(root: int) -> dict[int, str]:
-    """Return the command lines of all processes below ``root``, by their ids."""
-    parents: dict[int, int] = {}
-    for stat in Path("/proc").glob("[0-9]*/stat"):
-        try:
-            state, parent = stat.read_text().rpartition(")")[2].split()[:2]
-        except OSError:
-            continue  # it ended in the meantime
-        if state != "Z":
-            parents[int(stat.parent.name)] = int(parent)
-    found = {root}
-    while more := {process for process, parent in parents.items() if parent in found} - found:
-        found |= more
-    return {process: line for process in found - {root} if (line := command_line(process))}
 
 
 def table(results: Iterable[MatchResult]) -> Mapping[str, object]:
